@@ -1,0 +1,1 @@
+"""minidl: deep learning from scratch, one concept a file."""

@@ -1,0 +1,135 @@
+"""A script's command line, out of the signature of its main.
+
+    def main(run, latent: "d, numbers in the code" = 12, epochs: "passes over the data" = 11):
+        ...
+
+    if __name__ == "__main__":
+        cli.start(main, data="mnist", quick={"epochs": 1}, full={"epochs": 60})
+
+A keyword is a flag, its default the flag's default and type, its annotation the flag's help:
+they cannot drift apart. `quick` and `full` are the settings that --quick and --full change; a
+flag given by hand wins over both. Checked in tests/test_cli.py.
+"""
+
+import argparse
+import inspect
+import math
+import shlex
+import sys
+from pathlib import Path
+
+import torch
+
+from data_download import DownloadError
+from minidl.checkpoint import CheckpointError
+from minidl.data import DataError
+from minidl.idx import IdxError
+from minidl.run import Run, RunError
+
+SIZES = {"quick": "does it run: at most 10 s on 2 cores",
+         "default": "an honest answer: at most 5 minutes on 2 cores",
+         "full": "the numbers in the README"}
+SENTENCES = (RunError, CheckpointError, DataError, IdxError, DownloadError)
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message):
+        # argparse prints its whole usage first; one sentence is what helps
+        self.exit(2, f"{self.prog}: {message} (--help lists the flags)\n")
+
+
+def start(main, *, data=None, quick=None, full=None, argv=None):
+    """Run main(run, **settings) with the command line's settings; ends the process on an error.
+
+    Exit status: 0; 2 and one sentence for what the user can mend; 130 after Ctrl-C.
+    """
+    argv = sys.argv[1:] if argv is None else argv
+    script = Path(inspect.getfile(main))
+    sizes = {"quick": quick or {}, "full": full or {}}
+    flags, settings = _parse(main, script.name, sizes, data, argv)
+    try:
+        run = Run(script.stem, flags.size, settings, out=flags.out or Path("outputs", script.stem),
+                  device=_device(flags.device), seed=flags.seed, sheet_data=data,
+                  data=flags.data, data_dir=flags.data_dir, resume=flags.resume)
+        main(run, **settings)
+        run.finish()
+    except KeyboardInterrupt:
+        sys.stdout.flush()
+        again = [a for a in argv if a != "--resume"] + ["--resume"]
+        print(f"\nStopped. To go on from the last whole epoch: python {sys.argv[0]} "
+              f"{shlex.join(again)}", file=sys.stderr)
+        sys.exit(130)
+    except (*SENTENCES, OSError) as error:
+        sys.stdout.flush()
+        print(f"{script.name}: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
+def _parse(main, name, sizes, data, argv):
+    """-> the common flags, and main's settings: signature, then size, then flags by hand."""
+    parameters = list(inspect.signature(main).parameters.values())[1:]  # the first is the run
+    parser = _Parser(prog=name, description=inspect.getmodule(main).__doc__, allow_abbrev=False,
+                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    _add_common(parser, data)
+    group = parser.add_argument_group("settings")
+    for p in parameters:
+        changed = [f"{size} {sizes[size][p.name]}" for size in sizes if p.name in sizes[size]]
+        group.add_argument(
+            f"--{p.name.replace('_', '-')}", default=argparse.SUPPRESS, type=_checked(p.default),
+            metavar=type(p.default).__name__.upper(),
+            help=f"{p.annotation} (default {', '.join([str(p.default), *changed])})")
+    flags = parser.parse_args(argv)
+    by_hand = {p.name: getattr(flags, p.name) for p in parameters if hasattr(flags, p.name)}
+    defaults = {p.name: p.default for p in parameters}
+    return flags, {**defaults, **sizes.get(flags.size, {}), **by_hand}
+
+
+def _add_common(parser, data):
+    group = parser.add_argument_group("size").add_mutually_exclusive_group()
+    for size, help in SIZES.items():
+        if size != "default":
+            group.add_argument(f"--{size}", dest="size", action="store_const", const=size,
+                               default="default", help=help)
+    add = parser.add_argument_group("every script").add_argument
+    add("--device", choices=["auto", "cpu", "cuda"], default="auto", help="(default auto)")
+    add("--seed", type=_checked(0), default=0, metavar="INT",
+        help="of the weights, the order and the validation part (default 0)")
+    if data:
+        add("--data", default="auto", metavar="SET",
+            help=f"auto ({data}, or the embedded glyphs where it cannot be had), mnist, "
+                 "fashion-mnist, glyphs, or a folder with four IDX files (default auto)")
+        add("--data-dir", type=Path, metavar="DIR",
+            help="where data sets lie (default $MINIDL_DATA, else data/)")
+    else:
+        parser.set_defaults(data=None, data_dir=None)
+    add("--out", type=Path, metavar="DIR", help="gets results.json (default outputs/SCRIPT)")
+    add("--resume", action="store_true", help="go on from the last whole epoch in --out")
+
+
+def _checked(default):
+    """The type of a flag whose default this is; numbers are finite and not negative, and whole
+    numbers not 0 unless that is the default."""
+    kind = type(default)
+    if kind not in (int, float, str):
+        raise TypeError(f"a setting is an int, a float or a str, not {default!r}")
+
+    def read(text):
+        try:
+            value = kind(text)
+        except ValueError:
+            value = None
+        if kind is str:
+            return value
+        low = min(1, default) if kind is int else 0
+        if value is None or not math.isfinite(value) or value < low:
+            wanted = "a whole number" if kind is int else "a number"
+            raise argparse.ArgumentTypeError(
+                f"found {text!r}, expected {wanted} of at least {low}")
+        return value
+    return read
+
+
+def _device(wanted):
+    if wanted == "cuda" and not torch.cuda.is_available():
+        raise RunError("--device cuda: torch finds no CUDA device; expected cpu or auto here")
+    return torch.device("cuda" if wanted != "cpu" and torch.cuda.is_available() else "cpu")

@@ -1,0 +1,100 @@
+"""What a run found: numbers with units, findings, tables in Markdown and LaTeX, figures."""
+
+import json
+import re
+from pathlib import Path
+
+from minidl.files import whole_file
+
+
+class Results:
+    """Collects what a script found and writes it into the run's folder.
+
+    results.json holds `about` (script, size, data, settings, ...) and
+
+        numbers   name -> {"value", "unit"} and, where it is a mean, {"std", "n"}
+        findings  the sentences, without timings
+        files     the figures and tables beside it
+
+    What is measured in seconds differs from run to run: it stands in `seconds` and in numbers
+    whose unit is "s", nowhere else. All the rest repeats byte for byte on one machine.
+    """
+
+    def __init__(self, folder):
+        self.folder = Path(folder)
+        self.numbers, self.findings, self.files = {}, [], []
+
+    def number(self, name, value, unit, std=None, n=None):
+        """Record a number: a mean over n, with its standard deviation where that is known.
+
+        Accuracies are fractions.
+        """
+        entry = {"value": value, "unit": unit, "std": std, "n": n}
+        self.numbers[name] = {key: x for key, x in entry.items() if x is not None}
+
+    def finding(self, sentence):
+        """Record a sentence built from the numbers."""
+        self.findings.append(sentence)
+
+    def figure(self, name, figure):
+        """Write a matplotlib figure as <name>.png; no date or version goes into the file."""
+        with whole_file(self._file(f"{name}.png")) as path:
+            figure.savefig(path, format="png", dpi=150, metadata={"Software": None})
+
+    def table(self, name, rows, caption=""):
+        """Write rows, dicts with the same keys, as <name>.md and <name>.tex."""
+        for suffix, text in ((".md", markdown(rows)), (".tex", latex(rows, caption))):
+            with whole_file(self._file(name + suffix)) as path:
+                path.write_text(text, encoding="utf-8")
+
+    def save(self, about):
+        """Write results.json."""
+        text = json.dumps({**about, "numbers": self.numbers, "findings": self.findings,
+                           "files": self.files}, indent=2, allow_nan=False)
+        with whole_file(self.folder / "results.json") as path:
+            path.write_text(text + "\n", encoding="utf-8")
+
+    def _file(self, name):
+        self.files.append(name)
+        return self.folder / name
+
+
+def cell(value):
+    """A table's cell: whole numbers with their thousands set apart, others to four digits."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return f"{value:,}"
+    if isinstance(value, float):
+        return f"{value:.4g}" if abs(value) < 1000 else f"{value:,.0f}"
+    return str(value)
+
+
+def markdown(rows):
+    """Rows, dicts with the same keys, as a Markdown table with its columns aligned."""
+    cells = [[cell(v).replace("|", r"\|") for v in row.values()] for row in rows]
+    table = [[name.replace("|", r"\|") for name in rows[0]], *cells]
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    right = [isinstance(v, int | float) for v in rows[0].values()]
+    lines = ["| " + " | ".join(text.rjust(w) if r else text.ljust(w)
+                               for text, w, r in zip(line, widths, right, strict=True)) + " |"
+             for line in table]
+    rule = "|" + "|".join("-" * (w + 1) + (":" if r else "-")
+                          for w, r in zip(widths, right, strict=True)) + "|"
+    return "\n".join([lines[0], rule, *lines[1:]]) + "\n"
+
+
+def latex(rows, caption=""):
+    """The same as a LaTeX table that compiles without any package."""
+    columns = "".join("r" if isinstance(v, int | float) else "l" for v in rows[0].values())
+    lines = [" & ".join(tex(cell(v)) for v in line) + r" \\"
+             for line in [list(rows[0]), *(row.values() for row in rows)]]
+    body = "\n".join([lines[0], r"\hline", *lines[1:]])
+    return (f"\\begin{{table}}\n\\centering\n\\caption{{{tex(caption)}}}\n"
+            f"\\begin{{tabular}}{{{columns}}}\n\\hline\n{body}\n\\hline\n"
+            "\\end{tabular}\n\\end{table}\n")
+
+
+def tex(text):
+    """Escape what LaTeX would read as a command."""
+    names = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
+             "<": "$<$", ">": "$>$", "|": "$|$", "±": r"$\pm$"}
+    return re.sub(r"[\\~^<>|±#$%&_{}]", lambda m: names.get(m[0], "\\" + m[0]), text)

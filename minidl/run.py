@@ -1,0 +1,148 @@
+"""A script's run: its seeds, its data, its epochs (progress, checkpoint, resume), its results.
+
+    for epoch in run.epochs(epochs, model=model, optimizer=optimizer):
+        for x, y in batches(train, batch_size, run.generator):
+            loss = l1(model(x), x).mean()
+            optimizer.zero_grad(); loss.backward(); optimizer.step()
+            run.track(len(x), train_l1=loss)
+        run.log(val_l1=evaluate(...))
+
+The loop is the script's own; nothing here calls back into it. Checked in tests/test_run.py.
+"""
+
+import math
+import platform
+import shutil
+import time
+from pathlib import Path
+
+import matplotlib
+import numpy
+import torch
+
+from minidl import checkpoint
+from minidl import data as datasets
+from minidl.progress import Line, clock
+from minidl.results import Results
+
+
+class RunError(Exception):
+    """A run that cannot go on: one sentence."""
+
+
+class Run:
+    """One run of a script: what stands above the first `_` is for scripts to use.
+
+    device, generator (of the order of examples; on the CPU), history (of the training at hand:
+    name -> one value an epoch), results.
+    """
+
+    def __init__(self, script, size, settings, *, out, device="cpu", seed=0, sheet_data=None,
+                 data="auto", data_dir=None, resume=False):
+        self.script, self.size, self.settings = script, size, settings
+        self.device, self.seed = torch.device(device), seed
+        self.sheet_data, self.data, self.data_dir = sheet_data, data, data_dir
+        self.out, self.resume = Path(out), resume
+        self.started, self.seconds_before = time.perf_counter(), 0.0
+        self.generator, self.history = torch.Generator(), {}
+        self.seed_everything(seed)
+        self.results = Results(self.out)
+        self.out.mkdir(parents=True, exist_ok=True)
+        if not resume:  # what an earlier run left would pass for this one's
+            shutil.rmtree(self.out / "checkpoints", ignore_errors=True)
+            (self.out / "results.json").unlink(missing_ok=True)
+
+    def seed_everything(self, seed):
+        """Start every generator anew, so that trainings which are compared start alike."""
+        torch.manual_seed(seed)  # weights, dropout; on every device
+        self.generator.manual_seed(seed)
+
+    def load(self, images=None):
+        """The sheet's data set, or what --data names instead; its first line says which."""
+        data = datasets.load(self.sheet_data, self.data, self.data_dir, device=self.device,
+                             seed=self.seed, images=images)
+        self.data = data.name
+        return data
+
+    def epochs(self, n, name="model", **parts):
+        """Yield 1 ... n; after each, print a line and keep a checkpoint of all `parts`.
+
+        parts: whatever has a state_dict (modules, optimizer, schedule). With --resume, a
+        training of this name that was finished is loaded and yields nothing; one that was
+        interrupted goes on after its last whole epoch, its generators where they then stood,
+        so that a run that was killed ends with the same numbers as one left alone.
+        """
+        path = self.out / "checkpoints" / f"{name}.pt"
+        made_by = {"script": self.script, "data": self.data, "seed": self.seed, "epochs": n,
+                   "device": self.device.type, "torch": torch.__version__, **self.settings}
+        self.history, done, before, start = {}, 0, 0.0, time.perf_counter()
+        if self.resume and path.exists():
+            saved = checkpoint.restore(path, made_by, parts, self.generator, self.device)
+            done, before, self.history = saved["epoch"], saved["seconds"], saved["history"]
+            self.seconds_before, self.started = saved["run_seconds"], time.perf_counter()
+            print(f"{name}: {done} of {n} epochs are in {path}")
+        for epoch in range(done + 1, n + 1):
+            self._begin(f"{name}  epoch {epoch:>{len(str(n))}}/{n}")
+            yield epoch
+            if not self._logged:
+                self.log()
+            seconds = before + time.perf_counter() - start
+            checkpoint.save(path, made_by, parts, self.generator, epoch=epoch, seconds=seconds,
+                            history=self.history, run_seconds=self._seconds())
+            last = "  ".join(f"{key} {values[-1]:.4f}" for key, values in self.history.items())
+            self._line.done(f"{self._label}  {last}  {clock(seconds)} elapsed, "
+                            f"{clock(seconds / epoch * (n - epoch))} left")
+
+    def track(self, n, **losses):
+        """Add a step's losses, means over its n examples; `log` takes the epoch's mean.
+
+        They stay on the device: no step waits for a GPU to tell its loss.
+        """
+        self._step += 1
+        for key, loss in losses.items():
+            self._tracked.setdefault(key, []).append((loss.detach(), n))
+        self._line.update(f"{self._label}  step {self._step}")
+
+    def log(self, **values):
+        """Record the epoch's values, and the means of what was tracked, in self.history.
+
+        Raises RunError for a value that is not finite, with the epoch and the step.
+        """
+        self._logged = True
+        for key, pairs in self._tracked.items():
+            losses = torch.stack([loss for loss, _ in pairs]).double().cpu()
+            for step in (~losses.isfinite()).nonzero().flatten().tolist():
+                raise self._diverged(f", step {step + 1}", key, losses[step].item())
+            sizes = torch.tensor([n for _, n in pairs], dtype=torch.float64)
+            self._record(key, ((losses * sizes).sum() / sizes.sum()).item())
+        for key, value in values.items():
+            if not math.isfinite(value):
+                raise self._diverged(f", step {self._step}", key, value)
+            self._record(key, value)
+
+    def finish(self):
+        """Write results.json; print the findings, then the files."""
+        seconds = self._seconds()
+        versions = {"python": platform.python_version(), "torch": torch.__version__,
+                    "numpy": numpy.__version__, "matplotlib": matplotlib.__version__}
+        self.results.save({"script": self.script, "size": self.size, "data": self.data,
+                           "device": self.device.type, "seed": self.seed,
+                           "settings": self.settings, "versions": versions,
+                           "seconds": round(seconds, 2)})
+        print("", *(f"- {sentence}" for sentence in self.results.findings), "", sep="\n")
+        print(f"Wrote {', '.join([*self.results.files, 'results.json'])} to {self.out} "
+              f"({clock(seconds)})")
+
+    def _begin(self, label):
+        self._label, self._line = label, Line()
+        self._step, self._tracked, self._logged = 0, {}, False
+
+    def _record(self, key, value):
+        self.history.setdefault(key, []).append(float(value))
+
+    def _diverged(self, step, key, value):
+        return RunError(f"{self._label}{step}: {key} is {value}, expected a finite number; "
+                        "a smaller --learning-rate is the usual remedy")
+
+    def _seconds(self):
+        return self.seconds_before + time.perf_counter() - self.started

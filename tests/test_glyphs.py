@@ -1,0 +1,364 @@
+"""Claims of minidl/glyphs.py: the same images every time, honest splits, a sound cache."""
+import math
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+import pytest
+import torch
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.ft2font import FT2Font
+
+from minidl import glyphs, idx
+
+KINDS = ["digits", "letters"]
+EVERY = [(kind, split) for kind in KINDS for split in ("train", "test")]
+
+
+@pytest.fixture(scope="module")
+def images():
+    return {(kind, split): glyphs.generate(kind, split, 2000) for kind, split in EVERY}
+
+
+def same(left, right):
+    return all(np.array_equal(a, b) for a, b in zip(left, right, strict=True))
+
+
+# The same call, the same bytes
+
+@pytest.mark.parametrize("kind, split", EVERY)
+def test_a_second_call_gives_the_same_bytes(images, kind, split):
+    assert same(glyphs.generate(kind, split, 2000), images[kind, split])
+
+
+@pytest.mark.parametrize("n", [0, 1, 999, 1000, 1001])
+def test_fewer_images_are_the_first_of_more(images, n):
+    x, y = images["digits", "train"]
+    assert same(glyphs.generate("digits", "train", n), (x[:n], y[:n]))
+
+
+@pytest.mark.parametrize("seed", [0, 7])
+def test_the_global_generator_is_neither_read_nor_moved(images, seed):
+    torch.manual_seed(seed)
+    before = torch.get_rng_state()
+    made = glyphs.generate("digits", "test", 1000)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert same(made, [a[:1000] for a in images["digits", "test"]])
+
+
+def test_threads_and_the_default_dtype_change_no_byte_and_are_left_alone(images):
+    threads, dtype = torch.get_num_threads(), torch.get_default_dtype()
+    try:
+        for count in (1, 2):
+            torch.set_num_threads(count); torch.set_default_dtype(torch.float64)
+            made = glyphs.generate("letters", "train", 1000)
+            assert torch.get_num_threads() == count
+            assert same(made, [a[:1000] for a in images["letters", "train"]])
+    finally:
+        torch.set_num_threads(threads); torch.set_default_dtype(dtype)
+
+
+def test_seeds_chunks_kinds_and_splits_draw_different_labels_and_warps(images):
+    rows = [images[key] for key in EVERY] + [glyphs.generate("digits", "train", 1000, seed=1)]
+    chunks = [y[i:i + 1000].tobytes() for _, y in rows for i in range(0, len(y), 1000)]
+    assert len(set(chunks)) == len(chunks) == 9
+    first = {x[0].tobytes() for x, _ in rows}
+    assert len(first) == len(rows)
+
+
+THUMBNAILS = {    # label, and means of the 7x7 blocks, of the first image: VERSION 1
+    ("digits", "train"): (6, [0, 1, 3, 0, 0, 104, 84, 11, 0, 76, 120, 0, 0, 0, 0, 0]),
+    ("digits", "test"): (3, [0, 1, 39, 0, 0, 52, 79, 0, 0, 41, 44, 0, 0, 45, 0, 0]),
+    ("letters", "train"): (4, [0, 13, 28, 0, 0, 107, 168, 41, 18, 176, 83, 0, 0, 0, 0, 0]),
+    ("letters", "test"): (9, [0, 7, 20, 0, 0, 10, 37, 0, 0, 11, 63, 0, 0, 16, 3, 0]),
+}
+
+
+@pytest.mark.parametrize("key", EVERY)
+def test_other_images_need_another_version(images, key):
+    label, expected = THUMBNAILS[key]
+    x, y = images[key]
+    found = x[0].reshape(4, 7, 4, 7).mean((1, 3)).ravel()
+    assert glyphs.VERSION == 1, "a new version: renew THUMBNAILS"
+    # two levels of 255 for another CPU's rounding and another matplotlib's curves
+    assert y[0] == label and np.abs(found - expected).max() < 2, f"raise VERSION: {found}"
+
+
+# What the images are
+
+@pytest.mark.parametrize("key", EVERY)
+def test_images_are_uint8_28x28_white_on_black_and_use_the_whole_range(images, key):
+    x, y = images[key]
+    assert x.shape == (2000, 28, 28) and y.shape == (2000,)
+    assert x.dtype == y.dtype == np.uint8
+    assert x.min() == 0 and x.max() == 255
+    assert (x == 0).mean() > 0.7    # MNIST 0.81
+    assert x.max(axis=(1, 2)).min() > 100, "an image without ink"
+
+
+@pytest.mark.parametrize("key", EVERY)
+def test_every_class_comes_equally_often_in_random_order(images, key):
+    y = images[key][1]
+    assert (np.bincount(y) == 200).all(), np.bincount(y)
+    repeats = (y[1:] == y[:-1]).mean()
+    assert 0.06 < repeats < 0.14, repeats    # 0.1 expected, standard deviation 0.007
+
+
+@pytest.mark.parametrize("key", EVERY)
+def test_mean_deviation_and_variance_over_images_are_near_those_of_mnist(images, key):
+    x = images[key][0] / 255
+    assert 0.1 < x.mean() < 0.16, x.mean()    # MNIST 0.131
+    assert 0.25 < x.std() < 0.34, x.std()    # MNIST 0.308
+    total = x.reshape(2000, -1).var(axis=0).sum()
+    assert 35 < total < 60, total    # MNIST 52.7
+
+
+@pytest.mark.parametrize("key", EVERY)
+def test_the_border_cuts_nothing_off(images, key):
+    x, y = images[key]
+    border = np.ones((28, 28), bool); border[1:-1, 1:-1] = False
+    touched = (x[:, border] > 128).any(axis=1)
+    assert touched.mean() < 0.02, touched.mean()    # MNIST 0.009
+    by_class = [touched[y == c].mean() for c in range(10)]
+    assert max(by_class) < 0.05, by_class
+    assert x[:, border].sum() < 0.001 * x.sum(dtype=np.int64)
+
+
+@pytest.mark.parametrize("key", EVERY)
+def test_the_centre_of_mass_stays_near_the_middle(images, key):
+    x = images[key][0] / 255
+    axis = np.arange(28) - 13.5
+    mass = x.sum(axis=(1, 2))
+    off = np.stack([(x.sum(axis=1) * axis).sum(1), (x.sum(axis=2) * axis).sum(1)]) / mass
+    assert np.abs(off.mean(axis=1)).max() < 0.3, off.mean(axis=1)
+    assert np.abs(off).max() < 5, np.abs(off).max()
+
+
+def test_warps_of_one_glyph_differ_in_shape_and_in_stroke_width():
+    d = glyphs.table("digits", "train")[0, 3].expand(200, -1, -1)
+    x = glyphs.draw(d, torch.Generator().manual_seed(0))
+    assert x.shape == (200, 28, 28) and x.min() >= 0 and x.max() <= 1
+    assert len({image.numpy().tobytes() for image in x}) == 200
+    # width of a stroke = 2 area / perimeter; the perimeter of an image = sum of |gradient|
+    steps = x[:, 1:, :-1] - x[:, :-1, :-1], x[:, :-1, 1:] - x[:, :-1, :-1]
+    perimeter = torch.hypot(*steps).sum((1, 2)) / x.amax((1, 2))
+    width = 2 * x.sum((1, 2)) / x.amax((1, 2)) / perimeter
+    thin, thick = width.quantile(0.05), width.quantile(0.95)
+    assert thick / thin > 1.4, f"{thin:.2f} to {thick:.2f} pixels"
+
+
+# Fonts and outlines
+
+def test_no_font_of_the_test_split_nor_a_weight_or_slant_of_it_is_trained_on():
+    train, test = glyphs.FONTS["train"], glyphs.FONTS["test"]
+    assert len(set(train)) == len(train) == 15 and len(set(test)) == len(test) == 6
+    family = {"Deja": "DejaVu", "STIX": "STIX", "cmr1": "cm serif", "cmb1": "cm serif",
+              "cmti": "cm serif", "cmss": "cm sans", "cmtt": "cm typewriter"}
+    assert not {family[f[:4]] for f in train} & {family[f[:4]] for f in test}
+
+
+def test_every_font_comes_with_matplotlib_and_has_all_twenty_characters():
+    for font in glyphs.FONTS["train"] + glyphs.FONTS["test"]:
+        file = Path(matplotlib.get_data_path(), "fonts", "ttf", f"{font}.ttf")
+        known = FT2Font(str(file)).get_charmap()
+        assert all(ord(c) in known for c in "0123456789ABCDEFGHIJ"), font
+
+
+def ring(*corners):
+    corners = np.array(corners, np.float32)
+    return np.stack([corners, np.roll(corners, -1, axis=0)], axis=1)
+
+
+def test_signed_distance_of_a_square_with_a_square_hole():
+    outer = ring((-6, -6), (6, -6), (6, 6), (-6, 6))
+    hole = ring((-2, -2), (-2, 2), (2, 2), (2, -2))    # runs the other way
+    d = glyphs.signed_distance(np.concatenate([outer, hole]))
+    middle, step = len(d) // 2, round(1 / glyphs.STEP)
+    for (x, y), expected in {(0, 0): -2, (4, 0): 2, (0, 5): 1, (-3, -3): math.sqrt(2),
+                             (9, 0): -3, (-9, -10): -5, (6, 1): 0}.items():
+        found = d[middle + step * y, middle + step * x]
+        assert found == pytest.approx(expected, abs=1e-5), (x, y)
+
+
+@pytest.mark.parametrize("key", EVERY)
+def test_the_table_holds_centred_glyphs_of_at_most_20_pixels(key):
+    table = glyphs.table(*key)
+    assert table.shape[:2] == (len(glyphs.FONTS[key[1]]), 10)
+    inside = (0.5 + table / glyphs.STEP).clamp(0, 1).double()    # share of the grid's cell
+    axis = torch.arange(-glyphs.REACH, glyphs.REACH + glyphs.STEP, glyphs.STEP).double()
+    for along in (2, 3):
+        profile = inside.sum(dim=along)
+        centre = (profile * axis).sum(2) / profile.sum(2)
+        assert centre.abs().max() < 0.1, centre    # the grid's step is 0.5 pixels
+        assert (table > 0).any(dim=along).sum(2).max() * glyphs.STEP <= 20.5
+    y, x = torch.meshgrid(axis, axis, indexing="ij")
+    assert (torch.hypot(x, y) * (table > 0)).max() <= 11.5
+
+
+def printed(font, character, size):
+    """By matplotlib's own renderer, (31, 31), the centre of mass in the middle."""
+    figure = Figure(figsize=(0.31, 0.31), dpi=100)
+    file = Path(matplotlib.get_data_path(), "fonts", "ttf", f"{font}.ttf")
+    figure.text(0.5, 0.5, character, ha="center", va="center", font=file, size=size)
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    image = 255.0 - np.asarray(canvas.buffer_rgba())[:, :, 0]
+    rows, columns = image.sum(axis=1), image.sum(axis=0)
+    off = [15 - round((v * np.arange(31)).sum() / v.sum()) for v in (rows, columns)]
+    return np.roll(image, off, axis=(0, 1))
+
+
+@pytest.mark.parametrize("key", EVERY)
+def test_glyph_c_of_a_font_is_what_matplotlib_prints_for_character_c(key):
+    characters = {"digits": "0123456789", "letters": "ABCDEFGHIJ"}[key[0]]
+    table = glyphs.table(*key)[:, :, ::2, ::2]    # a grid of 1 pixel
+    for f in (0, 2, -1):
+        font, ours = glyphs.FONTS[key[1]][f], (0.5 + table[f]).clamp(0, 1).reshape(10, -1)
+        match = np.zeros((10, 10))
+        for size in range(15, 25):    # ours has several: wide letters are smaller
+            theirs = np.stack([printed(font, c, size).ravel() for c in characters])
+            match = np.maximum(match, np.corrcoef(ours, theirs)[:10, 10:])
+        assert (match.argmax(axis=1) == np.arange(10)).all(), (font, match.round(2))
+        assert match.diagonal().min() > 0.8, (font, match.diagonal())
+
+
+# Labels and difficulty
+
+def test_every_image_is_drawn_from_a_glyph_of_its_label_and_fonts_come_alike(monkeypatch):
+    drawn = []
+    monkeypatch.setattr(glyphs, "draw", lambda d, _: drawn.append(d) or torch.zeros(1, 28, 28))
+    y = glyphs.chunk("letters", "test", 0, 0)[1]
+    of_label = glyphs.table("letters", "test")[:, torch.from_numpy(y).long()]
+    equal = (of_label == drawn[0]).all(3).all(2)    # (fonts, 1000)
+    assert (equal.sum(0) == 1).all()
+    assert equal.sum(1).min() > 120, equal.sum(1)    # 167 expected, standard deviation 12
+
+
+def ridge(x, y):
+    """Weights (785, 10) of the linear least squares classifier."""
+    x = with_one(x)
+    return np.linalg.solve(x.T @ x + 10 * np.eye(785), x.T @ np.eye(10)[y])
+
+
+def with_one(x):
+    return np.c_[x.reshape(len(x), -1) / 255, np.ones(len(x))]
+
+
+def accuracy(weights, x, y):
+    return ((with_one(x) @ weights).argmax(axis=1) == y).mean()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_linear_classifier_does_well_on_new_fonts_but_not_perfectly(images, kind):
+    found = accuracy(ridge(*images[kind, "train"]), *images[kind, "test"])
+    assert 0.5 < found < 0.9, found
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_with_shuffled_labels_it_is_left_with_chance(images, kind):
+    x, y = images[kind, "train"]
+    shuffled = np.random.default_rng(0).permutation(y)
+    found = accuracy(ridge(x, shuffled), *images[kind, "test"])
+    assert 0.05 < found < 0.15, found
+
+
+# The cache
+
+@pytest.fixture
+def short(monkeypatch):
+    """Chunks of 20 images: the cache does not depend on their length, the time does."""
+    monkeypatch.setattr(glyphs, "CHUNK", 20)
+
+
+def test_the_folder_holds_the_images_under_mnists_names_and_nothing_else(tmp_path, images):
+    place = glyphs.folder("digits", tmp_path / "new" / "data", 1200, 300)
+    assert place.parent == tmp_path / "new" / "data"
+    assert sorted(file.name for file in place.iterdir()) == [
+        "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte",
+        "train-images-idx3-ubyte", "train-labels-idx1-ubyte"]
+    for split, name, n in (("train", "train", 1200), ("test", "t10k", 300)):
+        read = [idx.read(place / f"{name}-{what}")
+                for what in ("images-idx3-ubyte", "labels-idx1-ubyte")]
+        assert same(read, [a[:n] for a in images["digits", split]])
+
+
+def test_a_second_call_draws_nothing(tmp_path, monkeypatch, short):
+    place = glyphs.folder("letters", tmp_path, 100, 50)
+    monkeypatch.setattr(glyphs, "generate", None)    # a call would fail
+    assert glyphs.folder("letters", tmp_path, 100, 50) == place
+
+
+def test_kind_sizes_seed_and_version_each_have_a_folder_of_their_own(tmp_path, monkeypatch):
+    monkeypatch.setattr(glyphs, "generate",
+                        lambda *_: (np.zeros((1, 28, 28), np.uint8), np.zeros(1, np.uint8)))
+    calls = [("digits", 1, 1, 0), ("letters", 1, 1, 0), ("digits", 2, 1, 0),
+             ("digits", 1, 2, 0), ("digits", 1, 1, 1)]
+    places = {glyphs.folder(kind, tmp_path, *rest) for kind, *rest in calls}
+    monkeypatch.setattr(glyphs, "VERSION", glyphs.VERSION + 1)
+    places.add(glyphs.folder("digits", tmp_path, 1, 1, 0))
+    assert len(places) == 6
+
+
+def contents(place):
+    return {file.name: file.read_bytes() for file in place.iterdir()}
+
+
+@pytest.mark.parametrize("written", range(4))
+def test_a_set_cut_short_is_not_taken_as_whole(tmp_path, monkeypatch, written, short):
+    expected = contents(glyphs.folder("digits", tmp_path / "undisturbed", 60, 40))
+    write, left = idx.write, iter(range(written))
+
+    def fail_after_some(path, array):
+        if next(left, None) is None:
+            raise KeyboardInterrupt
+        write(path, array)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(idx, "write", fail_after_some)
+        glyphs.folder("digits", tmp_path, 60, 40)
+    assert contents(glyphs.folder("digits", tmp_path, 60, 40)) == expected
+
+
+@pytest.mark.parametrize("name", [name for pair in glyphs.FILES.values() for name in pair])
+def test_a_shortened_file_is_written_anew(tmp_path, name, short):
+    place = glyphs.folder("digits", tmp_path, 60, 40)
+    expected = contents(place)
+    (place / name).write_bytes(expected[name][:-1])
+    assert contents(glyphs.folder("digits", tmp_path, 60, 40)) == expected
+
+
+def test_two_at_once_leave_one_whole_set(tmp_path, short):
+    expected = contents(glyphs.folder("digits", tmp_path / "undisturbed", 1000, 40))
+    with ThreadPoolExecutor(2) as pool:
+        calls = [pool.submit(glyphs.folder, "digits", tmp_path, 1000, 40) for _ in range(2)]
+    assert [contents(call.result()) for call in calls] == [expected, expected]
+
+
+def test_progress_is_told_after_every_chunk(tmp_path, short):
+    told = []
+    glyphs.generate("digits", "test", 50, progress=lambda *args: told.append(args))
+    assert told == [(20, 50), (40, 50), (50, 50)]
+    told.clear()
+    glyphs.folder("digits", tmp_path, 21, 7, progress=lambda *args: told.append(args))
+    assert told == [(20, 21), (21, 21), (7, 7)]
+    told.clear()
+    glyphs.folder("digits", tmp_path, 21, 7, progress=lambda *args: told.append(args))
+    assert told == []
+
+
+def test_an_interrupted_call_gives_the_threads_back():
+    def stop(done, total):
+        raise KeyboardInterrupt
+
+    before = torch.get_num_threads()
+    with pytest.raises(KeyboardInterrupt):
+        glyphs.generate("digits", "test", 1, progress=stop)
+    assert torch.get_num_threads() == before
+
+
+def test_a_data_dir_that_cannot_be_written_is_an_oserror(tmp_path):
+    (tmp_path / "file").write_text("not a folder")
+    with pytest.raises(OSError, match="file"):
+        glyphs.folder("digits", tmp_path / "file", 1, 1)
