@@ -6,12 +6,12 @@ r"""Exercise 2, task 1: a convolutional autoencoder, 28x28 digits through d = 12
     python assignments/ex2_conv_ae.py            under 2 minutes on 2 CPU cores
     python assignments/ex2_conv_ae.py --full     the number in the README
 
-Why this architecture for these data. Strokes are local, so convolutions with few filters find
-them; stride 2 halves the image twice, 28 -> 14 -> 7, and learns its own reduction where pooling
-would throw positions away. What the 7x7 cells mean together (which digit, how slanted) is not
-local: a fully connected layer at the coarsest level mixes them down to d numbers. GELU lets a
-gradient through where ReLU is flat. Batch normalisation and the sigmoid keep the network out of
-the all-black image, the trap of an L1 error on images that are mostly black.
+Why this architecture for these data. Strokes are local, so convolutions with few filters
+find them; stride 2 halves the image twice, 28 -> 14 -> 7, and learns its own reduction where
+pooling would throw positions away. What the 7x7 cells mean together (which digit, how
+slanted) is not local: a fully connected layer at the coarsest level mixes them down to d
+numbers. GELU lets a gradient through where ReLU is flat. Batch normalisation and the sigmoid
+keep the network out of the all-black image, the trap of an L1 error on mostly black images.
 ex2_conv_ae_study.py measures each of these choices.
 
 Left out: augmentation and dropout, since at d = 12 the training and the test error stay close
@@ -28,6 +28,7 @@ from minidl.layers import layer_rows, parameter_count
 from minidl.losses import evaluate, evaluating, l1, per_example
 from minidl.results import markdown
 from minidl.run import RunError
+from minidl.schedules import one_cycle
 
 PIXEL = "mean |x - x_hat| per pixel"
 
@@ -73,15 +74,15 @@ def main(run,
          latent: "d, numbers in the latent code" = 12,
          epochs: "passes over the training images" = 11,
          batch_size: "images a step" = 128,
-         learning_rate: "highest of the one-cycle schedule" = 8e-3,
+         learning_rate: "the highest of the one-cycle schedule" = 8e-3,
          filters: "of the first convolution; the second has twice as many" = 16,
          hidden: "width of the fully connected layer at the coarsest level" = 256,
          images: "training images used, validation included" = 60_000):
     if latent >= 784 or batch_size < 2:
-        raise RunError(f"--latent {latent}, --batch-size {batch_size}: expected fewer numbers than "
-                       "the 784 pixels, and two images at least (for batch normalisation)")
+        raise RunError(f"--latent {latent} --batch-size {batch_size}: expected fewer numbers "
+                       "than the 784 pixels and, for batch normalisation, 2 images or more")
 
-    # --- data and model -----------------------------------------------------------------------
+    # --- data and model --------------------------------------------------------------------
     data = run.load(images)
     encoder = Encoder(latent, filters, hidden).to(run.device)
     decoder = Decoder(latent, filters, hidden).to(run.device)
@@ -90,11 +91,9 @@ def main(run,
     run.results.table("layers", layers, f"The autoencoder, d = {latent}")
     print(markdown(layers))
 
-    # --- training -----------------------------------------------------------------------------
-    steps = epochs * steps_per_epoch(data.train, batch_size)
-    optimizer = torch.optim.AdamW(autoencoder.parameters(), fused=True)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, learning_rate, total_steps=steps, pct_start=0.1)
+    # --- training --------------------------------------------------------------------------
+    optimizer = torch.optim.AdamW(autoencoder.parameters(), lr=learning_rate, fused=True)
+    schedule = one_cycle(optimizer, epochs * steps_per_epoch(data.train, batch_size))
 
     def reconstruction_l1(x, _):
         return l1(autoencoder(x), x)
@@ -109,7 +108,7 @@ def main(run,
             run.track(len(x), train_l1=loss)
         run.log(val_l1=evaluate(reconstruction_l1, data.val, autoencoder))
 
-    # --- the test set, read once, beside what d numbers (or none) do without a network -------
+    # --- the test set, read once, beside what d numbers or none do without a network -------
     test = data.test()
     errors = per_example(reconstruction_l1, test, autoencoder)
     baselines = fit_baselines(data.train, latent)
@@ -126,21 +125,22 @@ def main(run,
         number(f"{name.replace(' ', '_')}_test_l1", score[name], PIXEL, n=len(test.x))
     number("parameters", parameter_count(autoencoder), "trainable numbers")
 
-    # --- figures and findings ------------------------------------------------------------------
+    # --- figures and findings --------------------------------------------------------------
     title = f"{data.title}, d = {latent}"
+    methods = {"input": lambda x: x, "autoencoder": autoencoder, "PCA": baselines["PCA"]}
     draw_loss(run, score, title)
-    draw_images(run, data, test, errors, {
-        "input": lambda x: x, "autoencoder": autoencoder, f"PCA-{latent}": baselines["PCA"]}, title)
+    draw_images(run, data, test, errors, methods, title)
     report(run, data, test, errors, score, train_l1, title)
 
 
 def fit_baselines(train, latent):
-    """name -> the function x (B, 1, 28, 28) -> x_hat of a method without a network."""
+    """What needs no network: name -> the function x (B, 1, 28, 28) -> x_hat."""
     code = pca.fit(to_unit(train.x), latent)
     median = to_unit(train.x.flatten(1).median(dim=0).values)
     return {"PCA": lambda x: code.decode(code.encode(x)).clamp(0, 1).view_as(x),
             "mean image": lambda x: code.mean.view(1, 1, 28, 28).expand_as(x),
-            "median image": lambda x: median.view(1, 1, 28, 28).expand_as(x),  # L1's best constant
+            # of all constants the one with the least L1 error
+            "median image": lambda x: median.view(1, 1, 28, 28).expand_as(x),
             "black image": torch.zeros_like}
 
 
@@ -150,7 +150,7 @@ def draw_loss(run, score, title):
              "validation": (epochs, run.history["val_l1"])}
     levels = {f"{name}, test": value for name, value in score.items()}
     run.results.figure("loss", plot.curves(
-        lines | levels, f"L1 error over training: {title}", "epoch", PIXEL, log_y=True))
+        lines | levels, f"{title}: L1 error over training", "epoch", PIXEL, log_y=True))
 
 
 @torch.no_grad()
@@ -167,28 +167,28 @@ def draw_images(run, data, test, errors, methods, title):
             rows = {method: reconstruct(x) for method, reconstruct in methods.items()}
         labels = [f"{data.classes[test.y[i]]}\n{errors[i]:.3f}" for i in index]
         run.results.figure(name, plot.image_rows(
-            rows, f"{what}; below: class, autoencoder's L1. {title}", labels))
+            rows, f"{title}: {what}; below, class and the autoencoder's L1", labels))
 
 
 def report(run, data, test, errors, score, train_l1, title):
     """What was found, in tables and in sentences built from the numbers."""
     finding, best = run.results.finding, score["autoencoder"]
-    finding(f"{title}: the autoencoder's mean L1 error per pixel is {best:.4f} over {len(test.x):,} "
-            f"test images; over the training images it is {train_l1:.4f}.")
-    finding(f"PCA with as many numbers has {score['PCA']:.4f}, {score['PCA'] / best:.2f} times that. "
-            f"With no numbers at all the mean image has {score['mean image']:.4f}, the median image "
-            f"{score['median image']:.4f}: the constant that minimises L1 is the median.")
+    finding(f"{title}: the autoencoder's mean L1 error per pixel is {best:.4f} over the "
+            f"{len(test.x):,} test images, {train_l1:.4f} over the training images.")
+    finding(f"PCA with as many numbers has {score['PCA']:.4f}, {score['PCA'] / best:.2f} "
+            f"times that. With none at all, the mean image has {score['mean image']:.4f} and "
+            f"the median image, the best of all constants in L1, {score['median image']:.4f}.")
     by_class = {data.classes[c]: errors[test.y == c].mean().item() for c in test.y.unique()}
     worst, easiest = max(by_class, key=by_class.get), min(by_class, key=by_class.get)
     finding(f"Hardest class: {worst} ({by_class[worst]:.4f}); easiest: {easiest} "
-            f"({by_class[easiest]:.4f}). Best image {errors.min():.4f}, median image "
-            f"{errors.median():.4f}, worst image {errors.max():.4f}.")
+            f"({by_class[easiest]:.4f}). The best image has {errors.min():.4f}, half of them "
+            f"have less than {errors.median():.4f}, the worst has {errors.max():.4f}.")
     if best > 0.9 * score["black image"]:
-        finding(f"The network COLLAPSED to the black image, which has {score['black image']:.4f}: "
+        finding(f"The network COLLAPSED: the black image has {score['black image']:.4f}. "
                 "ex2_conv_ae_study.py shows why, and the repair.")
     for name, column, values in (("scores", "method", score), ("classes", "class", by_class)):
-        run.results.table(name, [{column: key, "test L1": value} for key, value in values.items()],
-                          f"Mean L1 error per pixel. {title}")
+        rows = [{column: key, "test L1": value} for key, value in values.items()]
+        run.results.table(name, rows, f"Mean L1 error per pixel. {title}")
 
 
 if __name__ == "__main__":

@@ -1,5 +1,8 @@
 """All that the rest of a training depends on, in one file, written whole."""
 
+import io
+import zipfile
+
 import torch
 
 from minidl.files import whole_file
@@ -18,6 +21,7 @@ def save(path, made_by, parts, generator, **progress):
                "parts": {name: part.state_dict() for name, part in parts.items()},
                "generators": {"order": generator.get_state(), "cpu": torch.get_rng_state(),
                               "cuda": torch.cuda.get_rng_state_all()}}
+    path.parent.mkdir(exist_ok=True)
     with whole_file(path) as beside:
         torch.save(content, beside)
 
@@ -29,8 +33,8 @@ def restore(path, made_by, parts, generator, device):
         difference = _difference(content["made_by"], made_by)
         raise CheckpointError(f"{path}: was made with {difference}; give the same, or start "
                               "without --resume")
-    for name, part in parts.items():
-        part.load_state_dict(content["parts"][name])
+    for name, state in content["parts"].items():
+        parts[name].load_state_dict(state)
     generators = content["generators"]
     generator.set_state(generators["order"].cpu())
     torch.set_rng_state(generators["cpu"].cpu())
@@ -40,11 +44,13 @@ def restore(path, made_by, parts, generator, device):
 
 def read(path, device="cpu"):
     """The content of a checkpoint; CheckpointError for a file that is none, or damaged."""
+    data = io.BytesIO(path.read_bytes())
     try:
-        content = torch.load(path, map_location=device, weights_only=True)
+        if bad := zipfile.ZipFile(data).testzip():  # torch.load does not look at the checksums
+            raise ValueError(f"{bad} is damaged")
+        data.seek(0)
+        content = torch.load(data, map_location=device, weights_only=True)
         missing = {"made_by", "progress", "parts", "generators"} - content.keys()
-    except OSError:
-        raise
     except Exception as error:  # torch raises a dozen kinds for a damaged file
         raise CheckpointError(f"{path}: found no whole checkpoint ({type(error).__name__}), "
                               "expected one; start without --resume") from error

@@ -39,7 +39,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def start(main, *, data=None, quick=None, full=None, argv=None):
-    """Run main(run, **settings) with the command line's settings; ends the process on an error.
+    """Run main(run, **settings) with the command line's settings.
 
     Exit status: 0; 2 and one sentence for what the user can mend; 130 after Ctrl-C.
     """
@@ -48,9 +48,9 @@ def start(main, *, data=None, quick=None, full=None, argv=None):
     sizes = {"quick": quick or {}, "full": full or {}}
     flags, settings = _parse(main, script.name, sizes, data, argv)
     try:
-        run = Run(script.stem, flags.size, settings, out=flags.out or Path("outputs", script.stem),
-                  device=_device(flags.device), seed=flags.seed, sheet_data=data,
-                  data=flags.data, data_dir=flags.data_dir, resume=flags.resume)
+        run = Run(script.stem, flags.size, settings, device=_device(flags.device),
+                  seed=flags.seed, sheet_data=data, data=flags.data, data_dir=flags.data_dir,
+                  resume=flags.resume, out=flags.out or Path("outputs", script.stem))
         main(run, **settings)
         run.finish()
     except KeyboardInterrupt:
@@ -68,16 +68,17 @@ def start(main, *, data=None, quick=None, full=None, argv=None):
 def _parse(main, name, sizes, data, argv):
     """-> the common flags, and main's settings: signature, then size, then flags by hand."""
     parameters = list(inspect.signature(main).parameters.values())[1:]  # the first is the run
-    parser = _Parser(prog=name, description=inspect.getmodule(main).__doc__, allow_abbrev=False,
-                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = _Parser(prog=name, description=inspect.getmodule(main).__doc__,
+                     formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
     _add_common(parser, data)
     group = parser.add_argument_group("settings")
     for p in parameters:
-        changed = [f"{size} {sizes[size][p.name]}" for size in sizes if p.name in sizes[size]]
-        group.add_argument(
-            f"--{p.name.replace('_', '-')}", default=argparse.SUPPRESS, type=_checked(p.default),
-            metavar=type(p.default).__name__.upper(),
-            help=f"{p.annotation} (default {', '.join([str(p.default), *changed])})")
+        shown = ", ".join([f"default {p.default}", *(
+            f"{size} {settings[p.name]}" for size, settings in sizes.items()
+            if p.name in settings)])
+        group.add_argument(f"--{p.name.replace('_', '-')}", type=_checked(p.default),
+                           default=argparse.SUPPRESS, metavar=type(p.default).__name__.upper(),
+                           help=f"{p.annotation} ({shown})".replace("%", "%%"))
     flags = parser.parse_args(argv)
     by_hand = {p.name: getattr(flags, p.name) for p in parameters if hasattr(flags, p.name)}
     defaults = {p.name: p.default for p in parameters}

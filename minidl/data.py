@@ -57,7 +57,7 @@ def load(sheet_data, wanted="auto", data_dir=None, *, device="cpu", seed=0, imag
         sources.file_of(source.folder, file)  # to miss it now, not after an hour of training
     source = source._replace(classes=source.classes or tuple(map(str, range(y.max() + 1))))
     if len(x) < 3:
-        raise DataError(f"{source.folder}: found {len(x)} training images, expected at least 3")
+        raise DataError(f"{source.folder}: found {len(x)} training images, expected 3 or more")
     n = max(3, min(images or len(x), len(x)))
     order = torch.randperm(len(x), generator=torch.Generator().manual_seed(seed))[:n].numpy()
     val, train = order[:max(1, n // 12)], order[max(1, n // 12):]

@@ -15,7 +15,6 @@ bytes that arrive, never for bytes that a header claims. Checked in tests/test_i
 """
 import gzip
 import math
-import secrets
 import stat
 import struct
 import textwrap
@@ -24,6 +23,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+
+from minidl.files import whole_file
 
 TYPES = {0x08: "u1", 0x09: "i1", 0x0B: "i2", 0x0C: "i4", 0x0D: "f4", 0x0E: "f8"}
 GZIP = b"\x1f\x8b"      # the first two bytes of every gzip file
@@ -113,17 +114,10 @@ def write(path, array):
     The same array gives the same bytes: gzip's header carries neither the time nor the name.
     """
     path, array = Path(path), np.asarray(array)
-    temporary = path.parent / f".{secrets.token_hex(8)}.tmp"
-    with _named_errors(path):
+    with _named_errors(path), whole_file(path) as beside:
         content = header(array) + array.astype(array.dtype.newbyteorder(">")).tobytes()
-        if path.name.endswith(".gz"):
-            content = gzip.compress(content, 6, mtime=0)
-        try:
-            with temporary.open("xb") as file:
-                file.write(content)
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)   # there only after a failure
+        zipped = path.name.endswith(".gz")
+        beside.write_bytes(gzip.compress(content, 6, mtime=0) if zipped else content)
 
 
 @contextmanager

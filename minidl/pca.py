@@ -39,8 +39,8 @@ def fit(x, d):
     x = x.flatten(1)  # (N, ...) -> (N, P)
     N, P = x.shape
     if N == 0 or not 1 <= d <= P:
-        raise ValueError(f"found {N} examples and {d} components, expected at least 1 example and "
-                         f"1 to {P} components")
+        raise ValueError(f"found {N} examples and {d} components, expected 1 example or more "
+                         f"and 1 to {P} components")
     mean = x.mean(dim=0, dtype=torch.float64)
     # in blocks: the data in float64 all at once would be eight times their bytes on disk
     covariance = sum((c := block.double() - mean).T @ c for block in x.split(10_000)) / N

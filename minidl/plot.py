@@ -42,11 +42,26 @@ def image_rows(rows, title, column_labels=()):
     figure.suptitle(title, fontsize=11)
     grid = figure.subplots(len(rows), N, squeeze=False)
     for axes_row, (name, images) in zip(grid, rows.items(), strict=True):
-        for axes, image in zip(axes_row, images.cpu(), strict=True):
+        for axes, image in zip(axes_row, images.cpu().numpy(), strict=True):
             axes.imshow(image[0], cmap="gray", vmin=0, vmax=1, interpolation="nearest")
             axes.set(xticks=[], yticks=[])
             axes.spines[:].set_visible(False)
         axes_row[0].set_ylabel(name, rotation=0, ha="right", va="center", fontsize=9)
     for axes, label in zip(grid[-1], column_labels, strict=False):
         axes.set_xlabel(label, fontsize=8)
+    return figure
+
+
+def dots(groups, title, x_label):
+    """groups: name -> values; a row each with a dot a value and a bar at their mean."""
+    figure = Figure(figsize=(7.5, 0.36 * len(groups) + 1.4), layout="constrained")
+    axes = figure.add_subplot()
+    for row, values in enumerate(groups.values()):
+        axes.plot(values, [row] * len(values), "o", color=COLOURS[0], markersize=5, alpha=0.7)
+        axes.plot(sum(values) / len(values), row, "|", color=COLOURS[1], markersize=16,
+                  markeredgewidth=2)
+    axes.set(title=title, xlabel=x_label)
+    axes.set_yticks(range(len(groups)), groups)
+    axes.invert_yaxis()
+    axes.grid(alpha=0.3)
     return figure

@@ -19,6 +19,7 @@ from pathlib import Path
 import matplotlib
 import numpy
 import torch
+from torch import nn
 
 from minidl import checkpoint
 from minidl import data as datasets
@@ -34,7 +35,7 @@ class Run:
     """One run of a script: what stands above the first `_` is for scripts to use.
 
     device, generator (of the order of examples; on the CPU), history (of the training at hand:
-    name -> one value an epoch), results.
+    name -> one value an epoch), training_seconds (of it), results.
     """
 
     def __init__(self, script, size, settings, *, out, device="cpu", seed=0, sheet_data=None,
@@ -74,19 +75,25 @@ class Run:
         """
         path = self.out / "checkpoints" / f"{name}.pt"
         made_by = {"script": self.script, "data": self.data, "seed": self.seed, "epochs": n,
-                   "device": self.device.type, "torch": torch.__version__, **self.settings}
-        self.history, done, before, start = {}, 0, 0.0, time.perf_counter()
+                   "device": self.device.type, "torch": str(torch.__version__),
+                   **self.settings}
+        self.history, self.training_seconds, done = {}, 0.0, 0
+        start = time.perf_counter()
         if self.resume and path.exists():
             saved = checkpoint.restore(path, made_by, parts, self.generator, self.device)
-            done, before, self.history = saved["epoch"], saved["seconds"], saved["history"]
-            self.seconds_before, self.started = saved["run_seconds"], time.perf_counter()
+            done, self.history = saved["epoch"], saved["history"]
+            self.training_seconds, self.seconds_before = saved["seconds"], saved["run_seconds"]
+            self.started = start = time.perf_counter()
             print(f"{name}: {done} of {n} epochs are in {path}")
+        before = self.training_seconds
         for epoch in range(done + 1, n + 1):
             self._begin(f"{name}  epoch {epoch:>{len(str(n))}}/{n}")
             yield epoch
             if not self._logged:
                 self.log()
-            seconds = before + time.perf_counter() - start
+            self.training_seconds = seconds = before + time.perf_counter() - start
+            if epoch == n:  # what only training needs would fill the disk of a study
+                parts = {k: part for k, part in parts.items() if isinstance(part, nn.Module)}
             checkpoint.save(path, made_by, parts, self.generator, epoch=epoch, seconds=seconds,
                             history=self.history, run_seconds=self._seconds())
             last = "  ".join(f"{key} {values[-1]:.4f}" for key, values in self.history.items())
@@ -123,7 +130,7 @@ class Run:
     def finish(self):
         """Write results.json; print the findings, then the files."""
         seconds = self._seconds()
-        versions = {"python": platform.python_version(), "torch": torch.__version__,
+        versions = {"python": platform.python_version(), "torch": str(torch.__version__),
                     "numpy": numpy.__version__, "matplotlib": matplotlib.__version__}
         self.results.save({"script": self.script, "size": self.size, "data": self.data,
                            "device": self.device.type, "seed": self.seed,

@@ -13,8 +13,7 @@ FILES = glyphs.FILES  # split -> the names of its images and of its labels
 TITLES = {"mnist": "MNIST", "fashion-mnist": "Fashion-MNIST"}
 STANDS_IN = {"mnist": "digits", "fashion-mnist": "letters"}  # the glyphs in its place
 CLASSES = {
-    "mnist": tuple("0123456789"),
-    "digits": tuple(glyphs.CHARACTERS["digits"]), "letters": tuple(glyphs.CHARACTERS["letters"]),
+    "mnist": tuple("0123456789"), **{k: tuple(v) for k, v in glyphs.CHARACTERS.items()},
     "fashion-mnist": ("T-shirt", "trousers", "pullover", "dress", "coat",
                       "sandal", "shirt", "sneaker", "bag", "ankle boot"),
 }

@@ -1,0 +1,235 @@
+r"""Exercise 2, task 1: the tests behind the autoencoder's architecture, one change at a time.
+
+    L1 = E_x 1/784 sum_p |x_hat_p - x_p|,   every variant trained alike, over several seeds
+
+    python assignments/ex2_conv_ae_study.py            under 5 minutes on 2 CPU cores
+    python assignments/ex2_conv_ae_study.py --full     the whole data set, trained for longer
+
+The sheet's questions: (a) does an FC layer at the coarsest level help, against a fully
+convolutional code of the same d; (b) number of filters, stride factors, number of layers,
+nonlinearity; (c) the error against d, beside PCA; and (d) a trap: the L1 collapse. The median
+of most pixels is 0, so the all-black image is a strong local optimum of L1, and no gradient
+leads out of it.
+
+Seeds are paired: seed s of every variant sees the same images in the same order. The default
+size trains briefly, on a part of the images: it ranks variants by how fast they learn.
+"""
+
+import itertools
+import statistics
+
+import _path  # noqa: F401
+import torch
+from ex2_conv_ae import PIXEL
+from torch import nn
+
+from minidl import cli, pca, plot
+from minidl.data import batches, steps_per_epoch, to_unit
+from minidl.layers import parameter_count
+from minidl.losses import evaluate, evaluating, l1
+from minidl.results import markdown
+from minidl.schedules import one_cycle
+
+BASE = {"filters": (16, 32), "strides": (2, 2), "activation": nn.GELU, "latent": 12,
+        "bottleneck": "fc", "norm": True, "output": nn.Sigmoid}
+# question -> variant -> what it changes in BASE
+ARCHITECTURES = {
+    "a. bottleneck": {"fully convolutional": {"filters": (16, 32, 64), "strides": (2, 2, 2),
+                                              "bottleneck": "conv"}},
+    "b. filters": {"filters 8, 16": {"filters": (8, 16)},
+                   "filters 32, 64": {"filters": (32, 64)}},
+    "b. strides": {"one layer, stride 4": {"filters": (32,), "strides": (4,)}},
+    "b. layers": {"three layers, 28-14-7-4": {"filters": (16, 32, 64), "strides": (2, 2, 2)}},
+    "b. nonlinearity": {"ReLU": {"activation": nn.ReLU}, "tanh": {"activation": nn.Tanh},
+                        "SiLU": {"activation": nn.SiLU}},
+}
+DIMENSIONS = {"c. d": {f"d = {d}": {"latent": d} for d in (2, 4, 8, 16, 32)}}
+PLAIN = {"activation": nn.ReLU, "norm": False}
+COLLAPSE = {"d. collapse": {"no normalisation, ReLU": PLAIN,
+                            "no normalisation, GELU": {"norm": False},
+                            "linear output": {"output": nn.Identity}}}
+QUESTIONS = {"base": {"base": {}}} | ARCHITECTURES | DIMENSIONS | COLLAPSE
+
+
+def build(filters, strides, activation, latent, bottleneck, norm, output, hidden=256):
+    """An autoencoder; of BASE the Encoder and Decoder of ex2_conv_ae.py, layer by layer."""
+    def block(layer, width, kind=nn.BatchNorm2d):
+        return nn.Sequential(layer, *([kind(width)] if norm else []), activation())
+
+    if bottleneck == "conv":  # two more halvings, 7 -> 4 -> 2, and as many 2x2 maps as make d
+        filters, strides = (*filters, latent // 4), (*strides, 2)
+    sizes = list(itertools.accumulate(strides, lambda n, s: -(-n // s), initial=28))
+    channels, down, up = (1, *filters), [], []
+    for i, s in enumerate(strides):
+        padding = s // 2
+        kernel = sizes[i] - (sizes[i + 1] - 1) * s + 2 * padding  # restores the size exactly
+        down.append(nn.Conv2d(channels[i], channels[i + 1], s + 1, s, padding))
+        up.insert(0, nn.ConvTranspose2d(channels[i + 1], channels[i], kernel, s, padding))
+    n, flat = sizes[-1], channels[-1] * sizes[-1] ** 2
+    widen = [*map(block, up[:-1], channels[-2:0:-1]), up[-1], output()]
+    if bottleneck == "conv":
+        return nn.Sequential(*map(block, down[:-1], channels[1:-1]), down[-1], nn.Flatten(),
+                             nn.Unflatten(1, (channels[-1], n, n)), *widen)
+    return nn.Sequential(
+        *map(block, down, channels[1:]), nn.Flatten(),
+        block(nn.Linear(flat, hidden), hidden, nn.BatchNorm1d), nn.Linear(hidden, latent),
+        block(nn.Linear(latent, hidden), hidden, nn.BatchNorm1d),
+        block(nn.Linear(hidden, flat), flat, nn.BatchNorm1d),
+        nn.Unflatten(1, (channels[-1], n, n)), *widen)
+
+
+def main(run,
+         seeds: "trainings of each variant" = 3,
+         epochs: "passes over the training images" = 3,
+         batch_size: "images a step" = 128,
+         learning_rate: "the highest of the one-cycle schedule" = 8e-3,
+         images: "training images used, validation included" = 15_000):
+    data = run.load(images)
+    variants = {name: (question, BASE | change) for question, group in QUESTIONS.items()
+                for name, change in group.items()}
+
+    # --- training: every variant, every seed -----------------------------------------------
+    models, history, seconds = {}, {}, {}
+    for seed, (name, (_, design)) in itertools.product(range(seeds), variants.items()):
+        run.seed_everything(run.seed + seed)
+        model = build(**design).to(run.device)
+        optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate, fused=True)
+        schedule = one_cycle(optimizer, epochs * steps_per_epoch(data.train, batch_size))
+        for _epoch in run.epochs(epochs, f"{name}, seed {seed}", model=model,
+                                 optimizer=optimizer, schedule=schedule):
+            model.train()
+            for x, _ in batches(data.train, batch_size, run.generator):
+                loss = l1(model(x), x).mean()
+                optimizer.zero_grad(); loss.backward(); optimizer.step(); schedule.step()
+                run.track(len(x), train_l1=loss)
+            run.log(val_l1=evaluate(error_of(model), data.val, model))
+        models[name, seed], history[name, seed] = model, run.history
+        seconds[name, seed] = run.training_seconds
+
+    # --- the test set, read once ------------------------------------------------------------
+    test = data.test()
+    scores = {name: [evaluate(error_of(models[name, s]), test, models[name, s])
+                     for s in range(seeds)] for name in variants}
+    rows = []
+    for name, (question, _) in variants.items():
+        val = [history[name, s]["val_l1"][-1] for s in range(seeds)]
+        time = [seconds[name, s] for s in range(seeds)]
+        rows.append({"question": question, "variant": name,
+                     "parameters": parameter_count(models[name, 0]),
+                     "seconds": statistics.mean(time), "validation L1": statistics.mean(val),
+                     "test L1": statistics.mean(scores[name]), "std": spread(scores[name])})
+        for key, values, unit in (("test_l1", scores[name], PIXEL), ("val_l1", val, PIXEL),
+                                  ("seconds", time, "s")):
+            run.results.number(f"{key} {name}", statistics.mean(values), unit, spread(values),
+                               seeds)
+        run.results.number(f"parameters {name}", rows[-1]["parameters"], "trainable numbers")
+    run.results.table("variants", rows, f"One change at a time, {seeds} seeds. {data.title}")
+    print(markdown(rows))
+    compare_designs(run, data, variants, scores)
+    compare_dimensions(run, data, test, variants, scores)
+    explain_collapse(run, data, test, models, history, scores)
+    draw_reconstructions(run, data, test, models)
+
+
+def error_of(model):
+    return lambda x, _: l1(model(x), x)
+
+
+def spread(values):
+    return statistics.stdev(values) if len(values) > 1 else 0.0
+
+
+def compare_designs(run, data, variants, scores):
+    """(a), (b): the paired difference to the base, by seed."""
+    for name, (question, _) in variants.items():
+        if question not in ARCHITECTURES:
+            continue
+        gain = [b - a for a, b in zip(scores["base"], scores[name], strict=True)]
+        worse = sum(g > 0 for g in gain)
+        run.results.number(f"paired_difference {name}", statistics.mean(gain), PIXEL,
+                           spread(gain), len(gain))
+        run.results.finding(
+            f"{question}: {name} has test L1 {statistics.mean(scores[name]):.4f}, the base "
+            f"{statistics.mean(scores['base']):.4f}; paired difference "
+            f"{statistics.mean(gain):+.4f} +- {spread(gain):.4f}, worse for {worse} of "
+            f"{len(gain)} seeds.")
+    shown = [n for n, (q, _) in variants.items() if q in ARCHITECTURES or n == "base"]
+    run.results.figure("designs", plot.dots(
+        {name: scores[name] for name in shown},
+        f"{data.title}, d = {BASE['latent']}: one change at a time, one dot a seed", PIXEL))
+
+
+def compare_dimensions(run, data, test, variants, scores):
+    """(c): the error against d, beside the best linear code of the same d."""
+    by_d = sorted((design["latent"], name) for name, (question, design) in variants.items()
+                  if question in (*DIMENSIONS, "base"))
+    linear, x = {}, to_unit(data.train.x)
+    for d, _ in by_d:
+        code = pca.fit(x, d)
+        linear[d] = evaluate(lambda x, _, c=code: l1(
+            c.decode(c.encode(x)).clamp(0, 1).view_as(x), x), test)
+        run.results.number(f"PCA_test_l1 d = {d}", linear[d], PIXEL, n=len(test.x))
+    mean = {d: statistics.mean(scores[name]) for d, name in by_d}
+    low, high = min(mean), max(mean)
+    better = ", ".join(str(d) for d in mean if mean[d] < linear[high]) or "no d here"
+    run.results.finding(
+        f"c. d: at d = {low} the network has {mean[low]:.4f} (PCA {linear[low]:.4f}), at "
+        f"d = {high} {mean[high]:.4f} (PCA {linear[high]:.4f}). It is below what PCA reaches "
+        f"with d = {high} at: d = {better}.")
+    run.results.figure("latent_size", plot.curves(
+        {"autoencoder": (list(mean), list(mean.values())),
+         "PCA, clipped to [0, 1]": (list(linear), list(linear.values()))},
+        f"{data.title}: L1 error against the size of the code", "d, numbers in the code",
+        PIXEL))
+
+
+def explain_collapse(run, data, test, models, history, scores):
+    """(d): who falls into the black image, and why nothing leads out of it."""
+    median = data.train.x.flatten(1).median(dim=0).values
+    zero = (median == 0).double().mean().item()
+    black = evaluate(lambda x, _: l1(torch.zeros_like(x), x), test)
+    run.results.number("share_of_pixels_with_median_0", zero, "fraction")
+    run.results.number("black_image_test_l1", black, PIXEL, n=len(test.x))
+    run.results.finding(f"d. collapse: the median of {zero:.1%} of the pixels is 0, so the "
+                        f"black image is nearly L1's best constant; it has {black:.4f}.")
+    x = to_unit(test.x[:512])
+    for name in ("base", *COLLAPSE["d. collapse"]):
+        fallen = sum(score > 0.9 * black for score in scores[name])
+        model = models[name, 0].eval()
+        model.zero_grad()
+        l1(model(x), x).mean().backward()
+        slope = sum(p.grad.square().sum() for p in model.parameters()).sqrt().item()
+        with torch.no_grad():
+            ink = model(x).mean().item()
+        run.results.number(f"gradient_norm {name}", slope, "norm of d L1 / d parameters")
+        run.results.number(f"mean_output {name}", ink, "mean x_hat")
+        run.results.finding(
+            f"d. collapse, {name}: {fallen} of {len(scores[name])} seeds end at the black "
+            f"image (test L1 {statistics.mean(scores[name]):.4f}). Of seed 0 the mean output "
+            f"is {ink:.4f} (input {x.mean():.4f}), the gradient's norm {slope:.2g}.")
+    lines = {name: (range(1, len(h["val_l1"]) + 1), h["val_l1"])
+             for (name, seed), h in history.items()
+             if seed == 0 and name in ("base", *COLLAPSE["d. collapse"])}
+    run.results.figure("collapse", plot.curves(
+        lines | {"black image": black}, f"{data.title}, d = {BASE['latent']}: the L1 collapse",
+        "epoch", PIXEL, log_y=True))
+
+
+@torch.no_grad()
+def draw_reconstructions(run, data, test, models):
+    """The first test image of each class through what the questions compare."""
+    index = torch.stack([(test.y == c).nonzero()[0, 0] for c in test.y.unique()])
+    x = to_unit(test.x[index])
+    rows = {"input": x}
+    for name in ("d = 2", "d = 4", "base", "d = 32", "fully convolutional",
+                 *COLLAPSE["d. collapse"]):
+        with evaluating(models[name, 0]):
+            rows[name.replace("base", "base, d = 12")] = models[name, 0](x)
+    labels = [data.classes[c] for c in test.y[index]]
+    run.results.figure("reconstructions", plot.image_rows(
+        rows, f"{data.title}: input against reconstruction", labels))
+
+
+if __name__ == "__main__":
+    cli.start(main, data="mnist", quick={"seeds": 1, "epochs": 1, "images": 1500},
+              full={"seeds": 3, "epochs": 10, "images": 60_000})

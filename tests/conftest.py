@@ -1,0 +1,53 @@
+"""Small data sets that every test can use, and the reason where real data are absent."""
+
+import os
+import socket
+
+import numpy as np
+import pytest
+import torch
+
+from minidl import glyphs, idx
+
+FILES = [file for pair in glyphs.FILES.values() for file in pair]
+
+
+@pytest.fixture(autouse=True)
+def no_network(monkeypatch):
+    """Only this machine itself can be reached: no test depends on a network."""
+    connect = socket.socket.connect
+
+    def local_only(self, address):
+        if self.family != socket.AF_UNIX and address[0] not in ("127.0.0.1", "::1"):
+            raise ConnectionRefusedError(f"a test wanted to reach {address}")
+        return connect(self, address)
+
+    monkeypatch.setattr(socket.socket, "connect", local_only)
+
+
+@pytest.fixture
+def real_data():
+    """The folder of the real data sets; the test is skipped where there is none."""
+    if "MINIDL_DATA" not in os.environ:
+        pytest.skip("MINIDL_DATA is not set: the real data sets are not at hand")
+    return os.environ["MINIDL_DATA"]
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """120 + 30 images in four IDX files: class c is a bright row 2c + 3, so easy to tell."""
+    path = tmp_path / "stripes"
+    path.mkdir()
+    random = np.random.default_rng(0)
+    for n, (images, labels) in zip((120, 30), glyphs.FILES.values(), strict=True):
+        y = (np.arange(n) % 10).astype(np.uint8)
+        x = random.integers(0, 60, (n, 28, 28), dtype=np.uint8)
+        x[np.arange(n), 2 * y + 3] += 180
+        idx.write(path / images, x)
+        idx.write(path / labels, y)
+    return path
+
+
+@pytest.fixture
+def generator():
+    return torch.Generator().manual_seed(0)

@@ -1,0 +1,188 @@
+"""minidl/data.py and sources.py: which data set, checked how, split and batched how."""
+
+import gzip
+import shutil
+
+import numpy as np
+import pytest
+import torch
+
+import data_download
+from minidl import data, glyphs, idx
+from minidl.data import DataError, batches, load, steps_per_epoch, to_unit
+
+
+@pytest.fixture
+def no_mirrors(monkeypatch):
+    """Every mirror is a closed port of this machine, as if there were no network."""
+    for name, entry in data_download.SETS.items():
+        closed = data_download.DataSet(("http://127.0.0.1:9",), entry.md5, entry.largest)
+        monkeypatch.setitem(data_download.SETS, name, closed)
+
+
+@pytest.fixture
+def small(folder):
+    return load("mnist", str(folder))
+
+
+def test_pixels_are_bytes_over_255_and_nothing_else():
+    assert torch.equal(to_unit(torch.tensor([0, 51, 255], dtype=torch.uint8)),
+                       torch.tensor([0, 0.2, 1]))
+
+
+def test_training_and_validation_are_the_training_file_without_overlap(folder, small):
+    x = torch.from_numpy(idx.read(folder / "train-images-idx3-ubyte"))
+    assert (len(small.train.x), len(small.val.x)) == (110, 10)  # one in twelve
+    together = torch.cat([small.train.x, small.val.x]).flatten(1)
+    assert torch.equal(together.unique(dim=0), x.flatten(1).unique(dim=0))
+    assert len(x.flatten(1).unique(dim=0)) == 120  # no two alike: the line above proves it
+
+
+def test_every_image_keeps_its_label(small):
+    for split in (small.train, small.val, small.test()):
+        brightest = split.x.float().mean(dim=(1, 3)).argmax(dim=1)
+        assert torch.equal(brightest, 2 * split.y + 3)
+
+
+def test_the_validation_part_is_drawn_by_the_seed(folder, small):
+    assert torch.equal(load("mnist", str(folder)).val.x, small.val.x)
+    assert not torch.equal(load("mnist", str(folder), seed=1).val.y, small.val.y)
+
+
+def test_fewer_images_mean_fewer_test_images_in_proportion(folder):
+    part = load("mnist", str(folder), images=60)
+    assert (len(part.train.x), len(part.val.x), len(part.test().x)) == (55, 5, 15)
+
+
+def test_the_test_images_are_not_read_before_they_are_asked_for(folder, monkeypatch):
+    read, seen = idx.read, []
+    monkeypatch.setattr(data.idx, "read", lambda path: seen.append(path.name) or read(path))
+    small = load("mnist", str(folder))
+    assert not any(name.startswith("t10k") for name in seen)
+    small.test()
+    assert sum(name.startswith("t10k") for name in seen) == 2
+
+
+def test_an_epoch_shows_each_image_once_in_a_new_order(small, generator):
+    epochs = [torch.cat([y for _, y in batches(small.train, 11, generator)])
+              for _ in range(2)]
+    images = torch.cat([x for x, _ in batches(small.train, 11, generator)])
+    assert steps_per_epoch(small.train, 11) == 10
+    assert torch.equal(images.flatten(1).unique(dim=0),
+                       to_unit(small.train.x).flatten(1).unique(dim=0))
+    assert not torch.equal(*epochs)
+
+
+def test_the_last_smaller_batch_is_left_out_and_a_small_split_is_one(small, generator):
+    assert [len(x) for x, _ in batches(small.train, 40, generator)] == [40, 40]
+    assert [len(x) for x, _ in batches(small.train, 500, generator)] == [110]
+    assert steps_per_epoch(small.train, 40) == 2 and steps_per_epoch(small.train, 500) == 1
+
+
+def test_batches_are_the_generators_and_leave_torchs_own_alone(small):
+    before = torch.get_rng_state()
+    a, b = ([y.tolist() for _, y in batches(small.train, 16, random)]
+            for random in (torch.Generator().manual_seed(3) for _ in range(2)))
+    assert a == b
+    assert torch.equal(before, torch.get_rng_state())
+
+
+# --- what is wrong with a folder ---------------------------------------------------------
+
+def rewrite(folder, name, change):
+    idx.write(folder / name, change(idx.read(folder / name)))
+
+
+@pytest.mark.parametrize(("name", "change", "found"), [
+    ("train-images-idx3-ubyte", lambda x: x[:-1], "found 119 images and 120 labels"),
+    ("train-labels-idx1-ubyte", lambda y: y[:0], "found 120 images and 0 labels"),
+    ("train-images-idx3-ubyte", lambda x: x[:, 1:], r"shape \(120, 27, 28\)"),
+    ("train-images-idx3-ubyte", lambda x: x.astype(np.float32), "type float32"),
+    ("train-labels-idx1-ubyte", lambda y: y.astype(np.int32), "labels of type int32"),
+    ("train-labels-idx1-ubyte", lambda y: y[:, None], r"shape \(120, 1\)"),
+])
+def test_training_files_that_do_not_fit_are_named(folder, name, change, found):
+    rewrite(folder, name, change)
+    with pytest.raises(DataError, match=found) as error:
+        load("mnist", str(folder))
+    assert "stripes" in str(error.value) and "expected" in str(error.value)
+
+
+def test_a_test_label_outside_the_training_classes_is_named(folder):
+    rewrite(folder, "t10k-labels-idx1-ubyte", lambda y: np.where(y == 4, 10, y).astype("u1"))
+    with pytest.raises(DataError, match="label 10 at place 4, expected 0 to 9"):
+        load("mnist", str(folder)).test()
+
+
+def test_too_few_training_images_are_named(folder):
+    for name in glyphs.FILES["train"]:
+        rewrite(folder, name, lambda a: a[:2])
+    with pytest.raises(DataError, match="found 2 training images, expected 3"):
+        load("mnist", str(folder))
+
+
+def test_a_missing_test_file_is_known_before_training(folder):
+    (folder / "t10k-labels-idx1-ubyte").unlink()
+    with pytest.raises(DataError, match=r"neither t10k-labels-idx1-ubyte nor .*\.gz"):
+        load("mnist", str(folder))
+
+
+def test_gzipped_files_do_as_well(folder, small):
+    for file in folder.iterdir():
+        (folder / f"{file.name}.gz").write_bytes(gzip.compress(file.read_bytes()))
+        file.unlink()
+    assert torch.equal(load("mnist", str(folder)).train.x, small.train.x)
+
+
+def test_a_folder_that_is_none_is_named():
+    with pytest.raises(DataError, match=r"--data nowhere: found no such folder, expected"):
+        load("mnist", "nowhere")
+
+
+def test_a_folder_is_not_taken_for_the_published_set_of_its_name(folder):
+    named = folder.rename(folder.with_name("mnist"))
+    assert load("mnist", str(named)).name == "folder mnist"
+
+
+# --- auto, and what stands in ------------------------------------------------------------
+
+def test_without_data_and_network_auto_takes_glyphs_and_says_so(tmp_path, no_mirrors, capsys):
+    found = load("mnist", "auto", tmp_path, images=120)
+    assert found.name == "glyphs-digits" and "not MNIST" in found.title
+    said = capsys.readouterr().out
+    assert "*** MNIST IS NOT AT HAND; the embedded glyphs stand in for it." in said
+    assert "no mirror gave train-images-idx3-ubyte.gz" in said
+    assert len(found.train.x) == 110 and len(found.test().x) == 20
+
+
+def test_naming_a_set_that_cannot_be_had_is_an_error_that_tells_how(tmp_path, no_mirrors):
+    with pytest.raises(data_download.DownloadError, match=r"fetch by hand http.*put it into"):
+        load("mnist", "mnist", tmp_path)
+
+
+def test_fashion_mnist_is_stood_in_for_by_letters(tmp_path):
+    assert load("fashion-mnist", "glyphs", tmp_path, images=120).classes == tuple("ABCDEFGHIJ")
+
+
+def test_glyphs_go_elsewhere_when_the_data_folder_cannot_be_written(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("a file where a folder should be")
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    assert len(load("mnist", "glyphs", tmp_path / "file", images=120).train.x) == 110
+
+
+def test_bytes_that_are_not_the_published_ones_are_refused(folder, tmp_path):
+    """MNIST served as Fashion-MNIST has the same names and shapes: only content tells."""
+    shutil.copytree(folder, tmp_path / "fashion-mnist")
+    with pytest.raises(DataError, match=r"MD5 .* the published Fashion-MNIST"):
+        load("fashion-mnist", "auto", tmp_path)
+
+
+@pytest.mark.real_data
+def test_the_real_mnist_is_right_and_fashion_is_not_taken_for_it(real_data, tmp_path):
+    mnist = load("mnist", "mnist", real_data)
+    assert (len(mnist.train.x), len(mnist.val.x)) == (55_000, 5_000)
+    assert len(mnist.test().x) == 10_000
+    assert mnist.test().y[:5].tolist() == [7, 2, 1, 0, 4]
+    (tmp_path / "mnist").symlink_to(f"{real_data}/fashion-mnist")
+    with pytest.raises(DataError, match="the published MNIST"):
+        load("mnist", "mnist", tmp_path)

@@ -1,0 +1,79 @@
+"""minidl/losses.py: reductions by hand, and no dependence on the evaluation batch size."""
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from minidl.data import Split
+from minidl.losses import evaluate, evaluating, l1, mse, per_example
+
+X = torch.tensor([[[[0.0, 1.0], [0.5, 0.25]]], [[[1.0, 1.0], [0.0, 0.0]]]])      # (2, 1, 2, 2)
+X_HAT = torch.tensor([[[[0.5, 1.0], [0.5, 0.75]]], [[[0.0, 1.0], [0.0, 0.5]]]])
+
+
+def split(n, seed=0):
+    random = torch.Generator().manual_seed(seed)
+    return Split(torch.randint(0, 256, (n, 1, 28, 28), generator=random, dtype=torch.uint8),
+                 torch.randint(0, 10, (n,), generator=random))
+
+
+def test_l1_and_mse_are_means_over_pixels_one_value_an_example():
+    assert l1(X_HAT, X).tolist() == [0.25, 0.375]          # (0.5 + 0.5) / 4, (1 + 0.5) / 4
+    assert mse(X_HAT, X).tolist() == [0.125, 0.3125]       # (0.25 + 0.25) / 4, (1 + 0.25) / 4
+
+
+@pytest.mark.parametrize(("ours", "torchs"), [(l1, F.l1_loss), (mse, F.mse_loss)])
+def test_their_batch_mean_is_torchs_loss(ours, torchs):
+    a, b = torch.rand(2, 7, 3, 5, 4, dtype=torch.float64)
+    assert torch.isclose(ours(a, b).mean(), torchs(a, b), rtol=1e-14)
+
+
+@pytest.mark.parametrize("loss", [l1, mse])
+def test_shapes_that_would_broadcast_are_refused(loss):
+    with pytest.raises(ValueError, match=r"\(2, 4\) and \(2, 1, 2, 2\)"):
+        loss(X.flatten(1), X)
+
+
+@pytest.mark.parametrize("batch_size", [1, 7, 100, 1000])
+def test_the_mean_over_a_split_does_not_depend_on_the_batch_size(batch_size):
+    data = split(103)  # 103 = 14 * 7 + 5 = 100 + 3: the last batch is uneven
+
+    def metric(x, y):
+        return x.mean((1, 2, 3)) * (y + 1)
+
+    x = data.x.double() / 255
+    by_hand = sum((x[i].mean() * (data.y[i] + 1)).item() for i in range(103)) / 103
+    mean = evaluate(metric, data, batch_size=batch_size)
+    assert mean == pytest.approx(by_hand, rel=1e-6)
+    assert mean == evaluate(metric, data, batch_size=13)
+
+
+def test_a_mean_of_batch_means_would_differ_here():
+    """The control of the test above: its data can tell the two apart."""
+    data = split(103)
+    values = per_example(lambda x, y: x.mean((1, 2, 3)) * (y + 1), data)
+    of_means = torch.stack([part.mean() for part in values.split(100)]).mean()
+    assert abs(of_means - values.mean()) > 1e-2
+
+
+def test_evaluation_uses_running_statistics_and_leaves_each_mode_as_it_was():
+    frozen, learning = nn.BatchNorm2d(1), nn.Sequential(nn.BatchNorm2d(1), nn.Dropout())
+    frozen.eval()
+    before = learning[0].running_mean.clone()
+    per_example(lambda x, _: learning(frozen(x)).sum((1, 2, 3)), split(5), frozen, learning)
+    assert torch.equal(learning[0].running_mean, before)
+    assert (frozen.training, learning.training, learning[0].training) == (False, True, True)
+
+
+def test_the_mode_comes_back_after_an_error():
+    module = nn.Dropout()
+    with pytest.raises(RuntimeError, match="broken"), evaluating(module):
+        raise RuntimeError("broken")
+    assert module.training
+
+
+def test_evaluation_keeps_no_graph():
+    layer = nn.Linear(784, 1)
+    values = per_example(lambda x, _: layer(x.flatten(1)).squeeze(1), split(3), layer)
+    assert not values.requires_grad

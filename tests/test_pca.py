@@ -1,0 +1,84 @@
+"""minidl/pca.py against an independent singular value decomposition, and its own claims."""
+
+import numpy as np
+import pytest
+import torch
+
+from minidl import pca
+
+
+@pytest.fixture
+def x():
+    random = torch.Generator().manual_seed(0)
+    scales = torch.linspace(3, 0.1, 12, dtype=torch.float64)
+    return torch.randn(200, 12, generator=random, dtype=torch.float64) * scales + 5
+
+
+@pytest.mark.parametrize("d", [1, 3, 12])
+def test_it_equals_the_singular_value_decomposition(x, d):
+    centred = x.numpy() - x.numpy().mean(axis=0)
+    U, S, Vt = np.linalg.svd(centred, full_matrices=False)
+    code = pca.fit(x, d)
+    np.testing.assert_allclose(code.variance, S[:d] ** 2 / len(x), rtol=1e-9)
+    best = (U[:, :d] * S[:d]) @ Vt[:d] + x.numpy().mean(axis=0)
+    np.testing.assert_allclose(code.decode(code.encode(x)), best, atol=1e-9)
+    assert code.total_variance == pytest.approx((S**2).sum() / len(x), rel=1e-9)
+
+
+def test_the_error_left_is_the_variance_left(x):
+    code = pca.fit(x, 4)
+    error = (code.decode(code.encode(x)) - x).square().sum(dim=1).mean().item()
+    left = code.total_variance - code.variance.sum().item()
+    assert error == pytest.approx(left, rel=1e-9)
+    assert left > 0.01  # there is something left to compare
+
+
+def test_no_other_subspace_of_the_same_size_is_better(x):
+    code = pca.fit(x, 4)
+    best = (code.decode(code.encode(x)) - x).square().mean()
+    for seed in range(20):
+        noise = torch.randn(4, 12, generator=torch.Generator().manual_seed(seed),
+                            dtype=torch.float64)
+        W = torch.linalg.qr((code.components + 0.05 * noise).T).Q.T
+        other = code._replace(components=W)
+        assert (other.decode(other.encode(x)) - x).square().mean() > best
+
+
+def test_signs_do_not_depend_on_the_order_of_the_data(x):
+    a, b = pca.fit(x, 5), pca.fit(x.flip(0), 5)
+    torch.testing.assert_close(a.components, b.components, rtol=0, atol=1e-9)
+    assert (a.components.gather(1, a.components.abs().argmax(1, keepdim=True)) > 0).all()
+
+
+def test_images_keep_their_float_type_and_flatten():
+    images = torch.rand(30, 1, 4, 4, generator=torch.Generator().manual_seed(1))
+    code = pca.fit(images, 2)
+    assert code.components.shape == (2, 16)
+    assert code.encode(images).dtype == torch.float32
+
+
+def test_fewer_examples_than_components_leave_components_without_variance():
+    x = torch.eye(4, 6, dtype=torch.float64)[:3]
+    code = pca.fit(x, 6)
+    assert (code.variance[2:] < 1e-12).all()
+    torch.testing.assert_close(code.decode(code.encode(x)), x, rtol=0, atol=1e-12)
+
+
+def test_constant_features_have_no_variance():
+    x = torch.full((5, 3), 2.0)
+    code = pca.fit(x, 2)
+    assert code.variance.tolist() == [0, 0]
+    assert torch.equal(code.decode(code.encode(x)), x)
+
+
+@pytest.mark.parametrize("d", [0, 13])
+def test_too_many_components_or_none_are_refused(x, d):
+    with pytest.raises(ValueError, match=f"{d} components, expected"):
+        pca.fit(x, d)
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_values_that_are_not_finite_are_refused(x, bad):
+    x[3, 4] = bad
+    with pytest.raises(ValueError, match="not finite"):
+        pca.fit(x, 2)

@@ -1,0 +1,140 @@
+"""minidl/results.py, plot.py, files.py, progress.py: what is written, and that it is whole."""
+
+import io
+import json
+import shutil
+import subprocess
+
+import pytest
+import torch
+from matplotlib.figure import Figure
+
+from minidl import plot
+from minidl.files import whole_file
+from minidl.progress import Line, clock
+from minidl.results import Results, cell, latex, markdown, tex
+
+ROWS = [{"variant": "a_b | 50%", "parameters": 1234567, "L1": 0.0265432},
+        {"variant": "c", "parameters": 5, "L1": 12345.6}]
+
+
+def test_markdown_is_aligned_escapes_bars_and_rounds_for_reading():
+    assert markdown(ROWS).splitlines() == [
+        r"| variant    | parameters |      L1 |",
+        r"|------------|-----------:|--------:|",
+        r"| a_b \| 50% |  1,234,567 | 0.02654 |",
+        r"| c          |          5 |  12,346 |"]
+
+
+def test_latex_escapes_what_it_would_read_as_a_command():
+    assert tex(r"50% of a_b & {x} #1 $2 ~ ^ \ < > | ±") == (
+        r"50\% of a\_b \& \{x\} \#1 \$2 \textasciitilde{} \textasciicircum{} \textbackslash{} "
+        r"$<$ $>$ $|$ $\pm$")
+    assert r"a\_b $|$ 50\% & 1,234,567 & 0.02654 \\" in latex(ROWS, "L1 in %")
+    assert r"\caption{L1 in \%}" in latex(ROWS, "L1 in %")
+
+
+@pytest.mark.skipif(not shutil.which("pdflatex"), reason="pdflatex is not installed")
+def test_the_latex_table_compiles(tmp_path):
+    (tmp_path / "t.tex").write_text("\\documentclass{article}\\begin{document}"
+                                    f"{latex(ROWS, 'L1 < 50% | a_b')}\\end{{document}}")
+    subprocess.run(["pdflatex", "-halt-on-error", "t.tex"], cwd=tmp_path, check=True,
+                   capture_output=True)
+
+
+@pytest.mark.parametrize(("value", "text"), [
+    (True, "True"), (12, "12"), (1000, "1,000"), (0.123456, "0.1235"), (2.0, "2"),
+    (999.96, "1000"), (1e-9, "1e-09"), ("x", "x")])
+def test_cells(value, text):
+    assert cell(value) == text
+
+
+def test_results_json_holds_numbers_with_units_and_no_unknowns(tmp_path):
+    results = Results(tmp_path)
+    results.number("a", 0.5, "fraction", std=0.1, n=3)
+    results.number("b", 7, "s")
+    results.finding("Half of it.")
+    results.table("t", ROWS)
+    results.save({"script": "x"})
+    assert json.loads((tmp_path / "results.json").read_text()) == {
+        "script": "x", "numbers": {"a": {"value": 0.5, "unit": "fraction", "std": 0.1, "n": 3},
+                                   "b": {"value": 7, "unit": "s"}},
+        "findings": ["Half of it."], "files": ["t.md", "t.tex"]}
+
+
+def test_a_number_that_is_not_finite_is_no_json(tmp_path):
+    results = Results(tmp_path)
+    results.number("a", float("nan"), "s")
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        results.save({})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_is_replaced_whole_or_not_at_all(tmp_path):
+    path = tmp_path / "file"
+    path.write_text("old")
+    with pytest.raises(RuntimeError), whole_file(path) as beside:
+        beside.write_text("half")
+        raise RuntimeError
+    assert path.read_text() == "old"
+    with whole_file(path) as beside:
+        beside.write_text("new")
+        assert path.read_text() == "old"
+    assert path.read_text() == "new"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+IMAGES = torch.rand(3, 1, 28, 28, generator=torch.Generator().manual_seed(0))
+FIGURES = {
+    "curves": lambda: plot.curves({"a": ([1, 2, 3], [0.1, 0.05, 0.02]), "level": 0.1},
+                                  "MNIST: t", "epoch", "L1", log_y=True),
+    "image_rows": lambda: plot.image_rows({"input": IMAGES, "output": 1 - IMAGES}, "MNIST: t",
+                                          "abc"),
+    "dots": lambda: plot.dots({"base": [0.1, 0.12], "other": [0.2, 0.21]}, "MNIST: t", "L1"),
+}
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_the_same_figure_gives_the_same_bytes(name, tmp_path):
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        Results(tmp_path / folder).figure("f", FIGURES[name]())
+    a, b = ((tmp_path / folder / "f.png").read_bytes() for folder in ("a", "b"))
+    assert a == b and a[:4] == b"\x89PNG"
+
+
+@pytest.mark.parametrize("name", ["curves", "dots"])
+def test_axes_have_a_title_and_labels(name):
+    axes = FIGURES[name]().axes[0]
+    assert "MNIST" in axes.get_title() and axes.get_xlabel()
+    rows = [tick.get_text() for tick in axes.get_yticklabels()]
+    assert axes.get_ylabel() == "L1" or rows == ["base", "other"]
+
+
+def test_images_are_drawn_from_black_at_0_to_white_at_1():
+    figure = FIGURES["image_rows"]()
+    assert isinstance(figure, Figure) and len(figure.axes) == 6
+    for axes in figure.axes:
+        assert axes.images[0].get_clim() == (0, 1) and axes.images[0].get_cmap().name == "gray"
+    assert [a.get_xlabel() for a in figure.axes[3:]] == ["a", "b", "c"]
+    assert figure.axes[3].get_ylabel() == "output"
+
+
+def test_clock():
+    assert [clock(s) for s in (0, 7.4, 59.6, 760, 3723)] == ["0:00", "0:07", "1:00", "12:40",
+                                                             "1:02:03"]
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def test_progress_rewrites_its_line_on_a_terminal_and_prints_plain_lines_elsewhere():
+    terminal, file = Terminal(), io.StringIO()
+    for stream in (terminal, file):
+        line = Line(stream)
+        line.update("working")
+        line.done("done")
+    assert terminal.getvalue() == "\r\033[Kworking\r\033[Kdone\n"
+    assert file.getvalue() == "done\n"
