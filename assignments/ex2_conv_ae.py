@@ -7,11 +7,12 @@ r"""Exercise 2, task 1: a convolutional autoencoder, 28x28 digits through d = 12
     python assignments/ex2_conv_ae.py --full     the number in the README
 
 Why this architecture for these data. Strokes are local, so convolutions with few filters
-find them; stride 2 halves the image twice, 28 -> 14 -> 7, and learns its own reduction where
-pooling would throw positions away. What the 7x7 cells mean together (which digit, how
-slanted) is not local: a fully connected layer at the coarsest level mixes them down to d
-numbers. GELU lets a gradient through where ReLU is flat. Batch normalisation and the sigmoid
-keep the network out of the all-black image, the trap of an L1 error on mostly black images.
+find them; stride 2 halves the image three times, 28 -> 14 -> 7 -> 4, and learns its own
+reduction where pooling would throw positions away. What the 4x4 cells mean together (which
+digit, how slanted) is not local: a fully connected layer at the coarsest level mixes them
+down to d numbers. GELU lets a gradient through where ReLU is flat. Batch normalisation and
+the sigmoid keep the network out of the all-black image, the trap of an L1 error on images
+that are mostly black.
 ex2_conv_ae_study.py measures each of these choices.
 
 Left out: augmentation and dropout, since at d = 12 the training and the test error stay close
@@ -37,13 +38,16 @@ class Encoder(nn.Sequential):
     """x (B, 1, 28, 28) -> z (B, d)."""
 
     def __init__(self, latent=12, filters=16, hidden=256):
+        f = filters
         super().__init__(
-            nn.Conv2d(1, filters, 3, stride=2, padding=1),            # (B, f, 14, 14)
-            nn.BatchNorm2d(filters), nn.GELU(),
-            nn.Conv2d(filters, 2 * filters, 3, stride=2, padding=1),  # (B, 2f, 7, 7)
-            nn.BatchNorm2d(2 * filters), nn.GELU(),
-            nn.Flatten(),                                             # (B, 98f)
-            nn.Linear(2 * filters * 7 * 7, hidden), nn.BatchNorm1d(hidden), nn.GELU(),
+            nn.Conv2d(1, f, 3, stride=2, padding=1),                        # (B, f, 14, 14)
+            nn.BatchNorm2d(f), nn.GELU(),
+            nn.Conv2d(f, 2 * f, 3, stride=2, padding=1),                    # (B, 2f, 7, 7)
+            nn.BatchNorm2d(2 * f), nn.GELU(),
+            nn.Conv2d(2 * f, 4 * f, 3, stride=2, padding=1),                # (B, 4f, 4, 4)
+            nn.BatchNorm2d(4 * f), nn.GELU(),
+            nn.Flatten(),                                                   # (B, 64f)
+            nn.Linear(4 * f * 4 * 4, hidden), nn.BatchNorm1d(hidden), nn.GELU(),
             nn.Linear(hidden, latent))
 
 
@@ -51,15 +55,18 @@ class Decoder(nn.Sequential):
     """z (B, d) -> x_hat (B, 1, 28, 28) in [0, 1]: the encoder's mirror image."""
 
     def __init__(self, latent=12, filters=16, hidden=256):
-        pixels = 2 * filters * 7 * 7
+        f, n = filters, 4 * filters * 4 * 4
         super().__init__(
             nn.Linear(latent, hidden), nn.BatchNorm1d(hidden), nn.GELU(),
-            nn.Linear(hidden, pixels), nn.BatchNorm1d(pixels), nn.GELU(),
-            nn.Unflatten(1, (2 * filters, 7, 7)),
-            # kernel 4 = 2 x stride: as many taps reach every output pixel, no chequerboard
-            nn.ConvTranspose2d(2 * filters, filters, 4, stride=2, padding=1),  # (B, f, 14, 14)
-            nn.BatchNorm2d(filters), nn.GELU(),
-            nn.ConvTranspose2d(filters, 1, 4, stride=2, padding=1),            # (B, 1, 28, 28)
+            nn.Linear(hidden, n), nn.BatchNorm1d(n), nn.GELU(),
+            nn.Unflatten(1, (4 * f, 4, 4)),
+            # size (n - 1) stride - 2 padding + kernel: kernel 3 leads from 4 to 7, where the
+            # encoder came from, kernel 4 from 7 to 14 and from 14 to 28
+            nn.ConvTranspose2d(4 * f, 2 * f, 3, stride=2, padding=1),       # (B, 2f, 7, 7)
+            nn.BatchNorm2d(2 * f), nn.GELU(),
+            nn.ConvTranspose2d(2 * f, f, 4, stride=2, padding=1),           # (B, f, 14, 14)
+            nn.BatchNorm2d(f), nn.GELU(),
+            nn.ConvTranspose2d(f, 1, 4, stride=2, padding=1),               # (B, 1, 28, 28)
             nn.Sigmoid())
 
 
@@ -72,10 +79,10 @@ class MLP(nn.Sequential):
 
 def main(run,
          latent: "d, numbers in the latent code" = 12,
-         epochs: "passes over the training images" = 11,
+         epochs: "passes over the training images" = 10,
          batch_size: "images a step" = 128,
          learning_rate: "the highest of the one-cycle schedule" = 8e-3,
-         filters: "of the first convolution; the second has twice as many" = 16,
+         filters: "of the first convolution; each further one has twice as many" = 16,
          hidden: "width of the fully connected layer at the coarsest level" = 256,
          images: "training images used, validation included" = 60_000):
     if latent >= 784 or batch_size < 2:

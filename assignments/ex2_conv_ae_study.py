@@ -30,18 +30,17 @@ from minidl.losses import evaluate, evaluating, l1
 from minidl.results import markdown
 from minidl.schedules import one_cycle
 
-BASE = {"filters": (16, 32), "strides": (2, 2), "activation": nn.GELU, "latent": 12,
+BASE = {"filters": (16, 32, 64), "strides": (2, 2, 2), "activation": nn.GELU, "latent": 12,
         "bottleneck": "fc", "norm": True, "output": nn.Sigmoid}
 # question -> variant -> what it changes in BASE
 ARCHITECTURES = {
-    "a. bottleneck": {"fully convolutional": {"filters": (16, 32, 64), "strides": (2, 2, 2),
-                                              "bottleneck": "conv"}},
-    "b. filters": {"filters 8, 16": {"filters": (8, 16)},
-                   "filters 32, 64": {"filters": (32, 64)}},
-    "b. strides": {"one layer, stride 4": {"filters": (32,), "strides": (4,)}},
-    "b. layers": {"three layers, 28-14-7-4": {"filters": (16, 32, 64), "strides": (2, 2, 2)}},
-    "b. nonlinearity": {"ReLU": {"activation": nn.ReLU}, "tanh": {"activation": nn.Tanh},
-                        "SiLU": {"activation": nn.SiLU}},
+    "a. bottleneck": {"fully convolutional": {"bottleneck": "conv"}},
+    "b. filters": {"filters 8, 16, 32": {"filters": (8, 16, 32)},
+                   "filters 32, 64, 128": {"filters": (32, 64, 128)}},
+    "b. strides": {"strides 2, 4: 28-14-4": {"filters": (16, 64), "strides": (2, 4)}},
+    "b. layers": {"one layer: 28-7": {"filters": (32,), "strides": (4,)},
+                  "two layers: 28-14-7": {"filters": (16, 32), "strides": (2, 2)}},
+    "b. nonlinearity": {"ReLU": {"activation": nn.ReLU}, "tanh": {"activation": nn.Tanh}},
 }
 DIMENSIONS = {"c. d": {f"d = {d}": {"latent": d} for d in (2, 4, 8, 16, 32)}}
 PLAIN = {"activation": nn.ReLU, "norm": False}
@@ -56,7 +55,7 @@ def build(filters, strides, activation, latent, bottleneck, norm, output, hidden
     def block(layer, width, kind=nn.BatchNorm2d):
         return nn.Sequential(layer, *([kind(width)] if norm else []), activation())
 
-    if bottleneck == "conv":  # two more halvings, 7 -> 4 -> 2, and as many 2x2 maps as make d
+    if bottleneck == "conv":  # one more halving, 4 -> 2, and as many 2x2 maps as make d
         filters, strides = (*filters, latent // 4), (*strides, 2)
     sizes = list(itertools.accumulate(strides, lambda n, s: -(-n // s), initial=28))
     channels, down, up = (1, *filters), [], []

@@ -3,6 +3,9 @@
 import os
 import socket
 
+# before torch: small work gains nothing by threads, and threads that wait slow a busy machine
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import numpy as np
 import pytest
 import torch

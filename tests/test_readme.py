@@ -1,0 +1,59 @@
+"""The README and the frame around it: what a user pastes is there, and is what CI runs."""
+
+import ast
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text()
+MAIN_JOB = "pip install -r requirements.txt && python assignments/ex2_conv_ae.py"
+TESTS = "pip install -r requirements.txt && python -m pytest"
+
+
+@pytest.mark.parametrize("command", [MAIN_JOB, TESTS])
+def test_the_quick_start_is_a_line_of_its_own_that_ci_finds(command):
+    assert README.splitlines().count(command) == 1
+    patterns = re.findall(r"grep -m1 -E '([^']+)' README\.md", (ROOT / ".ci/run").read_text())
+    assert len(patterns) == 2 and any(re.search(p, command) for p in patterns)
+
+
+def test_every_script_is_in_the_readme_and_every_named_file_is_there():
+    named = set(re.findall(r"`((?:assignments|theory|tests)/\w+\.py)`", README))
+    scripts = {str(p.relative_to(ROOT)) for p in (ROOT / "assignments").glob("[a-z]*.py")}
+    assert scripts <= named
+    assert all((ROOT / name).exists() for name in named)
+
+
+def test_the_pinned_versions_lie_in_the_ranges():
+    requirements = (ROOT / "requirements.txt").read_text()
+    pins = dict(re.findall(r"^(\w+)==([\d.]+)$", requirements, re.M))
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    groups = project["optional-dependencies"]
+    ranges = [*project["dependencies"], *groups["test"], *groups["dev"]]
+    assert pins.keys() == {text.split(">=")[0] for text in ranges}
+    for name, low in (text.split(">=") for text in ranges):
+        assert [int(n) for n in pins[name].split(".")] >= [int(n) for n in low.split(".")]
+
+
+def test_importing_a_script_runs_nothing_and_torch_numpy_matplotlib_are_all_it_needs():
+    code = ("import sys, ex2_conv_ae, ex2_conv_ae_study, data_download\n"
+            "print(*sorted({name.split('.')[0] for name in sys.modules}))")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True,
+                          cwd=ROOT / "assignments", check=True)
+    assert len(done.stdout.splitlines()) == 1 and done.stderr == ""
+    assert {"torch", "numpy", "matplotlib"} <= set(done.stdout.split())
+
+
+def test_the_code_imports_the_four_packages_and_the_standard_library_only():
+    ours = {p.stem for p in ROOT.glob("*/*.py")} | {"minidl", "data_download"}
+    allowed = {"torch", "numpy", "matplotlib"} | sys.stdlib_module_names | ours
+    for path in [*ROOT.glob("minidl/*.py"), *ROOT.glob("assignments/*.py")]:
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = [a.name for a in node.names] if isinstance(node, ast.Import) else (
+                [node.module] if isinstance(node, ast.ImportFrom) else [])
+            assert {name.split(".")[0] for name in names} <= allowed, path
