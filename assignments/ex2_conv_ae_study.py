@@ -92,7 +92,8 @@ def main(run,
     for seed, (name, (_, design)) in itertools.product(range(seeds), variants.items()):
         run.seed_everything(run.seed + seed)
         model = build(**design).to(run.device)
-        optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate, fused=True)
+        optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate,
+                                      betas=(0.9, 0.97), fused=True)
         schedule = one_cycle(optimizer, epochs * steps_per_epoch(data.train, batch_size))
         for _epoch in run.epochs(epochs, f"{name}, seed {seed}", model=model,
                                  optimizer=optimizer, schedule=schedule):
@@ -162,9 +163,9 @@ def compare_dimensions(run, data, test, variants, scores):
     """(c): the error against d, beside the best linear code of the same d."""
     by_d = sorted((design["latent"], name) for name, (question, design) in variants.items()
                   if question in (*DIMENSIONS, "base"))
-    linear, x = {}, to_unit(data.train.x)
+    linear = {}
     for d, _ in by_d:
-        code = pca.fit(x, d)
+        code = pca.fit(data.train.x, d)
         linear[d] = evaluate(lambda x, _, c=code: l1(
             c.decode(c.encode(x)).clamp(0, 1).view_as(x), x), test)
         run.results.number(f"PCA_test_l1 d = {d}", linear[d], PIXEL, n=len(test.x))

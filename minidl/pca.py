@@ -13,6 +13,8 @@ from typing import NamedTuple
 
 import torch
 
+from minidl.data import to_unit
+
 
 class PCA(NamedTuple):
     mean: torch.Tensor        # (P,)
@@ -32,8 +34,9 @@ class PCA(NamedTuple):
 def fit(x, d):
     """The PCA of x (N, ...) with P values an example, with d components, 1 <= d <= P.
 
-    Of fewer examples than components, the last components have variance 0. The covariance is
-    summed in float64: differences of large sums lose digits in float32.
+    Bytes (uint8) are taken as pixels in [0, 1]. Of fewer examples than components, the last
+    components have variance 0. The covariance is summed in float64: differences of large sums
+    lose digits in float32.
     Errors: ValueError for a d outside that range, no example, or values that are not finite.
     """
     x = x.flatten(1)  # (N, ...) -> (N, P)
@@ -41,9 +44,10 @@ def fit(x, d):
     if N == 0 or not 1 <= d <= P:
         raise ValueError(f"found {N} examples and {d} components, expected 1 example or more "
                          f"and 1 to {P} components")
-    mean = x.mean(dim=0, dtype=torch.float64)
-    # in blocks: the data in float64 all at once would be eight times their bytes on disk
-    covariance = sum((c := block.double() - mean).T @ c for block in x.split(10_000)) / N
+    # in blocks: in float64 all at once, images would take eight times their bytes
+    blocks = x.split(10_000)
+    mean = sum(_values(block).sum(dim=0) for block in blocks) / N
+    covariance = sum((c := _values(block) - mean).T @ c for block in blocks) / N
     if not covariance.isfinite().all():
         raise ValueError("the data hold values that are not finite (NaN or infinity)")
     values, vectors = torch.linalg.eigh(covariance)         # rising
@@ -51,4 +55,9 @@ def fit(x, d):
     # an eigenvector's sign is arbitrary: its largest entry is made positive, so it repeats
     W = W * W.gather(1, W.abs().argmax(dim=1, keepdim=True)).sign()
     variance = values.flip(0)[:d].clamp(min=0)              # rounding can leave -1e-17
-    return PCA(mean.to(x.dtype), W.to(x.dtype), variance.to(x.dtype), values.sum().item())
+    kind = x.dtype if x.is_floating_point() else torch.float32
+    return PCA(mean.to(kind), W.to(kind), variance.to(kind), values.sum().item())
+
+
+def _values(block):
+    return (to_unit(block) if block.dtype == torch.uint8 else block).double()

@@ -57,6 +57,15 @@ def test_images_keep_their_float_type_and_flatten():
     assert code.encode(images).dtype == torch.float32
 
 
+def test_bytes_are_taken_as_pixels_in_0_to_1():
+    images = torch.randint(0, 256, (30, 1, 4, 4), dtype=torch.uint8,
+                           generator=torch.Generator().manual_seed(1))
+    ours, expected = pca.fit(images, 3), pca.fit(images.double() / 255, 3)
+    torch.testing.assert_close(ours.components.double(), expected.components, atol=1e-5,
+                               rtol=0)
+    torch.testing.assert_close(ours.mean.double(), expected.mean, atol=1e-6, rtol=0)
+
+
 def test_fewer_examples_than_components_leave_components_without_variance():
     x = torch.eye(4, 6, dtype=torch.float64)[:3]
     code = pca.fit(x, 6)
