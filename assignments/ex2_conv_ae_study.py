@@ -27,7 +27,7 @@ from minidl import cli, pca, plot
 from minidl.data import batches, steps_per_epoch, to_unit
 from minidl.layers import parameter_count
 from minidl.losses import evaluate, evaluating, l1
-from minidl.results import markdown
+from minidl.results import markdown, slug
 from minidl.schedules import one_cycle
 
 BASE = {"filters": (16, 32, 64), "strides": (2, 2, 2), "activation": nn.GELU, "latent": 12,
@@ -110,7 +110,16 @@ def main(run,
     test = data.test()
     scores = {name: [evaluate(error_of(models[name, s]), test, models[name, s])
                      for s in range(seeds)] for name in variants}
-    rows = []
+    tabulate(run, data, variants, models, history, seconds, scores)
+    compare_designs(run, data, variants, scores)
+    compare_dimensions(run, data, test, variants, scores)
+    explain_collapse(run, data, test, models, history, scores)
+    draw_reconstructions(run, data, test, models)
+
+
+def tabulate(run, data, variants, models, history, seconds, scores):
+    """One row a variant: means over the seeds, and the spread of the test error."""
+    rows, seeds = [], len(scores["base"])
     for name, (question, _) in variants.items():
         val = [history[name, s]["val_l1"][-1] for s in range(seeds)]
         time = [seconds[name, s] for s in range(seeds)]
@@ -120,15 +129,12 @@ def main(run,
                      "test L1": statistics.mean(scores[name]), "std": spread(scores[name])})
         for key, values, unit in (("test_l1", scores[name], PIXEL), ("val_l1", val, PIXEL),
                                   ("seconds", time, "s")):
-            run.results.number(f"{key} {name}", statistics.mean(values), unit, spread(values),
-                               seeds)
-        run.results.number(f"parameters {name}", rows[-1]["parameters"], "trainable numbers")
+            run.results.number(f"{key}_{slug(name)}", statistics.mean(values), unit,
+                               spread(values), seeds)
+        run.results.number(f"parameters_{slug(name)}", rows[-1]["parameters"],
+                           "trainable numbers")
     run.results.table("variants", rows, f"One change at a time, {seeds} seeds. {data.title}")
     print(markdown(rows))
-    compare_designs(run, data, variants, scores)
-    compare_dimensions(run, data, test, variants, scores)
-    explain_collapse(run, data, test, models, history, scores)
-    draw_reconstructions(run, data, test, models)
 
 
 def error_of(model):
@@ -146,7 +152,7 @@ def compare_designs(run, data, variants, scores):
             continue
         gain = [b - a for a, b in zip(scores["base"], scores[name], strict=True)]
         worse = sum(g > 0 for g in gain)
-        run.results.number(f"paired_difference {name}", statistics.mean(gain), PIXEL,
+        run.results.number(f"paired_difference_{slug(name)}", statistics.mean(gain), PIXEL,
                            spread(gain), len(gain))
         run.results.finding(
             f"{question}: {name} has test L1 {statistics.mean(scores[name]):.4f}, the base "
@@ -168,7 +174,7 @@ def compare_dimensions(run, data, test, variants, scores):
         code = pca.fit(data.train.x, d)
         linear[d] = evaluate(lambda x, _, c=code: l1(
             c.decode(c.encode(x)).clamp(0, 1).view_as(x), x), test)
-        run.results.number(f"PCA_test_l1 d = {d}", linear[d], PIXEL, n=len(test.x))
+        run.results.number(f"PCA_test_l1_d_{d}", linear[d], PIXEL, n=len(test.x))
     mean = {d: statistics.mean(scores[name]) for d, name in by_d}
     low, high = min(mean), max(mean)
     better = ", ".join(str(d) for d in mean if mean[d] < linear[high]) or "no d here"
@@ -201,8 +207,8 @@ def explain_collapse(run, data, test, models, history, scores):
         slope = sum(p.grad.square().sum() for p in model.parameters()).sqrt().item()
         with torch.no_grad():
             ink = model(x).mean().item()
-        run.results.number(f"gradient_norm {name}", slope, "norm of d L1 / d parameters")
-        run.results.number(f"mean_output {name}", ink, "mean x_hat")
+        run.results.number(f"gradient_norm_{slug(name)}", slope, "norm of d L1 / d parameters")
+        run.results.number(f"mean_output_{slug(name)}", ink, "mean x_hat")
         run.results.finding(
             f"d. collapse, {name}: {fallen} of {len(scores[name])} seeds end at the black "
             f"image (test L1 {statistics.mean(scores[name]):.4f}). Of seed 0 the mean output "

@@ -59,6 +59,11 @@ class Results:
         return self.folder / name
 
 
+def slug(name):
+    """A name for files and keys: letters, digits and _ only."""
+    return re.sub(r"\W+", "_", name).strip("_")
+
+
 def cell(value):
     """A table's cell: whole numbers with their thousands set apart, others to four digits."""
     if isinstance(value, int) and not isinstance(value, bool):

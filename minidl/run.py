@@ -24,7 +24,7 @@ from torch import nn
 from minidl import checkpoint
 from minidl import data as datasets
 from minidl.progress import Line, clock
-from minidl.results import Results
+from minidl.results import Results, slug
 
 
 class RunError(Exception):
@@ -73,7 +73,7 @@ class Run:
         interrupted goes on after its last whole epoch, its generators where they then stood,
         so that a run that was killed ends with the same numbers as one left alone.
         """
-        path = self.out / "checkpoints" / f"{name}.pt"
+        path = self.out / "checkpoints" / f"{slug(name)}.pt"
         made_by = {"script": self.script, "data": self.data, "seed": self.seed, "epochs": n,
                    "device": self.device.type, "torch": str(torch.__version__),
                    **self.settings}

@@ -20,6 +20,7 @@ from torch import nn
 from minidl import cli
 from minidl.layers import layer_rows, parameter_count
 from minidl.losses import l1
+from minidl.results import slug
 
 ROOT = Path(__file__).resolve().parents[1]
 SCRIPT = ROOT / "assignments" / "ex2_conv_ae.py"
@@ -204,7 +205,7 @@ def test_the_study_answers_each_question(folder, tmp_path):
         assert any(f.startswith(f"{question}. ") for f in content["findings"])
     names = [name for group in study.QUESTIONS.values() for name in group]
     for name, key in itertools.product(names, ("test_l1", "val_l1", "seconds")):
-        assert content["numbers"][f"{key} {name}"]["n"] == 2
+        assert content["numbers"][f"{key}_{slug(name)}"]["n"] == 2
     assert {"designs.png", "latent_size.png", "collapse.png", "variants.tex"} <= set(
         content["files"])
 
