@@ -202,4 +202,4 @@ def report(run, data, test, errors, score, train_l1, title):
 
 if __name__ == "__main__":
     cli.start(main, data="mnist", quick={"epochs": 2, "images": 3000},
-              full={"epochs": 40, "filters": 32, "hidden": 512})
+              full={"epochs": 40, "filters": 32, "hidden": 512, "learning_rate": 5e-3})

@@ -13,7 +13,7 @@ DASHES = ["-", "--", "-."]
 
 def curves(lines, title, x_label, y_label, log_y=False):
     """lines: name -> (x values, y values), a curve; or one number, a dotted level."""
-    figure = Figure(figsize=(7.5, 4.5), layout="constrained")
+    figure = Figure(figsize=(8.5, 4.5), layout="constrained")
     axes = figure.add_subplot()
     for i, (name, line) in enumerate(lines.items()):
         colour = COLOURS[i % len(COLOURS)]
@@ -30,7 +30,7 @@ def curves(lines, title, x_label, y_label, log_y=False):
         axes.yaxis.set_minor_locator(NullLocator())
         axes.yaxis.set_major_formatter(FormatStrFormatter("%.3g"))
     axes.grid(alpha=0.3)
-    axes.legend(frameon=False, fontsize=9)
+    figure.legend(loc="outside right upper", frameon=False, fontsize=9)
     return figure
 
 
@@ -38,7 +38,7 @@ def image_rows(rows, title, column_labels=()):
     """rows: name -> images (N, 1, H, W) in [0, 1], one labelled row each, 0 black, 1 white."""
     N = len(next(iter(rows.values())))
     figure = Figure(figsize=(0.62 * N + 1.5, 0.66 * len(rows) + 0.8), layout="constrained")
-    figure.get_layout_engine().set(w_pad=0.01, h_pad=0.01, wspace=0.02, hspace=0.02)
+    figure.get_layout_engine().set(w_pad=0.02, h_pad=0.03, wspace=0.02, hspace=0.02)
     figure.suptitle(title, fontsize=11)
     grid = figure.subplots(len(rows), N, squeeze=False)
     for axes_row, (name, images) in zip(grid, rows.items(), strict=True):

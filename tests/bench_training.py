@@ -4,13 +4,15 @@
 
     fixed batch   the same number of steps on one batch that lies there: the limit
     minidl        run.epochs and batches: shuffle, gather, scale, track, checkpoint
-    textbook      a Dataset that turns each image from bytes into a tensor, and a DataLoader
+    textbook      a Dataset that turns each image from bytes into a tensor, and a DataLoader,
+                  in the same process or with one worker process
 
-The three take turns within each round; a ratio is taken within a round, and the median over
-the rounds is printed with the smallest and the largest. The times themselves say little on a
-machine that others use as well.
+They take turns within each round, each round beginning with the next one, as a processor
+that has rested runs faster for a second. A ratio is taken within a round; printed is the median over
+the rounds with the smallest and the largest. The times say little on a shared machine.
 """
 
+import functools
 import sys
 import tempfile
 import time
@@ -31,11 +33,14 @@ from minidl.losses import l1
 from minidl.run import Run
 
 N, BATCH = 55_000, 128
+FIXED, OURS = "fixed batch", "minidl"
+TEXTBOOKS = (("textbook", 0), ("textbook, 1 worker", 1))  # DataLoader's num_workers
 MODELS = {
-    "MLP 784-400-20-400-784": lambda: nn.Sequential(
+    "MLP 784-400-20-400-784": (lambda: nn.Sequential(
         nn.Flatten(), nn.Linear(784, 400), nn.ReLU(), nn.Linear(400, 20), nn.Linear(20, 400),
         nn.ReLU(), nn.Linear(400, 784), nn.Sigmoid(), nn.Unflatten(1, (1, 28, 28))),
-    "convolutional autoencoder": lambda: nn.Sequential(Encoder(), Decoder()),
+        TEXTBOOKS),
+    "convolutional autoencoder": (lambda: nn.Sequential(Encoder(), Decoder()), ()),
 }
 
 
@@ -60,28 +65,36 @@ def step(model, optimizer, x):
     return loss
 
 
-def measure(make, split, run, rounds):
-    """Seconds of an epoch of each kind, a row a round."""
+def measure(make, split, run, rounds, textbooks):
+    """kind -> its seconds an epoch, one a round."""
     model = make()
     optimizer = torch.optim.Adam(model.parameters(), fused=True)
-    loader = DataLoader(Textbook(split), BATCH, shuffle=True, drop_last=True)
-    epochs = run.epochs(rounds + 1, "bench", model=model, optimizer=optimizer)
-    x, rows = to_unit(split.x[:BATCH]), []
+    epochs = run.epochs(rounds + 2, "bench", model=model, optimizer=optimizer)
+    x = to_unit(split.x[:BATCH])
     next(epochs)
-    for _ in range(rounds):
-        times = [time.perf_counter()]
+
+    def fixed_batch():
         for _ in range(steps_per_epoch(split, BATCH)):
             step(model, optimizer, x)
-        times.append(time.perf_counter())
+
+    def minidl():
         for batch, _ in batches(split, BATCH, run.generator):
             run.track(len(batch), loss=step(model, optimizer, batch))
         next(epochs)  # the epoch's end: its line, its checkpoint
-        times.append(time.perf_counter())
-        for batch, _ in loader:
+
+    def textbook(workers):
+        for batch, _ in DataLoader(Textbook(split), BATCH, shuffle=True, num_workers=workers):
             step(model, optimizer, batch)
-        times.append(time.perf_counter())
-        rows.append(np.diff(times))
-    return np.array(rows)
+
+    kinds = [(FIXED, fixed_batch), (OURS, minidl)]
+    kinds += [(name, functools.partial(textbook, workers)) for name, workers in textbooks]
+    seconds = {name: [] for name, _ in kinds}
+    for i in range(-1, rounds):  # the first round warms up
+        for name, epoch in kinds[i % len(kinds):] + kinds[:i % len(kinds)]:
+            start = time.perf_counter()
+            epoch()
+            seconds[name].append(time.perf_counter() - start)
+    return {name: np.array(values[1:]) for name, values in seconds.items()}
 
 
 def main(rounds):
@@ -91,17 +104,18 @@ def main(rounds):
     lines = []
     with tempfile.TemporaryDirectory() as folder:
         run = Run("bench", "default", {}, out=folder)
-        for name, make in MODELS.items():
-            fixed, ours, textbook = measure(make, split, run, rounds).T
-            for what, over, under in (("minidl / fixed batch", ours, fixed),
-                                      ("textbook / minidl", textbook, ours)):
-                ratio = np.median(over / under)
-                lines.append(f"{name:<26}{what:<21}{ratio:6.3f}   ({min(over / under):.3f} to "
-                             f"{max(over / under):.3f}; {np.median(under):.2f} s below)")
+        for model, (make, textbooks) in MODELS.items():
+            seconds = measure(make, split, run, rounds, textbooks)
+            pairs = [(OURS, FIXED)] + [(name, OURS) for name, _ in textbooks]
+            for over, under in pairs:
+                ratio = seconds[over] / seconds[under]
+                lines.append(f"{model:<26}{f'{over} / {under}':<33}{np.median(ratio):6.3f}   "
+                             f"({ratio.min():.3f} to {ratio.max():.3f}; "
+                             f"{np.median(seconds[under]):.2f} s below)")
     print(f"\nan epoch of {N:,} images, batch {BATCH}, {torch.get_num_threads()} threads, "
           f"median of {rounds} rounds (smallest to largest)")
     print("\n".join(lines))
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 5)
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 6)
