@@ -1,7 +1,7 @@
 r"""Losses and metrics with an equation, one value per example, and their mean over a split.
 
 A loss here returns (B,), one number an example; the mean over the batch is taken once, in
-sight, in the training loop. Checked in tests/test_losses.py.
+sight, in the training loop. Checked in tests/test_metrics.py.
 """
 
 import contextlib

@@ -8,8 +8,9 @@
                   in the same process or with one worker process
 
 They take turns within each round, each round beginning with the next one, as a processor
-that has rested runs faster for a second. A ratio is taken within a round; printed is the median over
-the rounds with the smallest and the largest. The times say little on a shared machine.
+that has rested runs faster for a second. A ratio is taken within a round; printed is the
+median over the rounds, with the smallest and the largest. The times themselves say little on
+a shared machine.
 """
 
 import functools

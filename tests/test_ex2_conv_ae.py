@@ -213,6 +213,6 @@ def test_the_study_answers_each_question(folder, tmp_path):
 @pytest.mark.real_data
 def test_on_the_real_mnist_one_epoch_beats_pca(real_data, tmp_path):
     content = run(ex2_conv_ae.main, "mnist", tmp_path, "--data-dir", real_data, "--images",
-                  "20000", "--epochs", "2")
+                  "12000", "--epochs", "2")
     assert content["data"] == "mnist"
     assert content["numbers"]["test_l1"]["value"] < content["numbers"]["PCA_test_l1"]["value"]

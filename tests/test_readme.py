@@ -1,6 +1,7 @@
 """The README and the frame around it: what a user pastes is there, and is what CI runs."""
 
 import ast
+import json
 import re
 import subprocess
 import sys
@@ -57,3 +58,12 @@ def test_the_code_imports_the_four_packages_and_the_standard_library_only():
             names = [a.name for a in node.names] if isinstance(node, ast.Import) else (
                 [node.module] if isinstance(node, ast.ImportFrom) else [])
             assert {name.split(".")[0] for name in names} <= allowed, path
+
+
+def test_the_numbers_in_the_readme_are_those_of_the_results_that_are_kept():
+    shown = re.findall(r"test L1 (0\.\d{4}) \(`results/(\w+)\.json`", README)
+    assert shown
+    for number, name in shown:
+        kept = json.loads((ROOT / "results" / f"{name}.json").read_text())
+        assert f"{kept['numbers']['test_l1']['value']:.4f}" == number
+        assert kept["data"] == "mnist" and kept["size"] == "full"
