@@ -1,0 +1,283 @@
+"""minidl/conv.py against torch, plain loops and differences; and the checker of the last."""
+
+import itertools
+import re
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch.autograd import gradcheck, gradgradcheck
+
+from minidl.conv import (
+    conv1d,
+    conv2d,
+    conv_transpose1d,
+    conv_transpose2d,
+    convolve_loops,
+    correlate_loops,
+    correlate_loops_2d,
+    output_size,
+    transposed_size,
+)
+from minidl.gradcheck import check_gradient
+
+# Integers in float64: every product and partial sum is exact, so "equal" means every bit.
+
+
+def ints(*shape, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randint(-9, 10, shape, generator=generator).double()
+
+
+def agree(ours, torchs, *arguments):
+    """Both raise, or both give the same tensor, which is returned."""
+    try:
+        expected = torchs(*arguments)
+    except RuntimeError:
+        with pytest.raises(ValueError, match=r"^found .*, expected "):
+            ours(*arguments)
+        return None
+    found = ours(*arguments)
+    assert found.shape == expected.shape and torch.equal(found, expected), (
+        f"\n{[a if not torch.is_tensor(a) else tuple(a.shape) for a in arguments]}"
+        f"\nfound    {found.tolist()}\nexpected {expected.tolist()}")
+    return found
+
+
+def test_conv1d_is_torch_on_every_small_size():
+    results = []
+    for n, k, s, p, d, groups in itertools.product(
+            range(1, 7), (1, 2, 3), (1, 2, 3), (0, 1, 2), (1, 2), (1, 2)):
+        x, w, b = ints(2, 4, n, seed=n), ints(6, 4 // groups, k, seed=k + 9), ints(6, seed=20)
+        y = agree(conv1d, F.conv1d, x, w, b, s, p, d, groups)
+        assert y is None or y.shape == (2, 6, output_size(n, k, s, p, d))
+        results.append(y is None)
+    assert any(results) and not all(results)  # both kinds were met
+
+
+def test_conv_transpose1d_is_torch_on_every_small_size():
+    results = []
+    for n, k, s, p, extra, groups, d in itertools.product(
+            range(1, 5), (1, 2, 3), (1, 2, 3), (0, 1, 2), (0, 1, 2, 3), (1, 2), (1, 2)):
+        x, w = ints(2, 6, n, seed=n), ints(6, 4 // groups, k, seed=k + 9)
+        b = ints(len(w[0]) * groups, seed=20)
+        y = agree(conv_transpose1d, F.conv_transpose1d, x, w, b, s, p, extra, groups, d)
+        assert y is None or y.shape == (2, 4, transposed_size(n, k, s, p, extra, d))
+        results.append(y is None)
+    assert any(results) and not all(results)
+
+
+PAIRS = (1, (1, 2), (2, 1), (3, 2))  # strides and dilations; the two axes differ
+PADDINGS = (0, (0, 1), (2, 0), (3, 1))
+
+
+def test_conv2d_is_torch_with_different_numbers_on_the_two_axes():
+    x = ints(2, 4, 5, 6)
+    results = []
+    for kernel, s, p, d, groups in itertools.product(
+            ((1, 1), (2, 3), (3, 2)), PAIRS, PADDINGS, PAIRS, (1, 2)):
+        w, b = ints(6, 4 // groups, *kernel, seed=1), ints(6, seed=2)
+        results.append(agree(conv2d, F.conv2d, x, w, b, s, p, d, groups) is None)
+    assert any(results) and not all(results)
+
+
+def test_conv_transpose2d_is_torch_with_different_numbers_on_the_two_axes():
+    x = ints(2, 6, 3, 4)
+    results = []
+    for kernel, s, p, extra, groups, d in itertools.product(
+            ((1, 1), (2, 3), (3, 2)), PAIRS, PADDINGS, (0, 1, (1, 0), (0, 2)), (1, 2), PAIRS):
+        w, b = ints(6, 4 // groups, *kernel, seed=1), ints(4, seed=2)
+        settings = s, p, extra, groups, d
+        results.append(agree(conv_transpose2d, F.conv_transpose2d, x, w, b, *settings) is None)
+    assert any(results) and not all(results)
+
+
+def test_the_defaults_are_those_of_torch():
+    x, x2 = ints(2, 3, 7), ints(2, 3, 4, 7)
+    agree(conv1d, F.conv1d, x, ints(5, 3, 2, seed=1))
+    agree(conv2d, F.conv2d, x2, ints(5, 3, 2, 4, seed=1))
+    agree(conv_transpose1d, F.conv_transpose1d, x, ints(3, 5, 2, seed=1))
+    agree(conv_transpose2d, F.conv_transpose2d, x2, ints(3, 5, 2, 4, seed=1))
+    assert output_size(7, 2) == 6 and transposed_size(6, 2) == 7
+
+
+def test_conv2d_is_the_plain_loops():
+    """The oracle that shares no code with torch: the defining sum, read aloud."""
+    x, w = ints(5, 7, seed=1), ints(2, 3, seed=2)
+    for settings in itertools.product(((1, 1), (2, 3)), ((0, 0), (1, 2)), ((1, 1), (2, 1))):
+        y = conv2d(x[None, None], w[None, None], None, *settings)[0, 0]
+        assert y.tolist() == correlate_loops_2d(x.tolist(), w.tolist(), *settings)
+    y = conv2d(x[None, None], w[None, None])[0, 0]
+    assert y.tolist() == correlate_loops_2d(x.tolist(), w.tolist())
+
+
+def test_the_loops_are_numpy_and_take_integers_of_any_size():
+    x, h = [1000**(3 * i) + i for i in range(6)], [-3, 10**30, 7]  # results of 70 digits
+    X, H = np.array(x, dtype=object), np.array(h, dtype=object)
+    X_padded, H_dilated = np.array([0, *x, 0]), np.array([h[0], 0, h[1], 0, h[2]])
+    assert convolve_loops(x, h) == convolve_loops(h, x) == np.convolve(X, H).tolist()
+    assert correlate_loops(x, h) == np.correlate(X, H).tolist()
+    assert correlate_loops(x, h, 2, 1) == np.correlate(X_padded, H).tolist()[::2]
+    assert correlate_loops(x, h, dilation=2) == np.correlate(X, H_dilated).tolist()
+
+
+def test_gradients_are_those_of_torch_to_every_bit():
+    """dL/dx and dL/dw for L = sum g y, against torch.nn.grad, which goes another way."""
+    cases = itertools.product((1, (2, 3)), ((0, 1), (2, 0)), (1, (1, 2)), (1, 2))
+    for s, p, d, groups in cases:
+        x, w = ints(2, 4, 5, 6).requires_grad_(), ints(6, 4 // groups, 2, 3, seed=1)
+        y = conv2d(x, w.requires_grad_(), None, s, p, d, groups)
+        g = ints(*y.shape, seed=2)
+        dx, dw = torch.autograd.grad(y, (x, w), g)
+        assert torch.equal(dx, torch.nn.grad.conv2d_input(x.shape, w, g, s, p, d, groups))
+        assert torch.equal(dw, torch.nn.grad.conv2d_weight(x, w.shape, g, s, p, d, groups))
+
+
+LAYERS = [  # a layer, the shapes of its x, w and b, its settings
+    (conv1d, (2, 4, 5), (6, 2, 3), (6,), {"stride": 2, "padding": 1, "groups": 2}),
+    (conv2d, (1, 2, 3, 4), (3, 2, 2, 3), (3,), {}),
+    (conv2d, (2, 2, 3, 4), (4, 1, 2, 3), (4,),
+     {"stride": (1, 2), "padding": (1, 0), "dilation": (2, 1), "groups": 2}),
+    (conv_transpose1d, (2, 4, 3), (4, 1, 2), (2,),
+     {"stride": 2, "padding": 1, "output_padding": 1, "groups": 2}),
+    (conv_transpose2d, (1, 3, 2, 3), (3, 2, 1, 2), (2,), {}),
+    (conv_transpose2d, (2, 2, 2, 3), (2, 2, 3, 2), (4,),  # output_padding >= stride
+     {"padding": (1, 0), "output_padding": (0, 1), "groups": 2, "dilation": (1, 2)})]
+
+
+def layers():
+    for layer, x, w, b, settings in LAYERS:
+        yield partial(layer, **settings), (ints(*x), ints(*w, seed=1), ints(*b, seed=2))
+
+
+def gradient_of(f, g):
+    """The gradient of L = sum g f(...) by all inputs, in one vector, itself differentiable."""
+    def gradient(*inputs):
+        parts = torch.autograd.grad((f(*inputs) * g).sum(), inputs, create_graph=True)
+        return torch.cat([part.flatten() for part in parts])
+    return gradient
+
+
+def test_gradients_of_both_orders_are_difference_quotients():
+    """The layers are linear in each input: steps of 1 are exact, to first and second order."""
+    for f, inputs in layers():
+        check_gradient(f, *inputs, step=1.0, tolerance=0)
+        g = ints(*f(*inputs).shape, seed=4)
+        check_gradient(gradient_of(f, g), *inputs, step=1.0, tolerance=0)
+
+
+def test_torchs_own_checkers_agree():
+    for f, inputs in layers():
+        inputs = [x.requires_grad_() for x in inputs]
+        assert gradcheck(f, inputs)
+        assert gradgradcheck(f, inputs, fast_mode=True)  # random projections of the Hessian
+
+
+class Cube(torch.autograd.Function):
+    """x^3, whose derivatives of first and second order are multiplied by given errors."""
+
+    @staticmethod
+    def forward(ctx, x, first, second):
+        ctx.save_for_backward(x)
+        ctx.errors = first, second
+        return x**3
+
+    @staticmethod
+    def backward(ctx, g):
+        x, = ctx.saved_tensors
+        first, second = ctx.errors
+        # its value is 3 x^2, its derivative is 6 x times `second`
+        square = second * x**2 + ((1 - second) * x**2).detach()
+        return 3 * first * square * g, None, None
+
+
+X = torch.tensor([[0.5, -1.25, 2.0], [1.5, -0.75, 3.0]], dtype=torch.float64)
+
+
+def test_the_checker_accepts_right_derivatives():
+    def cube(x):
+        return Cube.apply(x, 1, 1)
+    check_gradient(cube, X)
+    check_gradient(gradient_of(cube, X), X)
+    check_gradient(lambda x, y: x.sin() @ y.exp().T, X, X[:1] / 3)
+    check_gradient(cube, X.T)  # not contiguous
+    check_gradient(lambda x: x + 1e6, X)  # the quotient is off by the rounding of 1e6
+
+
+@pytest.mark.parametrize("error", [1.0005, 0.9995, 0, -1])
+def test_the_checker_refuses_a_derivative_wrong_by_a_twentieth_of_a_percent(error):
+    """... and says both sides: at x = 0.5 the derivative of x^3 is 0.75."""
+    with pytest.raises(AssertionError) as caught:
+        check_gradient(lambda y, x: y.sum() + Cube.apply(x, error, 1).sum(), X, X)
+    sides = re.match(r"d f\[0\] / d input1\[0\] is (\S+) by autograd and (\S+) by differences:"
+                     r" error \S+, bound \S+; 6 of 6 are off", str(caught.value))
+    assert [float(side) for side in sides.groups()] == pytest.approx([0.75 * error, 0.75])
+
+
+@pytest.mark.parametrize("error", [1.0005, 0.9995, 0, -1])
+def test_the_checker_refuses_a_second_derivative_wrong_by_as_much(error):
+    def cube(x):
+        return Cube.apply(x, 1, error)
+    check_gradient(cube, X)  # the first derivative is right
+    with pytest.raises(AssertionError, match=r"d f\[0\] / d input0\[0\]"):
+        check_gradient(gradient_of(cube, X), X)
+
+
+def test_the_checker_refuses_one_wrong_entry_nan_and_detached_results():
+    with pytest.raises(AssertionError, match=r"d f\[4\] / d input0\[4\] .*; 1 of 36 are off"):
+        check_gradient(lambda x: Cube.apply(x, 1 + 0.0005 * (x == -0.75), 1), X)
+    with pytest.raises(AssertionError, match="is nan by autograd"):
+        check_gradient(lambda x: Cube.apply(x, float("nan"), 1), X)
+    with pytest.raises(AssertionError, match=r"is 0\.0 by autograd"):
+        check_gradient(lambda x: x.detach() ** 3, X)
+    with pytest.raises(ValueError, match=r"found an input of torch\.float32, expected"):
+        check_gradient(torch.sin, X.float())
+
+
+def test_bad_arguments_are_refused_in_a_sentence():
+    x, w, b = torch.ones(2, 4, 5), torch.ones(6, 2, 3), torch.ones(6)
+    x2, w2 = x[:, :, None], w[:, :, None]
+    refuse = {
+        "found x of shape (4, 5) and w of shape (6, 2, 3), expected 3 dimensions each":
+            lambda: conv1d(x[0], w),
+        "found x of shape (2, 4, 5) and w of shape (6, 2), expected 3 dimensions each":
+            lambda: conv_transpose1d(x, w[..., 0]),
+        "found x of shape (2, 4, 5) and w of shape (6, 2, 1, 3), expected 4 dimensions each":
+            lambda: conv2d(x, w2),
+        "found x of shape (2, 4, 1, 5) and w of shape (6, 2, 3), expected 4 dimensions each":
+            lambda: conv_transpose2d(x2, w),
+        "found 4 channels for w of shape (6, 2, 1, 3), expected 2 channels and 1 groups":
+            lambda: conv1d(x, w),
+        "found 4 channels for w of shape (5, 2, 1, 3), expected 4 channels and 2 groups of":
+            lambda: conv1d(x, w[:5], groups=2),
+        "found 4 channels for w of shape (6, 2, 1, 3), expected 6 channels and 2 groups":
+            lambda: conv_transpose2d(x2, w2, groups=2),
+        "found groups=0, expected an integer from 1": lambda: conv1d(x, w, groups=0),
+        "found groups=2.0, expected an integer from 1": lambda: conv1d(x, w, groups=2.0),
+        "found b of shape (5,), expected (6,)": lambda: conv1d(x, w, b[:5], groups=2),
+        "found b of shape (6,), expected (2,)": lambda: conv_transpose1d(x, w[:4], b),
+        "found stride=0, expected an integer from 1": lambda: conv1d(x, w, stride=0, groups=2),
+        "found padding=-1, expected an integer from 0":
+            lambda: conv1d(x, w, padding=-1, groups=2),
+        "found dilation=(1, 2), expected an integer from 1":
+            lambda: conv1d(x, w, dilation=(1, 2), groups=2),
+        "found stride=(1, 2, 3), expected an integer or two":
+            lambda: conv2d(x2, w2, stride=(1, 2, 3), groups=2),
+        "found padding='same', expected an integer or two":
+            lambda: conv2d(x2, w2, padding="same", groups=2),
+        "found 3 values with padding, expected at least the 5 that the kernel reaches over":
+            lambda: output_size(1, 3, padding=1, dilation=2),
+        "found output_padding=3, expected less than the larger of stride=2 and dilation=3":
+            lambda: transposed_size(4, 3, stride=2, output_padding=3, dilation=3),
+        "found padding=2, which leaves 0 values, expected less":
+            lambda: transposed_size(2, 3, padding=2),
+        "found output_padding=-1, expected an integer from 0":
+            lambda: conv_transpose1d(x, w[:4], output_padding=-1),
+        "found k=0, expected an integer from 1": lambda: output_size(3, 0),
+        "found n=0, expected an integer from 1": lambda: transposed_size(0, 3),
+    }
+    for sentence, call in refuse.items():
+        with pytest.raises(ValueError, match="^" + re.escape(sentence)):
+            call()

@@ -1,0 +1,273 @@
+r"""The optima of a GAN's game and of SimCLR's loss. Homework 2, two of the advanced options.
+
+Goodfellow et al. 2014 (GAN); Chen et al. 2020 (SimCLR); Murphy, Probabilistic Machine
+Learning: An Introduction, 19.2.4. Logarithms are natural.
+
+GAN. p data, q generator, both on finitely many x; D(x) in (0, 1), a = logit D(x).
+    V(D) = sum_x p(x) log D(x) + q(x) log(1 - D(x)):  D raises it, the generator lowers it.
+(1) At one x, with D(x) free [H1] and p + q > 0: v(D) = p log D + q log(1-D) is concave, and
+    v' = p/D - q/(1-D) is 0 at D* = p/(p+q). Written out, with B(D) a coin of chance D,
+    V(D*) - V(D) = sum_x (p+q) KL(B(D*) || B(D)) >= 0 (106).
+(2) V(D*) = sum_x p log(p/(p+q)) + q log(q/(p+q)). With m = (p+q)/2 this is KL(p || m)
+    + KL(q || m) - 2 log 2 = -log 4 + 2 JSD(p, q), and 0 <= JSD <= log 2: the value is -log 4
+    if and only if p = q, and 0 if and only if p and q have nothing in common (107).
+(3) What the generator lowers, log(1 - sigmoid(a)), has the slope -sigmoid(a): like e^a where D
+    is sure of a fake, a -> -infinity: no signal where it is needed. -log sigmoid(a) has the
+    slope -(1 - sigmoid(a)): the same sign, -1/2 or steeper for a <= 0 (108).
+
+SimCLR. 2N views v_1 .. v_2N of N pictures, i and i+N of the same; z = v/|v|, s_ij = z_i . z_j,
+    NT-Xent = 1/2N sum_i l_i,  l_i = -log(e^{s_ip/tau} / sum_{j != i} e^{s_ij/tau}), p partner.
+(4) l_i = log(1 + sum_j e^{a_ij/tau}), a_ij = s_ij - s_ip, over the 2N-2 views j of the others.
+(5) Collapse: if all z are equal, all a_ij are 0 and l_i = log(2N-1) whatever tau. Each s_ij is
+    at its maximum 1, so its gradient is 0, and the loss's with it: nothing drives out (109).
+(6) l_i is convex and symmetric in its a_ij. Jensen over j, then i: the loss is at least
+    log(1 + (2N-2) e^{m/tau}), m the mean of all a_ij. Let P = sum_i s_ip <= 2N [H2: |z| = 1],
+    S the sum of the other s_ij: 0 <= |sum_i z_i|^2 = 2N + P + S. So m = S/(2N(2N-2)) - P/2N
+    >= -(2N+P)/(2N(2N-2)) - P/2N, which falls in P: m >= -1/(N-1) - 1 = -N/(N-1). Equality:
+    partners coincide, sum z = 0, all others equally far: the corners of a simplex, for which
+    there must be N-1 dimensions [H3] (110).
+(7) With M_i = max(0, max_j a_ij): M_i <= tau l_i <= M_i + tau log(2N-1); for tau -> 0, tau l_i
+    is the hinge of the hardest negative. And e^{l_i} / (2N-1) is the mean of 2N-1 numbers
+    e^{a/tau}, a in [-2, 2] (one is 0): by Jensen and Hoeffding's lemma
+    0 <= l_i - log(2N-1) - mean(a)/tau <= 4^2 / (8 tau^2), the limit tau -> infinity (111).
+
+Breaks. H1: a D of few parameters need not reach D*. (3) at a > 0, where -log sigmoid is the
+flat one. H2: without normalising, longer v lower the loss (111). H3: 4 pictures in a plane.
+Proves. (1)-(7) are the proofs; float64 on random data is evidence, for the code too.
+"""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from kit import D, claim, close, holds, jacobian, reals, refuted
+from torch.distributions import Bernoulli, kl_divergence
+
+U = 2.0**-53  # half the distance from 1 to the next float64
+
+
+def value(p, q, discriminator):
+    """V(D) with 0 log 0 = 0: three times (n,) -> ()."""
+    return (torch.xlogy(p, discriminator) + torch.xlogy(q, 1 - discriminator)).sum()
+
+
+def best_discriminator(p, q):
+    return p / (p + q)
+
+
+def jsd(p, q):
+    """1/2 KL(p || m) + 1/2 KL(q || m), m = (p + q)/2."""
+    m = (p + q) / 2
+    return sum(torch.xlogy(r, r) - torch.xlogy(r, m) for r in (p, q)).sum() / 2
+
+
+def saturating(a):
+    """log(1 - sigmoid(a)), which the generator of (1) minimises."""
+    return F.logsigmoid(-a)  # softplus would do, but for torch's shortcut beyond 20
+
+
+def non_saturating(a):
+    """-log sigmoid(a)."""
+    return -F.logsigmoid(a)
+
+
+def nt_xent_loops(v, tau):
+    """NT-Xent as printed: views v (2N, dims), the partner of view i is i + N modulo 2N."""
+    n, total = len(v), 0
+    for i in range(n):
+        similarity = [v[i] @ v[j] / (v[i].norm() * v[j].norm()) / tau for j in range(n)]
+        others = sum(similarity[j].exp() for j in range(n) if j != i)
+        total = total - (similarity[i - n // 2].exp() / others).log()  # -1 is the last
+    return total / n
+
+
+def classify_partners(z, tau):
+    """The cross-entropy of finding the partner of view i among all views but i."""
+    similarity = (z @ z.T / tau).masked_fill(torch.eye(len(z), dtype=torch.bool), -torch.inf)
+    return F.cross_entropy(similarity, torch.arange(len(z)).roll(len(z) // 2))
+
+
+def nt_xent(v, tau):
+    return classify_partners(F.normalize(v), tau)
+
+
+def least(N, tau):
+    """The bound of (6)."""
+    return math.log(1 + (2 * N - 2) * math.exp(-N / ((N - 1) * tau)))
+
+
+def bound(v, tau):
+    """Rounding of NT-Xent: s_ij / tau is off by dims + 8 roundings, the mean of 2N terms by 2N
+    + 8; the logarithm of a sum of exponentials passes on no more than the largest error."""
+    n, dims = v.shape
+    return 2 * U * ((dims + 8) / tau + (n + 8) * (math.log(n) + 2 / tau))
+
+
+def distributions(n=7):
+    """Pairs p, q (n,): three random ones, and one with zeros in either."""
+    for seed in range(4):
+        p, q = reals(2, n, seed=seed).exp()
+        if seed == 3:
+            p[0], q[1], q[2] = 0, 0, 0
+        yield p / p.sum(), q / q.sum()
+
+
+@claim(106, "float")
+def test_optimal_discriminator_is_p_over_p_plus_q():
+    """The identity of (1) for random D, with torch's KL: of no other D* is it true. Refuted: q
+    for p, 0.1%, p alone, 1/2. Bound: 16 n roundings of logarithms up to 7."""
+    def check(best):
+        for p, q in distributions():
+            found = best(p, q)
+            for seed in range(3):
+                other = reals(len(p), seed=seed).sigmoid()
+                gap = ((p + q) * kl_divergence(Bernoulli(found), Bernoulli(other))).sum()
+                close(value(p, q, found) - value(p, q, other), gap, 16 * len(p) * 7 * U)
+
+    check(best_discriminator)
+    check(lambda p, q: (p.log() - q.log()).sigmoid())
+    refuted(check,
+            lambda p, q: best_discriminator(q, p),
+            lambda p, q: 0.999 * best_discriminator(p, q),
+            lambda p, q: p,
+            lambda p, q: 0 * p + 0.5)
+
+
+@claim(107, "float")
+def test_gan_value_is_minus_log4_plus_twice_jsd():
+    """V(D*) against (2), with our JSD and with torch's entropies; p = q gives -log 4, nothing
+    in common 0. Refuted: log 2, one JSD, KL(p || q) for it, 0.1%. Bound as in 106."""
+    def check(formula):
+        for p, q in distributions():
+            close(formula(p, q), value(p, q, best_discriminator(p, q)), 16 * len(p) * 7 * U)
+            holds((formula(p, p) + math.log(4)).abs() <= 16 * len(p) * 7 * U)
+        apart = torch.tensor([[0.25, 0.75, 0, 0], [0, 0, 0.125, 0.875]], dtype=D)
+        holds(formula(*apart).abs() <= 16 * 4 * 7 * U)
+
+    def by_entropies(p, q):
+        entropy = [torch.special.entr(r).sum() for r in ((p + q) / 2, p, q)]
+        return 2 * entropy[0] - entropy[1] - entropy[2] - math.log(4)
+
+    check(lambda *pair: -math.log(4) + 2 * jsd(*pair))
+    check(by_entropies)
+    refuted(check,
+            lambda p, q: -math.log(2) + 2 * jsd(p, q),
+            lambda p, q: -math.log(4) + jsd(p, q),
+            lambda p, q: -math.log(4) + 2 * (torch.xlogy(p, p) - torch.xlogy(p, q)).sum(),
+            lambda p, q: -math.log(4) + 2 * 1.001 * jsd(p, q))
+
+
+@claim(108, "float")
+def test_saturating_gradient_vanishes_and_non_saturating_does_not():
+    """(3): the slopes by autograd, the losses against torch's binary cross-entropy, a from -30
+    to 30. Bound: a few roundings of the slope. Refuted: one for the other, signs, 0.1%."""
+    a = torch.linspace(-30, 30, 61, dtype=D)
+
+    def slope(loss):
+        return jacobian(loss, a).diagonal()
+
+    def check(flat, steep):
+        close(slope(flat), -a.sigmoid(), 8 * U * a.sigmoid())
+        close(slope(steep), -(-a).sigmoid(), 8 * U * (-a).sigmoid())
+        holds((slope(flat).abs() <= a.exp()).all() and (slope(steep)[a <= 0] <= -0.5).all())
+        for label, loss in ((0, -flat(a)), (1, steep(a))):
+            close(loss, F.binary_cross_entropy_with_logits(a, 0 * a + label, reduction="none"),
+                  4 * 30 * U)
+
+    check(saturating, non_saturating)
+    refuted(lambda flat: check(flat, non_saturating), non_saturating,
+            lambda a: -saturating(a), lambda a: 1.001 * saturating(a))
+    refuted(lambda steep: check(saturating, steep), saturating,
+            lambda a: -non_saturating(a), lambda a: 0.999 * non_saturating(a))
+
+
+def views(N, dims, seed):
+    """2N views: any, or two equal ones of each picture, of any length."""
+    v = reals(2 * N, dims, seed=seed)
+    return v if seed % 2 else torch.cat([v[:N], 2 * v[:N]])
+
+
+@claim(109, "float")
+def test_nt_xent_collapse_costs_log_2N_minus_1_and_is_stationary():
+    """(5) for 2 to 5 pictures, four tau, views of one direction and any length; pairs that
+    agree cost less. Refuted: i itself in its sum, its partner not, sum for mean, 0.1%."""
+    def check(loss):
+        for N in range(2, 6):
+            v = reals(3, seed=N) * (1 + torch.arange(2 * N, dtype=D))[:, None]
+            for tau in (0.1, 0.5, 1.0, 3.0):
+                close(loss(v, tau), torch.tensor(math.log(2 * N - 1), dtype=D), bound(v, tau))
+                gradient = jacobian(lambda v, tau=tau: loss(v, tau), v)
+                holds(gradient.abs().max() <= 8 * N * bound(v, tau) / v.norm(dim=1).min())
+            holds(loss(views(N, 3, seed=0), 0.5) < loss(v, 0.5))
+
+    def with_itself(v, tau):
+        z = F.normalize(v)
+        return F.cross_entropy(z @ z.T / tau, torch.arange(len(v)).roll(len(v) // 2))
+
+    check(nt_xent)
+    check(nt_xent_loops)
+    refuted(check, with_itself,
+            lambda v, tau: nt_xent(v, tau).expm1().log(),  # without the 1 of (4)
+            lambda v, tau: len(v) * nt_xent(v, tau),
+            lambda v, tau: 1.001 * nt_xent(v, tau))
+
+
+@claim(110, "float")
+def test_nt_xent_lower_bound_is_reached_by_the_simplex():
+    """(6): equality at the N corners, nothing below among random views; a descent of 4
+    pictures ends within 0.01 of it in 3 dimensions, not within 0.05 in 2 (H3). Refuted:
+    exponent 1/tau, a simplex of 2N corners, N negatives, 0.1%."""
+    def check(smallest):
+        for N in range(2, 6):
+            corners = torch.eye(N, dtype=D) - 1 / N
+            for tau in (0.1, 0.5, 1.0, 3.0):
+                v, expected = torch.cat([corners, 2 * corners]), smallest(N, tau)
+                for loss in (nt_xent, nt_xent_loops):
+                    close(loss(v, tau), torch.tensor(expected, dtype=D), bound(v, tau))
+                for seed in range(6):
+                    v = views(N, 1 + seed, seed)
+                    holds(nt_xent(v, tau) >= expected - bound(v, tau))
+
+    def descend(v, tau, steps=150):
+        for _ in range(steps):
+            v = v - jacobian(lambda v: nt_xent(v, tau), v).reshape(v.shape)
+        return nt_xent(v, tau)
+
+    check(least)
+    refuted(check,
+            lambda N, tau: math.log(1 + (2 * N - 2) * math.exp(-1 / tau)),
+            lambda N, tau: math.log(1 + (2 * N - 2) * math.exp(-2 * N / ((2 * N - 1) * tau))),
+            lambda N, tau: math.log(1 + N * math.exp(-N / ((N - 1) * tau))),
+            lambda N, tau: 1.001 * least(N, tau))
+    holds(least(4, 1) <= descend(reals(8, 3, seed=1), 1) < least(4, 1) + 0.01)
+    holds(descend(reals(8, 2, seed=1), 1) > least(4, 1) + 0.05)
+
+
+@claim(111, "float")
+def test_nt_xent_limits_in_temperature_and_scale_invariance():
+    """Both pairs of inequalities of (7) for tau from 0.01 to 10,000; lengths of views change
+    nothing. Refuted: views not normalised, tau as a factor, 0.1% more."""
+    def check(loss):
+        for seed, N in ((1, 3), (2, 5), (3, 4)):
+            v = views(N, 4, seed)
+            z = v / v.norm(dim=1, keepdim=True)
+            s = z @ z.T
+            partner = s.roll(N, dims=1).diagonal()[:, None]
+            pictures = torch.arange(2 * N) % N
+            a = (s - partner)[pictures[:, None] != pictures].reshape(2 * N, -1)
+            hinge = a.amax(dim=1).clamp(min=0).mean()
+            for tau in (0.01, 0.1, 1.0, 100.0, 10_000.0):
+                found, slack = loss(v, tau), bound(v, tau)
+                holds(-slack <= found - hinge / tau <= math.log(2 * N - 1) + slack)
+                mean = a.sum(dim=1).mean() / (2 * N - 1)
+                rest = found - math.log(2 * N - 1) - mean / tau
+                holds(-slack <= rest <= 2 / tau**2 + slack)
+                lengths = reals(2 * N, 1, seed=7).exp()
+                close(loss(lengths * v, tau), found, 2 * slack)
+
+    check(nt_xent)
+    check(nt_xent_loops)
+    refuted(check,
+            classify_partners,
+            lambda v, tau: nt_xent(v, 1 / tau),
+            lambda v, tau: 1.001 * nt_xent(v, tau))

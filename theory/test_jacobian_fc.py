@@ -1,0 +1,283 @@
+r"""Exercise 2, question 3 (a, b): the Jacobians of a bias vector and of a matrix product.
+
+Convention.  J[i, j] = d y_i / d x_j, a row per output (Murphy 13.37). vec lists a matrix row
+by row, Y.reshape(-1). (A kron B)[i q + k, j r + l] = A[i, j] B[k, l] for B of shape (q, r).
+I_m is the identity of size m, 1_B a column of B ones.
+
+(a) Additive bias, y = x + b.
+    (1) d y_i / d x_j = d y_i / d b_j = [i = j]: both Jacobians are I_n.
+    (2) A batch shares b: Y[a, i] = X[a, i] + b[i]. Row (a, i) of d vec(Y)/db is row i of I_n
+        whatever a is: the Jacobian is 1_B kron I_n.
+    (3) A convolution shares it over its L positions too: Y[a, c, l] = X[a, c, l] + b[c] has
+        d vec(Y)/db = 1_B kron I_C kron 1_L.                                   (B C L, C)
+    (4) Hence db = J^T dY adds dY over all that shared b: over a, or over a and l.
+
+(b) Fully connected layer, y = W x + b, W of shape (m, n).
+    (1) d y_i / d x_j = W[i, j], so dy/dx = W.                                 (m, n)
+    (2) d y_i / d W[k, l] = [i = k] x_l, so dy/dvec(W) = I_m kron x^T.         (m, m n)
+        Here vec goes by rows; by columns the same derivatives stand as x^T kron I_m.
+    General product, Y = A X B.
+    (3) Y[i, j] = sum_{k,l} A[i, k] X[k, l] B[l, j]: the entry of row (i, j), column (k, l) is
+        A[i, k] B^T[j, l], so d vec(Y)/dvec(X) = A kron B^T.
+    (4) The factors of Y = A B (m rows, n columns) are the cases A = I and B = I:
+        d vec(Y)/dvec(A) = I_m kron B^T,  d vec(Y)/dvec(B) = A kron I_n.
+    (5) torch's layer, a batch in rows, Y = X W^T + 1_B b^T: by (3) dY/dX = I_B kron W, and by
+        (2) dY/dW has the B blocks I_m kron x_a^T below each other.
+    (6) Chain rule: dy_L/dx = J_L ... J_2 J_1, if each layer is differentiable at the point
+        where the one before puts it. Backpropagation multiplies from the left,
+        dL/dx = J^T dL/dy, and never forms J (Murphy 13.3.3). From (5) and (a):
+        dX = dY W,  dW = dY^T X,  db = dY^T 1_B.
+
+Check.   Both sides of (1)-(5) are linear in each argument: equality on all unit vectors, in
+         integers, proves the sizes listed. The left sides come from unit steps f(e_j) - f(0)
+         and from autograd, on loops and on torch's layers. (6) with a tanh is float64.
+Breaks.  ReLU at 0 and max pooling at a tie have no derivative: (6) loses its hypothesis, and
+         libraries return what they please (claim 34 shows what).
+"""
+
+import itertools
+from functools import partial
+
+import torch
+import torch.nn.functional as F
+from kit import (
+    D,
+    claim,
+    close,
+    eye,
+    holds,
+    ints,
+    jacobian,
+    kron,
+    matrix,
+    reals,
+    refuted,
+    same,
+    sides,
+    signs,
+    units,
+)
+
+from minidl.conv import conv1d
+
+SIZES = [(3, 3), (2, 4), (4, 2), (1, 3), (3, 1)]  # square first: a transpose fails by value
+
+
+def linear_loops(X, W, b):
+    """Y[a, i] = sum_j X[a, j] W[i, j] + b[i]:  (B, n), (m, n), (m,) -> (B, m)."""
+    (B, n), m = X.shape, len(W)
+    return torch.stack([sum(X[a, j] * W[i, j] for j in range(n)) + b[i]
+                        for a in range(B) for i in range(m)]).reshape(B, m)
+
+
+def product_loops(A, X, B):
+    """Y[i, j] = sum_{u,v} A[i, u] X[u, v] B[v, j]:  (m, p), (p, q), (q, n) -> (m, n)."""
+    (m, p), (q, n) = A.shape, B.shape
+    return torch.stack([sum(A[i, u] * X[u, v] * B[v, j] for u in range(p) for v in range(q))
+                        for i in range(m) for j in range(n)]).reshape(m, n)
+
+
+@claim(29, "exact")
+def test_jacobian_of_additive_bias_is_identity():
+    """A vector, a batch, the channels of a convolution: as a sum, as the bias of our and of
+    torch's 1x1 convolution. A bias per example, one per position and a gain are refuted."""
+    def check(add):
+        for B, C, L in [(1, 4, 1), (2, 3, 1), (1, 3, 2), (2, 4, 3)]:
+            X, b, dY = ints(B, C, L), ints(C, seed=1), ints(B, C, L, seed=2)
+            expected = kron(kron(torch.ones(B, 1, dtype=D), eye(C)), torch.ones(L, 1, dtype=D))
+            for J in sides(add, (X, b), 0):
+                same(J, eye(B * C * L))
+            for J in sides(add, (X, b), 1):
+                same(J, expected)
+                same(J.T @ dY.reshape(-1), dY.sum((0, 2)))
+
+    check(lambda X, b: X + b[:, None])
+    check(lambda X, b: F.conv1d(X, eye(len(b))[:, :, None], b))
+    check(lambda X, b: conv1d(X, eye(len(b))[:, :, None], b))
+    refuted(check, lambda X, b: X + b[:len(X), None, None], lambda X, b: X + b[:X.shape[2]],
+            lambda X, b: X * b[:, None])
+
+
+@claim(30, "exact")
+def test_jacobian_of_fc_wrt_input_is_W():
+    """All unit matrices W and one of many numbers, for one input and for a batch of two, where
+    W repeats along the diagonal. A transpose, a mean and the Kronecker order are refuted."""
+    def check(formula):
+        for linear, (m, n), B in itertools.product((linear_loops, F.linear), SIZES, (1, 2)):
+            for W in [*units(m, n), ints(m, n)]:
+                for J in sides(linear, (ints(B, n), W, ints(m, seed=1)), 0):
+                    same(J, formula(B, W))
+
+    check(lambda B, W: kron(eye(B), W))
+    refuted(check, lambda B, W: kron(eye(B), W.T), lambda B, W: kron(W, eye(B)),
+            lambda B, W: kron(eye(B), W) / W.shape[1])
+
+
+@claim(31, "exact")
+def test_jacobian_of_fc_wrt_weight_is_I_kron_xT():
+    """All unit inputs and one of many numbers, in a batch of two. The column-major formula is
+    refuted in row-major order and holds in its own."""
+    def check_rows(formula):
+        for linear, (m, n) in itertools.product((linear_loops, F.linear), SIZES):
+            for X in [*units(2, n), ints(2, n)]:
+                for J in sides(linear, (X, ints(m, n), ints(m, seed=1)), 1):
+                    same(J, torch.cat([formula(m, x) for x in X]))
+
+    def by_columns(X, W_T, b):  # vec(W^T) lists W by columns
+        return F.linear(X, W_T.T, b)
+
+    def check_columns(formula):
+        for m, n in SIZES:
+            for x in units(n):
+                for J in sides(by_columns, (x, ints(n, m), ints(m, seed=1)), 1):
+                    same(J, formula(m, x))
+
+    def rows(m, x):
+        return kron(eye(m), x[None])
+
+    def columns(m, x):
+        return kron(x[None], eye(m))
+
+    check_rows(rows)
+    refuted(check_rows, columns, lambda m, x: rows(m, x.flip(0)), lambda m, x: rows(m, x / 2))
+    check_columns(columns)
+    refuted(check_columns, rows)
+
+
+@claim(32, "exact")
+def test_jacobian_of_general_matmul_is_I_kron_BT_and_A_kron_I():
+    """X -> A X B for all pairs of unit matrices; then each factor of a product A B by the same
+    formula, once with I on the left and once on the right. Swapped factors are refuted."""
+    def check(formula):
+        for (m, p), (q, n) in [((2, 3), (1, 4)), ((3, 1), (2, 2)), ((2, 2), (3, 2))]:
+            for A, B in itertools.product(units(m, p), units(q, n)):
+                for product in product_loops, lambda A, X, B: A @ X @ B:
+                    for J in sides(product, (A, ints(p, q), B), 1):
+                        same(J, formula(A, B))
+        A, B = factors = ints(2, 3), ints(3, 4, seed=1)
+        for J in sides(torch.matmul, factors, 0):
+            same(J, formula(eye(2), B))
+        for J in sides(torch.matmul, factors, 1):
+            same(J, formula(A, eye(4)))
+
+    check(lambda A, B: kron(A, B.T))
+    refuted(check, lambda A, B: kron(B.T, A), lambda A, B: kron(A, B.T.flip(0)))
+
+
+@claim(33, "exact")
+def test_backprop_rules_are_transposed_jacobians():
+    """(dX, dW, db) against J^T vec(dY), J from unit steps on the loops, and against torch's
+    backward pass, for all unit dY and one of many numbers. A mean over the batch, a product
+    not transposed, the first example alone and a sign are refuted."""
+    def check(rules):
+        for B, m, n in [(2, 3, 4), (3, 4, 2), (4, 2, 3), (2, 3, 3)]:
+            layer = X, W, _ = ints(B, n), ints(m, n, seed=1), ints(m, seed=2)
+            jacobians = [next(sides(linear_loops, layer, i)) for i in range(3)]
+            Y = F.linear(*[a.requires_grad_() for a in layer])
+            for dY in [*units(B, m), ints(B, m, seed=3)]:
+                backward = torch.autograd.grad(Y, layer, dY, retain_graph=True)
+                by_rule = rules(dY, X.detach(), W.detach())
+                for found, J, by_torch in zip(by_rule, jacobians, backward, strict=True):
+                    same(found.reshape(-1), J.detach().T @ dY.reshape(-1))
+                    same(found.reshape(-1), by_torch.reshape(-1))
+
+    check(lambda dY, X, W: (dY @ W, dY.T @ X, dY.sum(0)))
+    refuted(check, lambda dY, X, W: (dY @ W, dY.T @ X, dY.mean(0)),
+            lambda dY, X, W: (dY @ W, X.T @ dY, dY.sum(0)),
+            lambda dY, X, W: (dY @ W, dY[:1].T @ X[:1], dY.sum(0)),
+            lambda dY, X, W: (-dY @ W, dY.T @ X, dY.sum(0)))
+
+
+def relu_jacobian(x):
+    """diag(1[x > 0])."""
+    return torch.diag((x > 0).to(D))
+
+
+def max_pool_jacobian(x, k, s):
+    """Row i has its single one where the window x[i s : i s + k] is largest."""
+    starts = torch.arange(0, len(x) - k + 1, s)
+    return eye(len(x))[starts + x.unfold(0, k, s).argmax(1)]
+
+
+@claim(34, "exact")
+def test_jacobian_of_relu_and_maxpool_are_selection_matrices():
+    """No entry of x is 0, no two are closer than 1: a step of 1/2 stays on one linear piece,
+    its quotient is exact, to both sides. All sign patterns, all orders of 5 numbers. Where the
+    quotients of the two sides differ, autograd picks: at ReLU(0) it gives 0, at a tie all to
+    one entry (max_pool1d) or equal shares (amax)."""
+    def quotients(f, x, step):
+        return torch.stack([(f(x + step * e) - f(x)) / step for e in eye(len(x))], dim=1)
+
+    def pool(x, k, s):
+        return F.max_pool1d(x[None], k, s)[0]
+
+    def compare(f, x, J):
+        for found in quotients(f, x, 0.5), quotients(f, x, -0.5), jacobian(f, x):
+            same(found, J, constant=(x < 0).all())
+
+    def check_relu(formula):
+        for x in signs(4) * torch.tensor([3, 1, 4, 2]):
+            compare(torch.relu, x, formula(x))
+
+    def check_max_pool(formula):
+        for k, s in [(2, 2), (3, 1), (2, 1), (3, 2)]:
+            for order in itertools.permutations([4.0, 1.0, 3.0, 7.0, 5.0]):
+                x = torch.tensor(order, dtype=D)
+                compare(partial(pool, k=k, s=s), x, formula(x, k, s))
+
+    check_relu(relu_jacobian)
+    refuted(check_relu, lambda x: relu_jacobian(-x), lambda x: torch.diag(x.relu()))
+    check_max_pool(max_pool_jacobian)
+    refuted(check_max_pool, lambda x, k, s: max_pool_jacobian(-x, k, s),
+            lambda x, k, s: max_pool_jacobian(x, k, 1)[:(len(x) - k) // s + 1],
+            lambda x, k, s: matrix(lambda v: F.avg_pool1d(v[None], k, s)[0], len(x)))
+
+    zero, tie, first = torch.zeros(1, dtype=D), torch.ones(2, dtype=D), partial(pool, k=2, s=2)
+    for f, x in (torch.relu, zero), (first, tie):
+        holds(not torch.equal(quotients(f, x, 0.5), quotients(f, x, -0.5)))
+    same(jacobian(torch.relu, zero), relu_jacobian(zero))
+    same(jacobian(first, tie).sort().values, eye(2)[1:])
+    same(jacobian(lambda x: x.amax()[None], tie), tie[None] / 2, constant=True)
+
+
+def network(x, W1, b1, W2, b2, W3, b3):
+    """y = W3 relu(a) + b3,  a = W2 h + b2,  h = tanh(W1 x + b1):  returns y, a, h."""
+    h = torch.tanh(F.linear(x, W1, b1))
+    a = F.linear(h, W2, b2)
+    return F.linear(a.relu(), W3, b3), a, h
+
+
+@claim(35, "float")
+def test_network_jacobian_is_the_product_of_layer_jacobians():
+    """J = W3 diag(a > 0) W2 diag(1 - h^2) W1 against autograd and central differences.
+
+    Bounds, u = 2^-53. Autograd: less than 16 roundings an entry on either side, of terms that
+    add up to at most |W3| |W2| |W1|, since both slopes are at most 1. A difference of step t:
+    t^2/6 max|f'''|, |tanh'''| <= 2, and 32 roundings of the terms of f, over t. Refuted: no
+    square, no ReLU, the slope at another point, W2 transposed, an error of 0.1%."""
+    u, t = 2.0**-53, 2.0**-17
+    shapes = [(5, 4), (5,), (5, 5), (5,), (3, 5), (3,)]
+    x, *weights = [reals(*shape, seed=i) for i, shape in enumerate([(4,), *shapes])]
+    W1, _, W2, _, W3, _ = weights
+    A1, c1, A2, c2, A3, c3 = [p.abs() for p in weights]
+
+    def check(formula):
+        _, a, h = network(x, *weights)
+        J = formula(a, h)
+        close(J, jacobian(lambda x: network(x, *weights)[0], x), 32 * u * A3 @ A2 @ A1)
+        holds((a.abs() > t * (A2 @ A1).amax(1)).all(), "a step crosses the kink of the ReLU")
+        steps = [network(x + t * e, *weights)[0] - network(x - t * e, *weights)[0]
+                 for e in eye(4)]
+        terms = A3 @ (A2 @ (A1 @ x.abs() + c1 + 1) + c2) + c3
+        close(J, torch.stack(steps, 1) / (2 * t),
+              t**2 / 3 * A3 @ A2 @ A1**3 + 32 * u / t * terms[:, None])
+
+    def right(a, h):
+        return W3 @ relu_jacobian(a) @ W2 @ torch.diag(1 - h**2) @ W1
+
+    check(right)
+    refuted(check, lambda a, h: W3 @ relu_jacobian(a) @ W2 @ torch.diag(1 - h) @ W1,
+            lambda a, h: W3 @ W2 @ torch.diag(1 - h**2) @ W1,
+            lambda a, h: W3 @ relu_jacobian(h) @ W2 @ torch.diag(1 - h**2) @ W1,
+            lambda a, h: W3 @ relu_jacobian(a) @ W2.T @ torch.diag(1 - h**2) @ W1,
+            lambda a, h: 1.001 * right(a, h))

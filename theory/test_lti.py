@@ -1,0 +1,315 @@
+r"""LTI: a convolution with any filter h is linear and time/space invariant.
+
+The question (exercise 2, theoretical question 1): show it for every h.
+
+A system S is time invariant if S T_a = T_a S for every shift a, (T_a x)[t] = x[t-a]: a delayed
+input gives the same output, delayed. (In deep learning this is called equivariance; invariance
+is S T_a = S.) The convolution is (h*x)[t] = sum_s h[s] x[t-s] (Murphy (14.2)), for signals of
+finite support on all integers Z.
+
+Proof.
+(1) (h * T_a x)[t] = sum_s h[s] (T_a x)[t-s]       definition of *
+(2)                = sum_s h[s] x[(t-a)-s]         definition of T_a; no border: t-a-s is in Z
+(3)                = (h*x)[t-a] = (T_a (h*x))[t]   definition of *, read at t-a
+(4) h * (u x + v y) = u (h*x) + v (h*y)            the sum distributes; h does not depend on x
+Nothing is asked of h but, in (2), that it does not depend on t. Space: t, s, a are pairs.
+Cross-correlation, the layer of every library (Murphy (14.3)), is the same with -s for s.
+
+Converse. Let S be linear and TI. Then x = sum_s x[s] T_s delta gives S x = sum_s x[s] T_s
+(S delta) = (S delta) * x: linear TI systems are convolutions, with h = S delta (claim 7).
+
+Finite windows. Step (2) needs x at indices that a window of N samples may not have.
+  circular   indices mod N: (2) holds, T_a is the cyclic shift                       claim 4
+  valid      output only where h fits: (2) holds for cropping, S(x[a:]) = (S x)[a:]  claim 5
+  same       zeros outside, output cut to N: (2) FAILS, the zeros do not move        claim 6
+             w = [1,1,1], x = [1,0,0]: T_1 S x = [0,1,1], but S T_1 x = [1,1,1]
+
+What the checks prove. Both sides of (1)-(3) are bilinear in (h, x) (claim 2), so equality on
+all pairs of unit vectors, in integers without rounding, proves it for all h and x of that
+size. All sizes at once is what (1)-(4) are for. Floating point sums in another order may
+differ in the last digit, which is why the data are integers.
+"""
+
+import itertools
+from fractions import Fraction
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from kit import D, claim, holds, ints, matrix, refuted, same
+
+from minidl.conv import conv1d, convolve_loops, correlate_loops
+
+
+def on_Z(h, x):
+    """(h*x)[t] = sum_s h[s] x[t-s]. A signal is {index: value}: no border exists."""
+    reached = {s + t for s in h for t in x}
+    return {t: sum(h[s] * x.get(t - s, 0) for s in h) for t in reached}
+
+
+def circular(h, x):
+    """(h*x)[t] = sum_s h[s] x[(t-s) mod N], h (N,), x (B, N) -> (B, N)."""
+    N = len(h)
+    return torch.stack([sum(h[s] * x[:, (t - s) % N] for s in range(N)) for t in range(N)], 1)
+
+
+def circular_layer(h, x, convolution=conv1d):
+    """The same with a layer: N-1 samples of the end are put in front, h is flipped."""
+    padded = torch.cat([x[:, 1:], x], dim=1)
+    return convolution(padded[:, None], h.flip(0)[None, None])[:, 0]
+
+
+def circular_torch(h, x):
+    padded = F.pad(x[:, None], (len(h) - 1, 0), mode="circular")
+    return F.conv1d(padded, h.flip(0)[None, None])[:, 0]
+
+
+def basis(n):
+    return torch.eye(n, dtype=D)
+
+
+@claim(1, "exact")
+def test_convolution_commutes_with_every_shift_on_Z():
+    """h * T_a x = T_a (h*x) for all pairs of unit impulses in -3..3 and all shifts in -4..4.
+
+    The signals live on Z, so that (2) is exactly what is tested.
+    """
+    def shift(x, a):
+        return {t + a: value for t, value in x.items()}
+
+    def window(x):  # wide enough for every support that occurs
+        return torch.tensor([x.get(t, 0) for t in range(-12, 13)], dtype=D)
+
+    def numpy_on_Z(h, x):
+        h_array, x_array = ([signal.get(t, 0) for t in range(-9, 10)] for signal in (h, x))
+        return dict(enumerate(np.convolve(h_array, x_array).tolist(), start=-18))
+
+    def check(convolve):
+        holds(shift({0: 1}, 2) == {2: 1}, "a positive shift is a delay")
+        for i, j, a in itertools.product(range(-3, 4), range(-3, 4), range(-4, 5)):
+            h, x = {i: 1}, {j: 1}
+            same(window(convolve(h, shift(x, a))), window(shift(convolve(h, x), a)))
+
+    check(on_Z)
+    check(numpy_on_Z)
+
+    def varying_h(h, x):  # h is louder at t = 2
+        return {t: y * (2 if t == 2 else 1) for t, y in on_Z(h, x).items()}
+
+    def border(h, x):  # what would lie left of -4 is put there
+        return {max(t, -4): y for t, y in on_Z(h, x).items()}
+    refuted(check, varying_h, border)
+
+
+@claim(2, "symbolic")
+def test_convolution_is_bilinear_as_a_polynomial_identity():
+    """(h*x)[t] is the polynomial sum_j h_j x_{t-j}: each monomial has one h and one x, once.
+
+    Kronecker's substitution: the variables, x first, become B^1, B^3, B^9, ... A monomial
+    without a third power is then B^e, where e to the base 3 shows its powers; and one value to
+    the base B shows the coefficients of all of them, if these are integers in 0..B-1.
+    """
+    B = 1000
+
+    def check(convolve):
+        for n, m in itertools.product(range(1, 5), range(1, 4)):
+            x = [B**(3**i) for i in range(n)]
+            h = [B**(3**(n + j)) for j in range(m)]
+            y = convolve(x, h)
+            holds(len(y) == n + m - 1, f"{len(y)} values of {n} and {m}")
+            for t in range(n + m - 1):
+                pairs = [(t - j, j) for j in range(m) if 0 <= t - j < n]
+                expected = dict.fromkeys([3**i + 3**(n + j) for i, j in pairs], 1)
+                holds(digits(y[t]) == expected, f"y[{t}]: {digits(y[t])}, not {expected}")
+
+    def digits(number):  # {exponent: digit} to the base B
+        found, exponent = {}, 0
+        while number:
+            number, digit = divmod(number, B)
+            found.update({exponent: digit} if digit else {})
+            exponent += 1
+        return found
+
+    def by_numpy(x, h):
+        return np.convolve(np.array(x, dtype=object), np.array(h, dtype=object)).tolist()
+
+    def by_correlation(x, h):
+        return correlate_loops(x, h[::-1], padding=len(h) - 1)
+
+    def by_definition(x, h):
+        y = on_Z(dict(enumerate(h)), dict(enumerate(x)))
+        return [y[t] for t in sorted(y)]
+
+    check(by_definition)
+    check(convolve_loops)
+    check(by_numpy)
+    check(by_correlation)
+    refuted(check,
+            lambda x, h: convolve_loops(x, h[::-1]),               # flipped
+            lambda x, h: convolve_loops([v * v for v in x], h),    # x squared: not linear
+            lambda x, h: [2 * y for y in convolve_loops(x, h)],    # each term twice
+            lambda x, h: convolve_loops(x, [*h[:-1], h[-1] + 1]))  # affine in h
+
+
+@claim(4, "exact")
+def test_circular_convolution_commutes_with_cyclic_shifts():
+    """h * T_a x = T_a (h*x) on Z/N, for all pairs of unit vectors, all a, all N = 2..8; and it
+    is sum_s h[s] T_s x. A shorter h is one with zeros at the end.
+    """
+    def check(convolve):
+        for N in range(2, 9):
+            x = basis(N)  # all unit vectors as a batch
+            for s in range(N):
+                h = basis(N)[s]
+                for a in range(1, N):
+                    same(convolve(h, x.roll(a, 1)), convolve(h, x).roll(a, 1))
+                same(convolve(h, x), x.roll(s, 1))
+
+    check(circular)
+    check(circular_layer)
+    check(circular_torch)
+
+    def zero_padding(h, x):
+        return conv1d(x[:, None], h.flip(0)[None, None], padding=len(h) - 1)[:, 0, :len(h)]
+    refuted(check, zero_padding, lambda h, x: circular(h.flip(0), x))
+
+
+@claim(5, "exact")
+def test_valid_convolution_commutes_with_cropping():
+    """S(x[a:]) = (S x)[a:] and S(x[:-a]) = (S x)[:-a] while h fits: the window moves.
+
+    All unit vectors x and h, all sizes up to 7 and 3, all a. Outputs padded with zeros fail.
+    """
+    def check(valid):
+        for n, k in itertools.product(range(3, 8), range(1, 4)):
+            x = basis(n)
+            for h in basis(k):
+                for a in range(1, n - k + 1):
+                    same(valid(h, x[:, a:]), valid(h, x)[:, a:])
+                    same(valid(h, x[:, :-a]), valid(h, x)[:, :-a])
+                    holds(valid(h, x[:, a:]).shape == (n, n - a - k + 1))
+
+    def layer(h, x, convolution=conv1d, padding=0):
+        return convolution(x[:, None], h.flip(0)[None, None], padding=padding)[:, 0]
+
+    def numpy_valid(h, x):
+        rows = [np.convolve(row, h.numpy(), "valid") for row in x.numpy()]
+        return torch.from_numpy(np.stack(rows))
+
+    check(layer)
+    check(lambda h, x: layer(h, x, F.conv1d))
+    check(numpy_valid)
+    refuted(check,
+            lambda h, x: layer(h, x, padding=len(h) // 2),
+            lambda h, x: F.pad(layer(h, x), (len(h) - 1, 0)))
+
+
+@claim(6, "exact")
+def test_zero_padding_breaks_shift_equivariance_near_the_border_only():
+    """The witness of the statement; then where S T_a and T_a S differ, for stacks of layers.
+
+    T_a moves zeros in. Let r be the sum of the radii (k-1)/2, r_1 the first layer's. Without
+    biases the two differ in [a-r, a+r-r_1) and [N-r, N) at most: elsewhere t sees no border.
+    With positive kernels and unit vectors they differ all over these strips (N = 17), with
+    ReLU in between, on integers, never elsewhere. A bias spoils all of [0, a).
+    """
+    def shift(x, a):
+        return F.pad(x[:, :-a], (a, 0))
+
+    def check(layer):
+        w, x = torch.ones(3, dtype=D), basis(3)[:1]
+        same(layer(w, x), torch.tensor([[1.0, 1.0, 0.0]], dtype=D))
+        same(shift(layer(w, x), 1), torch.tensor([[0.0, 1.0, 1.0]], dtype=D))
+        same(layer(w, shift(x, 1)), torch.ones(1, 3, dtype=D), constant=True)
+        N, t = 17, torch.arange(17)
+        for widths in ((3,), (5,), (3, 5), (5, 3), (3, 3, 5)):
+            r, r_1 = sum(k // 2 for k in widths), widths[0] // 2
+            for a in range(1, 5):
+                strips = ((t >= a - r) & (t < a + r - r_1)) | (t >= N - r)
+                same(differ(layer, basis(N), [ints(k, low=1) for k in widths], a), strips)
+                x, signed = ints(50, N, seed=1), [ints(k, seed=k) for k in widths]
+                holds(not (differ(layer, x, signed, a) & ~strips).any())
+
+    def differ(layer, x, kernels, a):  # (N,): where any of the inputs makes a difference
+        def stack(x):
+            for w in kernels:
+                x = layer(w, x).relu()
+            return x
+        return (stack(shift(x, a)) != shift(stack(x), a)).any(dim=0)
+
+    def zero_padded(w, x, convolution=conv1d):
+        return convolution(x[:, None], w[None, None], padding=len(w) // 2)[:, 0]
+
+    def circularly_padded(w, x):
+        r = len(w) // 2
+        return conv1d(F.pad(x[:, None], (r, r), mode="circular"), w[None, None])[:, 0]
+
+    check(zero_padded)
+    check(lambda w, x: zero_padded(w, x, F.conv1d))
+    refuted(check, circularly_padded,
+            lambda w, x: zero_padded(w, x) + (len(w) > 3),                    # a bias
+            lambda w, x: zero_padded(F.pad(w, (1, 1), value=len(w) > 3), x))  # a larger radius
+
+
+@claim(7, "exact")
+def test_linear_shift_equivariant_maps_are_exactly_convolutions():
+    """The matrices that commute with the cyclic shift P are the circulants, N = 2..6.
+
+    M -> P M - M P is linear on R^(N x N). Its rank, in fractions, is N^2 - N, so its kernel
+    has dimension N. The N circulants P^s are independent and lie in it: they span it.
+    """
+    def check(shift):  # shift: (N, ...) -> (N, ...)
+        for N in range(2, 7):
+            P = shift(basis(N))
+            commutator = matrix(lambda m, P=P, N=N: P @ m.view(N, N) - m.view(N, N) @ P, N * N)
+            holds(rank(commutator) == N * N - N, f"{rank(commutator)} for N = {N}")
+            circulants = torch.stack([basis(N).roll(s, 0).flatten() for s in range(N)])
+            holds(rank(circulants) == N)
+            same(commutator @ circulants.T, torch.zeros(N * N, N, dtype=D), constant=True)
+
+    def rank(A):
+        """Gauss elimination in fractions."""
+        rows, found = [list(map(Fraction, row)) for row in A.tolist()], 0
+        for column in range(A.shape[1]):
+            pivot = next((i for i in range(found, len(rows)) if rows[i][column]), None)
+            if pivot is None:
+                continue
+            rows[found], rows[pivot] = rows[pivot], rows[found]
+            for i in range(found + 1, len(rows)):
+                factor = rows[i][column] / rows[found][column]
+                rows[i] = [v - factor * p for v, p in zip(rows[i], rows[found], strict=True)]
+            found += 1
+        return found
+
+    check(lambda x: x.roll(1, 0))
+    check(lambda x: x[torch.arange(-1, len(x) - 1)])
+    refuted(check,
+            lambda x: x.flip(0),                                      # reflection
+            lambda x: torch.cat([torch.zeros_like(x[:1]), x[:-1]]))   # the shift with zeros
+
+
+@claim(8, "exact")
+def test_cross_correlation_is_convolution_with_the_flipped_kernel():
+    """Murphy's (14.3) with w is (14.2) with h[s] = w[k-1-s], on all pairs of unit vectors.
+
+    A symmetric kernel cannot tell the two apart: a test that uses one checks no flip.
+    """
+    def check(correlate, kernels=basis):
+        for n, k in itertools.product(range(4, 7), range(2, 5)):
+            for w in kernels(k):
+                h = w.flip(0)
+                same(torch.stack([correlate(x, w) for x in basis(n)]),
+                     torch.stack([convolve(x, h) for x in basis(n)]))
+
+    def layer(x, w, convolution=conv1d):
+        return convolution(x[None, None], w[None, None])[0, 0]
+
+    def convolve(x, h):
+        return torch.tensor(convolve_loops(x.tolist(), h.tolist())[len(h) - 1:len(x)], dtype=D)
+
+    check(layer)
+    check(lambda x, w: layer(x, w, F.conv1d))
+    check(lambda x, w: torch.from_numpy(np.correlate(x.numpy(), w.numpy())))
+    check(lambda x, w: torch.tensor(correlate_loops(x.tolist(), w.tolist()), dtype=D))
+    refuted(check, convolve, lambda x, w: layer(x, w.roll(1)))
+    check(convolve, lambda k: basis(k) + basis(k).flip(1))  # symmetric: it passes
