@@ -168,6 +168,9 @@ def test_pointwise_nonlinearity_is_TI_but_not_linear():
         check(f, ulps=0)
     for f in (selu, F.selu, torch.sigmoid, lambda x: 1 / (1 + (-x).exp()), torch.tanh):
         check(f, ulps=4)
+    x = reals(2, 7)
+    same(relu(x), torch.relu(x))
+    close(selu(x), F.selu(x), 8 * U * (1 + x.abs()))  # e^x - 1 loses an ulp of 1
     refuted(lambda f: check(f, ulps=0), lambda x: relu(x - at(x, 3)), lambda x: 3 * x)
     refuted(lambda f: check(f, ulps=4), lambda x: x.tanh() * 1.001 ** at(x, 0),
             lambda x: x.softmax(dim=1).cumsum(dim=1))
@@ -270,6 +273,8 @@ def test_strided_layers_commute_exactly_with_multiples_of_the_stride():
     def zero_padded(x, s):
         return conv1d(x[:, None], vector(2, -3, 5)[None, None], None, s, padding=1)[:, 0]
 
+    y = reals(2, 3, 7)
+    holds(all(reconcilable(y, shift(y, b)) for b in range(7)), "a shift is not found")
     unit_vectors = points(12)[:-1]
     permutations = torch.stack([reals(12, seed=i).argsort() for i in range(200)]).to(D)
     for layer in (conv, lambda x, s: conv(x, s, F.conv1d), lambda x, s: x[:, ::s],
