@@ -1,6 +1,6 @@
 """Would a test notice? Changes each formula by one token and runs the tests on each change.
 
-    python tests/mutate.py                              everything, about 15 minutes on 2 cores
+    python tests/mutate.py                              everything, half an hour on 2 cores
     python tests/mutate.py --only theory/test_rnn.py    the mutants of one file
     python tests/mutate.py --list                       what would be changed, nothing is run
 
@@ -41,9 +41,25 @@ JOBS = 2
 
 # (file, source line, change): why the change changes nothing that could be seen
 EQUIVALENT = {
-    ("minidl/gaussian.py", "if failed.any() or not (S - S.mT <= rounding).all():",
-     "S - S.mT <= rounding -> S - S.mT < rounding"): "only S = 0 has rounding 0, and failed",
-    ("minidl/gaussian.py", "if failed.any() or not (S - S.mT <= rounding).all():",
+    ("minidl/conv.py",
+     "return conv2d(x.unsqueeze(2), w.unsqueeze(2), b, (1, stride), (0, padding), "
+     "(1, dilation),",
+     "1 -> 2"): "an image of height 1 has one row of windows",
+    ("minidl/conv.py",
+     "return conv2d(x.unsqueeze(2), w.unsqueeze(2), b, (1, stride), (0, padding), "
+     "(1, dilation),",
+     "1 -> 2 (2)"): "a kernel of height 1 has one row",
+    ("minidl/conv.py",
+     "return conv_transpose2d(x.unsqueeze(2), w.unsqueeze(2), b, (1, stride), (0, padding),",
+     "1 -> 2"): "an image of height 1 has one row of windows",
+    ("minidl/conv.py",
+     "(0, output_padding), groups, (1, dilation)).squeeze(2)",
+     "1 -> 2"): "a kernel of height 1 has one row",
+    ("minidl/gaussian.py", "if failed.any() or not (S - S.mT <= rounding).all():  "
+     "# holds both signs; NaN fails as well",
+     "S - S.mT <= rounding -> S - S.mT < rounding"): "a tolerance: its edge has no meaning",
+    ("minidl/gaussian.py", "if failed.any() or not (S - S.mT <= rounding).all():  "
+     "# holds both signs; NaN fails as well",
      "S - S.mT -> S.mT - S"): "the matrix has every entry in both signs",
     ("minidl/gaussian.py", "d = (mu2 - mu1).unsqueeze(-1)  # (B, D) -> (B, D, 1): a column",
      "mu2 - mu1 -> mu1 - mu2"): "the quadratic form is even in d",
@@ -323,11 +339,12 @@ def start(tree, tests, limit):
         return pid
     try:
         os.setsid()
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
         resource.setrlimit(resource.RLIMIT_CPU, (limit, limit + 1))
         resource.setrlimit(resource.RLIMIT_AS, (8 << 30, 8 << 30))
-        null = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(null, 1)
-        os.dup2(null, 2)
+        log = os.open(tree / "log", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        os.dup2(log, 1)
+        os.dup2(log, 2)
         os.chdir(tree)
         sys.dont_write_bytecode = True  # a stale .pyc would hide the next mutant
         sys.path[:] = [entry for entry in sys.path if not entry.startswith(str(ROOT))]
@@ -355,31 +372,35 @@ def outcome(pid, deadline):
 
 def run(tasks, limit, report):
     """Run pairs (mutant, tests), JOBS at a time, each in a copy of the sources."""
+    running = {}
     with tempfile.TemporaryDirectory() as folder:
-        original, running = Path(folder, "original"), {}
+        original = Path(folder, "original")
         for part in ("minidl", "theory", "tests"):
             shutil.copytree(ROOT / part, original / part,
                             ignore=shutil.ignore_patterns("__pycache__"))
-        for file in ("pyproject.toml", "data_download.py"):
-            shutil.copy(ROOT / file, original)
+        for path in [ROOT / "pyproject.toml", *ROOT.glob("*.py")]:
+            shutil.copy(path, original)
         free = [shutil.copytree(original, Path(folder, str(job))) for job in range(JOBS)]
         tasks = list(reversed(tasks))
-        while tasks or running:
-            while tasks and free:
-                mutant, tests = tasks.pop()
-                tree = free.pop()
-                (tree / mutant.file).write_text(mutant.code, encoding="utf-8")
-                seconds = limit(mutant.file)
-                deadline = time.monotonic() + 60 + 20 * seconds
-                running[start(tree, tests, seconds)] = mutant, tree, deadline
-            for pid, (mutant, tree, deadline) in list(running.items()):
-                result, seconds = outcome(pid, deadline)
-                if result:
-                    del running[pid]
-                    shutil.copy(original / mutant.file, tree / mutant.file)
-                    free.append(tree)
-                    report(mutant, result, seconds)
-            time.sleep(0.01)
+        try:
+            while tasks or running:
+                while tasks and free:
+                    mutant, tests = tasks.pop()
+                    tree, seconds = free.pop(), limit(mutant.file)
+                    (tree / mutant.file).write_text(mutant.code, encoding="utf-8")
+                    deadline = time.monotonic() + 60 + 20 * seconds
+                    running[start(tree, tests, seconds)] = mutant, tree, deadline
+                for pid, (mutant, tree, deadline) in list(running.items()):
+                    result, seconds = outcome(pid, deadline)
+                    if result:
+                        del running[pid]
+                        report(mutant, result, seconds, tree / "log")
+                        shutil.copy(original / mutant.file, tree / mutant.file)
+                        free.append(tree)
+                time.sleep(0.01)
+        finally:
+            for pid in running:  # interrupted
+                os.kill(pid, signal.SIGKILL)
 
 
 def diff(mutant):
@@ -393,10 +414,11 @@ def baseline(files, tests):
     """The CPU seconds that the unchanged tests take, file by file; they must pass."""
     seconds, failed = {}, []
 
-    def report(mutant, result, duration):
+    def report(mutant, result, duration, log):
         seconds[mutant.file] = duration
         if result != "survived":
             failed.append(mutant.file)
+            print(log.read_text(encoding="utf-8")[-2000:])
 
     run([(Mutant(file, 0, "", "", "\n".join(printed(parse(file)[0]))), tests[file])
          for file in files], lambda file: 300, report)
@@ -425,11 +447,12 @@ def main():
     import torch
     torch.set_num_threads(1)
 
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("terminated"))
     tests = {file: tests_of(file) for file in files}
     seconds = baseline(files, tests)
     results, survivors, wrong = Counter(), [], []
 
-    def report(mutant, result, duration):
+    def report(mutant, result, duration, log):
         results[result] += 1
         reason = EQUIVALENT.get((mutant.file, mutant.source, mutant.change))
         if result == "survived" and reason is None:
