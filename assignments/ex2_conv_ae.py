@@ -25,6 +25,7 @@ import torch
 from torch import nn
 
 from minidl import cli, pca, plot
+from minidl.augment import random_affine
 from minidl.data import batches, steps_per_epoch, to_unit
 from minidl.layers import layer_rows, parameter_count
 from minidl.losses import evaluate, evaluating, l1, per_example
@@ -85,6 +86,7 @@ def main(run,
          learning_rate: "the highest of the one-cycle schedule" = 8e-3,
          filters: "of the first convolution; each further one has twice as many" = 16,
          hidden: "width of the fully connected layer at the coarsest level" = 256,
+         augmented: "share of the images that are turned, sized and slanted a little" = 0.0,
          images: "training images used, validation included" = 60_000):
     if latent >= 784 or batch_size < 2:
         raise RunError(f"--latent {latent} --batch-size {batch_size}: expected fewer numbers "
@@ -92,34 +94,17 @@ def main(run,
 
     # --- data and model --------------------------------------------------------------------
     data = run.load(images)
-    encoder = Encoder(latent, filters, hidden).to(run.device)
-    decoder = Decoder(latent, filters, hidden).to(run.device)
+    encoder, decoder = build(run, latent, filters, hidden)
     autoencoder = nn.Sequential(encoder, decoder)
     layers = layer_rows(autoencoder, to_unit(data.val.x[:1]))
     run.results.table("layers", layers, f"The autoencoder, d = {latent}")
     print(markdown(layers))
 
-    # --- training --------------------------------------------------------------------------
-    # betas: with so few steps, the mean of squared gradients should forget sooner than 0.999
-    optimizer = torch.optim.AdamW(autoencoder.parameters(), lr=learning_rate,
-                                  betas=(0.9, 0.97), fused=True)
-    schedule = one_cycle(optimizer, epochs * steps_per_epoch(data.train, batch_size))
-
-    def reconstruction_l1(x, _):
-        return l1(autoencoder(x), x)
-
-    for _epoch in run.epochs(epochs, "autoencoder", encoder=encoder, decoder=decoder,
-                             optimizer=optimizer, schedule=schedule):
-        autoencoder.train()
-        for x, _ in batches(data.train, batch_size, run.generator):
-            x_hat = decoder(encoder(x))
-            loss = l1(x_hat, x).mean()
-            optimizer.zero_grad(); loss.backward(); optimizer.step(); schedule.step()
-            run.track(len(x), train_l1=loss)
-        run.log(val_l1=evaluate(reconstruction_l1, data.val, autoencoder))
+    train(run, data, encoder, decoder, epochs, batch_size, learning_rate, augmented)
 
     # --- the test set, read once, beside what d numbers or none do without a network -------
     test = data.test()
+    reconstruction_l1 = error_of(autoencoder)
     errors = per_example(reconstruction_l1, test, autoencoder)
     baselines = fit_baselines(data.train, latent)
     score = {"autoencoder": errors.double().mean().item()} | {
@@ -141,6 +126,52 @@ def main(run,
     draw_loss(run, score, title)
     draw_images(run, data, test, errors, methods, title)
     report(run, data, test, errors, score, train_l1, title)
+
+
+def build(run, latent, filters, hidden):
+    """The encoder and the decoder, new, on the run's device."""
+    return (Encoder(latent, filters, hidden).to(run.device),
+            Decoder(latent, filters, hidden).to(run.device))
+
+
+def train(run, data, encoder, decoder, epochs, batch_size, learning_rate, augmented):
+    """Minimise the mean L1 error over both, on the training images."""
+    autoencoder = nn.Sequential(encoder, decoder)
+    # betas: with so few steps, the mean of squared gradients should forget sooner than 0.999
+    optimizer = torch.optim.AdamW(autoencoder.parameters(), lr=learning_rate,
+                                  betas=(0.9, 0.97), fused=True)
+    schedule = one_cycle(optimizer, epochs * steps_per_epoch(data.train, batch_size))
+    for _epoch in run.epochs(epochs, "autoencoder", encoder=encoder, decoder=decoder,
+                             optimizer=optimizer, schedule=schedule):
+        autoencoder.train()
+        for x, _ in batches(data.train, batch_size, run.generator):
+            if augmented:
+                x = random_affine(x, run.generator, degrees=6, scale=0.06, shear=0.06,
+                                  share=augmented)
+            x_hat = decoder(encoder(x))
+            loss = l1(x_hat, x).mean()
+            optimizer.zero_grad(); loss.backward(); optimizer.step(); schedule.step()
+            run.track(len(x), train_l1=loss)
+        run.log(val_l1=evaluate(error_of(autoencoder), data.val, autoencoder))
+
+
+def error_of(autoencoder):
+    return lambda x, _: l1(autoencoder(x), x)
+
+
+def trained(run, data, images):
+    """For the other tasks: task 1's encoder and decoder in this size, the same whether they
+    are found in outputs/ or trained here."""
+    settings = cli.settings(main, SIZES, run.size) | {"images": images}
+    latent, epochs, batch_size, rate, filters, hidden, augmented, _ = settings.values()
+    run.seed_everything(run.seed)
+    encoder, decoder = build(run, latent, filters, hidden)
+    if not run.borrow("ex2_conv_ae", "autoencoder", epochs, settings,
+                      encoder=encoder, decoder=decoder):
+        print("autoencoder: no run of ex2_conv_ae.py with these settings beside this one: "
+              "trained here")
+        train(run, data, encoder, decoder, epochs, batch_size, rate, augmented)
+    return encoder, decoder
 
 
 def fit_baselines(train, latent):
@@ -201,6 +232,9 @@ def report(run, data, test, errors, score, train_l1, title):
         run.results.table(name, rows, f"Mean L1 error per pixel. {title}")
 
 
+SIZES = {"quick": {"epochs": 2, "images": 3000},
+         "full": {"epochs": 60, "filters": 48, "hidden": 512, "learning_rate": 5e-3,
+                  "augmented": 0.75}}
+
 if __name__ == "__main__":
-    cli.start(main, data="mnist", quick={"epochs": 2, "images": 3000},
-              full={"epochs": 40, "filters": 32, "hidden": 512, "learning_rate": 5e-3})
+    cli.start(main, data="mnist", **SIZES)

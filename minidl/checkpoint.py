@@ -12,6 +12,24 @@ class CheckpointError(Exception):
     """A checkpoint that cannot be gone on from: one sentence."""
 
 
+class Snapshots(dict):
+    """A module's weights after each epoch: epoch -> its state_dict.
+
+    With them the curve of the test error is drawn when all is chosen and trained, so that the
+    test set is read once, last, and yet over training time. A part of `run.epochs`.
+    """
+
+    def take(self, epoch, module):
+        self[epoch] = {name: t.detach().clone() for name, t in module.state_dict().items()}
+
+    def state_dict(self):
+        return dict(self)
+
+    def load_state_dict(self, state):
+        self.clear()
+        self.update(state)
+
+
 def save(path, made_by, parts, generator, **progress):
     """Write the parts' states, every generator's state and the progress (plain values).
 

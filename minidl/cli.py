@@ -65,9 +65,18 @@ def start(main, *, data=None, quick=None, full=None, argv=None):
         sys.exit(2)
 
 
+def settings(main, sizes, size):
+    """A script's settings in a size: its main's defaults, then what the size changes."""
+    return {p.name: p.default for p in _parameters(main)} | sizes.get(size, {})
+
+
+def _parameters(main):
+    return list(inspect.signature(main).parameters.values())[1:]  # the first is the run
+
+
 def _parse(main, name, sizes, data, argv):
     """-> the common flags, and main's settings: signature, then size, then flags by hand."""
-    parameters = list(inspect.signature(main).parameters.values())[1:]  # the first is the run
+    parameters = _parameters(main)
     parser = _Parser(prog=name, description=inspect.getmodule(main).__doc__,
                      formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
     _add_common(parser, data)
@@ -81,8 +90,7 @@ def _parse(main, name, sizes, data, argv):
                            help=f"{p.annotation} ({shown})".replace("%", "%%"))
     flags = parser.parse_args(argv)
     by_hand = {p.name: getattr(flags, p.name) for p in parameters if hasattr(flags, p.name)}
-    defaults = {p.name: p.default for p in parameters}
-    return flags, {**defaults, **sizes.get(flags.size, {}), **by_hand}
+    return flags, settings(main, sizes, flags.size) | by_hand
 
 
 def _add_common(parser, data):

@@ -33,6 +33,12 @@ class Dataset:
     source: sources.Source
     share: float    # of the training files that is used, and so of the test files
 
+    def head(self):
+        """The training file's first images, in its order: the sheet's `torch.arange(100)`.
+        They are never held out for validation."""
+        n = _head(len(self.train.x) + len(self.val.x))
+        return Split(self.train.x[-n:], self.train.y[-n:])
+
     def test(self):
         """Read the test split: once, last, when everything has been chosen on validation."""
         x, y = _read_split(self.source, "test")
@@ -48,7 +54,8 @@ def load(sheet_data, wanted="auto", data_dir=None, *, device="cpu", seed=0, imag
     wanted      "auto" (the sheet's, from disk or its mirrors, else glyphs), "mnist",
                 "fashion-mnist", "glyphs", or a folder with four IDX files of any 28x28 set.
     images      training images used, validation included (None: all); the test split is cut
-                in proportion. One in twelve is held out for validation, drawn by the seed.
+                in proportion. One in twelve is held out for validation, drawn by the seed, but
+                none of the first 100, which exercise 2 labels.
     Errors: DataError, idx.IdxError, data_download.DownloadError; each one sentence.
     """
     source = sources.find(sheet_data, wanted, data_download.data_dir(data_dir), images, say)
@@ -59,13 +66,19 @@ def load(sheet_data, wanted="auto", data_dir=None, *, device="cpu", seed=0, imag
     if len(x) < 3:
         raise DataError(f"{source.folder}: found {len(x)} training images, expected 3 or more")
     n = max(3, min(images or len(x), len(x)))
-    order = torch.randperm(len(x), generator=torch.Generator().manual_seed(seed))[:n].numpy()
+    order = torch.randperm(len(x), generator=torch.Generator().manual_seed(seed))
+    first = _head(n)
+    order = torch.cat([order[order >= first][:n - first], torch.arange(first)]).numpy()
     val, train = order[:max(1, n // 12)], order[max(1, n // 12):]
     say(f"Data: {source.title}, {len(train):,} training and {len(val):,} validation images, "
         f"from {source.folder}")
     return Dataset(source.name, source.title, source.classes,
                    _to_split(x[train], y[train], device), _to_split(x[val], y[val], device),
                    source, n / len(x))
+
+
+def _head(n):
+    return min(100, n // 2)
 
 
 def to_unit(x):

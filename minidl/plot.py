@@ -4,6 +4,9 @@ Drawn without pyplot: no window system, no state between figures. The colours ar
 Okabe and Ito (2008), told apart with any kind of colour vision; curves differ in dashes too.
 """
 
+import math
+
+import numpy
 from matplotlib.figure import Figure
 from matplotlib.ticker import FormatStrFormatter, LogLocator, MaxNLocator, NullLocator
 
@@ -11,7 +14,7 @@ COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0
 DASHES = ["-", "--", "-."]
 
 
-def curves(lines, title, x_label, y_label, log_y=False):
+def curves(lines, title, x_label, y_label, log_y=False, log_x=False):
     """lines: name -> (x values, y values), a curve; or one number, a dotted level."""
     figure = Figure(figsize=(8.5, 4.5), layout="constrained")
     axes = figure.add_subplot()
@@ -22,11 +25,18 @@ def curves(lines, title, x_label, y_label, log_y=False):
         else:
             axes.plot(*line, DASHES[i % len(DASHES)], color=colour, label=name, marker="o",
                       markersize=3.5)
-    axes.set(title=title, xlabel=x_label, ylabel=y_label)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    figure.suptitle(title, fontsize=12)  # over the legend too: a long one fits
+    axes.set(xlabel=x_label, ylabel=y_label)
+    if log_x:
+        axes.set_xscale("log")
+    else:
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     if log_y:
         axes.set_yscale("log")
-        axes.yaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 4, 6)))
+        low, high = axes.get_ylim()
+        decades = math.log10(high / low)
+        subs = (1, 1.5, 2, 3, 4, 6) if decades < 1.5 else (1, 3) if decades < 4 else (1,)
+        axes.yaxis.set_major_locator(LogLocator(subs=subs, numticks=20))
         axes.yaxis.set_minor_locator(NullLocator())
         axes.yaxis.set_major_formatter(FormatStrFormatter("%.3g"))
     axes.grid(alpha=0.3)
@@ -34,21 +44,45 @@ def curves(lines, title, x_label, y_label, log_y=False):
     return figure
 
 
-def image_rows(rows, title, column_labels=()):
-    """rows: name -> images (N, 1, H, W) in [0, 1], one labelled row each, 0 black, 1 white."""
+def image_rows(rows, title, column_labels=(), columns=20):
+    """rows: name -> images (N, 1, H, W) in [0, 1], one labelled row each, 0 black, 1 white.
+
+    More than `columns` images go on in a further block of the same rows, below.
+    """
     N = len(next(iter(rows.values())))
-    figure = Figure(figsize=(0.62 * N + 1.5, 0.66 * len(rows) + 0.8), layout="constrained")
+    blocks, columns = math.ceil(N / columns), min(N, columns)
+    height = 0.66 * len(rows) * blocks + 0.8 + 0.25 * (blocks - 1)
+    figure = Figure(figsize=(0.62 * columns + 1.5, height), layout="constrained")
     figure.get_layout_engine().set(w_pad=0.02, h_pad=0.03, wspace=0.02, hspace=0.02)
     figure.suptitle(title, fontsize=11)
-    grid = figure.subplots(len(rows), N, squeeze=False)
-    for axes_row, (name, images) in zip(grid, rows.items(), strict=True):
-        for axes, image in zip(axes_row, images.cpu().numpy(), strict=True):
+    grid = figure.subplots(len(rows) * blocks, columns, squeeze=False)
+    for axes in grid.flat:
+        axes.set(xticks=[], yticks=[])
+        axes.spines[:].set_visible(False)
+    for i, (name, images) in enumerate(rows.items()):
+        for n, image in enumerate(images.cpu().numpy()):
+            axes = grid[n // columns * len(rows) + i, n % columns]
             axes.imshow(image[0], cmap="gray", vmin=0, vmax=1, interpolation="nearest")
-            axes.set(xticks=[], yticks=[])
-            axes.spines[:].set_visible(False)
-        axes_row[0].set_ylabel(name, rotation=0, ha="right", va="center", fontsize=9)
-    for axes, label in zip(grid[-1], column_labels, strict=False):
-        axes.set_xlabel(label, fontsize=8)
+            if n % columns == 0:
+                axes.set_ylabel(name, rotation=0, ha="right", va="center", fontsize=9)
+            if i == len(rows) - 1 and n < len(column_labels):
+                axes.set_xlabel(column_labels[n], fontsize=8)
+    return figure
+
+
+def matrix(values, names, title, x_label, y_label):
+    """values (C, C), whole numbers, row by row; their colour is the row's share."""
+    figure = Figure(figsize=(0.55 * len(names) + 1.6, 0.5 * len(names) + 1.4),
+                    layout="constrained")
+    axes = figure.add_subplot()
+    share = values / values.sum(axis=1, keepdims=True).clip(min=1)
+    axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
+    for (row, column), value in numpy.ndenumerate(values):
+        if value:
+            axes.text(column, row, f"{value:,}", ha="center", va="center", fontsize=8,
+                      color="white" if share[row, column] > 0.5 else "black")
+    axes.set(title=title, xlabel=x_label, ylabel=y_label, xticks=range(len(names)),
+             yticks=range(len(names)), xticklabels=names, yticklabels=names)
     return figure
 
 
@@ -64,4 +98,18 @@ def dots(groups, title, x_label):
     axes.set_yticks(range(len(groups)), groups)
     axes.invert_yaxis()
     axes.grid(alpha=0.3)
+    return figure
+
+
+def bars(groups, names, title, x_label, y_label):
+    """groups: name -> one value for each of `names`; bars side by side, a colour a group."""
+    figure = Figure(figsize=(8.5, 4), layout="constrained")
+    axes, width = figure.add_subplot(), 0.8 / len(groups)
+    for i, (group, values) in enumerate(groups.items()):
+        at = [x + (i - (len(groups) - 1) / 2) * width for x in range(len(names))]
+        axes.bar(at, values, width, label=group, color=COLOURS[i % len(COLOURS)])
+    axes.set(title=title, xlabel=x_label, ylabel=y_label, xticks=range(len(names)),
+             xticklabels=names)
+    axes.grid(alpha=0.3, axis="y")
+    figure.legend(loc="outside right upper", frameon=False, fontsize=9)
     return figure

@@ -19,12 +19,15 @@ from pathlib import Path
 import matplotlib
 import numpy
 import torch
-from torch import nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
 
 from minidl import checkpoint
 from minidl import data as datasets
 from minidl.progress import Line, clock
 from minidl.results import Results, slug
+
+ONLY_TRAINING = Optimizer | LRScheduler
 
 
 class RunError(Exception):
@@ -73,10 +76,7 @@ class Run:
         interrupted goes on after its last whole epoch, its generators where they then stood,
         so that a run that was killed ends with the same numbers as one left alone.
         """
-        path = self.out / "checkpoints" / f"{slug(name)}.pt"
-        made_by = {"script": self.script, "data": self.data, "seed": self.seed, "epochs": n,
-                   "device": self.device.type, "torch": str(torch.__version__),
-                   **self.settings}
+        path, made_by = self._checkpoint(self.out, self.script, name, n, self.settings)
         self.history, self.training_seconds, done = {}, 0.0, 0
         start = time.perf_counter()
         if self.resume and path.exists():
@@ -93,12 +93,29 @@ class Run:
                 self.log()
             self.training_seconds = seconds = before + time.perf_counter() - start
             if epoch == n:  # what only training needs would fill the disk of a study
-                parts = {k: part for k, part in parts.items() if isinstance(part, nn.Module)}
+                parts = {k: p for k, p in parts.items() if not isinstance(p, ONLY_TRAINING)}
             checkpoint.save(path, made_by, parts, self.generator, epoch=epoch, seconds=seconds,
                             history=self.history, run_seconds=self._seconds())
             last = "  ".join(f"{key} {values[-1]:.4f}" for key, values in self.history.items())
             self._line.done(f"{self._label}  {last}  {clock(seconds)} elapsed, "
                             f"{clock(seconds / epoch * (n - epoch))} left")
+
+    def borrow(self, script, name, n, settings, **parts):
+        """Load `parts` as another script's training left them, in its folder beside this one.
+
+        -> True; False where there is no such training, or one that was not finished or not
+        made with these settings, n epochs and this run's data, seed, device and torch.
+        """
+        path, made_by = self._checkpoint(self.out.parent / script, script, name, n, settings)
+        if not path.exists():
+            return False
+        content = checkpoint.read(path, self.device)
+        if content["made_by"] != made_by or content["progress"]["epoch"] != n:
+            return False
+        for key, part in parts.items():
+            part.load_state_dict(content["parts"][key])
+        print(f"{name}: taken from {path}, made with the same settings")
+        return True
 
     def track(self, n, **losses):
         """Add a step's losses, means over its n examples; `log` takes the epoch's mean.
@@ -139,6 +156,12 @@ class Run:
         print("", *(f"- {sentence}" for sentence in self.results.findings), "", sep="\n")
         print(f"Wrote {', '.join([*self.results.files, 'results.json'])} to {self.out} "
               f"({clock(seconds)})")
+
+    def _checkpoint(self, folder, script, name, n, settings):
+        """-> the file of a training, and what a run must share to go on from there."""
+        return folder / "checkpoints" / f"{slug(name)}.pt", {
+            "script": script, "data": self.data, "seed": self.seed, "epochs": n,
+            "device": self.device.type, "torch": str(torch.__version__), **settings}
 
     def _begin(self, label):
         self._label, self._line = label, Line()

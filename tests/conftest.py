@@ -36,10 +36,8 @@ def real_data():
     return os.environ["MINIDL_DATA"]
 
 
-@pytest.fixture
-def folder(tmp_path):
+def write_stripes(path):
     """120 + 30 images in four IDX files: class c is a bright row 2c + 3, so easy to tell."""
-    path = tmp_path / "stripes"
     path.mkdir()
     random = np.random.default_rng(0)
     for n, (images, labels) in zip((120, 30), glyphs.FILES.values(), strict=True):
@@ -49,6 +47,17 @@ def folder(tmp_path):
         idx.write(path / images, x)
         idx.write(path / labels, y)
     return path
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return write_stripes(tmp_path / "stripes")
+
+
+@pytest.fixture(scope="module")
+def module_folder(tmp_path_factory):
+    """The same for all tests of a file, which leave it as it is."""
+    return write_stripes(tmp_path_factory.mktemp("data") / "stripes")
 
 
 @pytest.fixture

@@ -281,3 +281,18 @@ def test_bad_arguments_are_refused_in_a_sentence():
     for sentence, call in refuse.items():
         with pytest.raises(ValueError, match="^" + re.escape(sentence)):
             call()
+
+
+LEAST = {"n": 1, "k": 1, "stride": 1, "padding": 0, "dilation": 1}
+
+
+@pytest.mark.parametrize(("size", "name", "least"), [
+    *((output_size, *pair) for pair in LEAST.items()),
+    *((transposed_size, *pair) for pair in (LEAST | {"output_padding": 0}).items())])
+def test_the_sizes_check_each_of_their_arguments(size, name, least):
+    fine = {"n": 9, "k": 3, "stride": 2, "padding": 1, "dilation": 1}
+    assert size(**fine) > 0
+    for value in (least - 1, least + 0.5):
+        message = re.escape(f"found {name}={value!r}, expected an integer from {least}")
+        with pytest.raises(ValueError, match="^" + message):
+            size(**fine | {name: value})

@@ -186,3 +186,14 @@ def test_the_real_mnist_is_right_and_fashion_is_not_taken_for_it(real_data, tmp_
     (tmp_path / "mnist").symlink_to(f"{real_data}/fashion-mnist")
     with pytest.raises(DataError, match="the published MNIST"):
         load("mnist", "mnist", tmp_path)
+
+
+def test_the_head_of_the_file_is_never_held_out(folder):
+    """The first images in their order, whatever the seed, as `torch.arange(n)` takes them."""
+    x = torch.from_numpy(idx.read(folder / "train-images-idx3-ubyte")).unsqueeze(1)
+    y = torch.from_numpy(idx.read(folder / "train-labels-idx1-ubyte")).long()
+    for seed in range(5):
+        head = load("mnist", str(folder), seed=seed).head()
+        assert torch.equal(head.x, x[:60]) and torch.equal(head.y, y[:60])
+    part = load("mnist", str(folder), images=30).head()  # of fewer images, their half
+    assert torch.equal(part.x, x[:15])

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from minidl.checkpoint import CheckpointError
+from minidl.checkpoint import CheckpointError, Snapshots
 from minidl.run import Run, RunError
 
 
@@ -169,3 +169,63 @@ def test_seeding_again_starts_every_generator_anew(tmp_path):
         run.seed_everything(5)
         draws.append((torch.rand(3).tolist(), torch.rand(3, generator=run.generator).tolist()))
     assert draws[0] == draws[1]
+
+
+# --- what another script's run left, and the weights after each epoch ---------------------
+
+def borrowed(out, n=2, settings=None, **options):
+    """-> whether a training of `lender` in the folder beside was found, and what it gave."""
+    model = nn.Linear(2, 1)
+    run = Run("script", "default", {}, out=out / "script", **options)
+    return run.borrow("lender", "model", n, settings or {"rate": 1}, model=model), model
+
+
+@pytest.fixture
+def lender(tmp_path):
+    model = nn.Linear(2, 1)
+    run = Run("lender", "default", {"rate": 1}, out=tmp_path / "lender")
+    for _ in run.epochs(2, model=model):
+        nn.init.constant_(model.weight, 5)
+    return tmp_path
+
+
+def test_a_finished_training_with_the_same_settings_can_be_borrowed(lender, capsys):
+    found, model = borrowed(lender)
+    assert found and model.weight.tolist() == [[5, 5]]
+    assert "taken from" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("other", [{"n": 3}, {"settings": {"rate": 2}}, {"seed": 1},
+                                   {"data": "mnist"}])
+def test_a_training_with_other_settings_is_not_borrowed(lender, other):
+    found, model = borrowed(lender, **other)
+    assert not found and model.weight.tolist() != [[5, 5]]
+
+
+def test_a_training_that_was_not_finished_or_is_not_there_is_not_borrowed(tmp_path):
+    assert not borrowed(tmp_path)[0]
+    model = nn.Linear(2, 1)
+    for _ in Run("lender", "default", {"rate": 1}, out=tmp_path / "lender").epochs(
+            2, model=model):
+        break
+    assert not borrowed(tmp_path)[0]
+    stopped = Run("lender", "default", {"rate": 1}, out=tmp_path / "lender").epochs(
+        2, model=model)
+    next(stopped), next(stopped)  # the first epoch is kept, the second goes on
+    assert not borrowed(tmp_path)[0]
+
+
+def test_snapshots_are_the_weights_of_their_epoch_also_after_a_resume(tmp_path):
+    def train(stop_after=None, resume=False):
+        model, snapshots = nn.Linear(1, 1), Snapshots()
+        run = Run("s", "default", {}, out=tmp_path, resume=resume)
+        for epoch in run.epochs(3, model=model, snapshots=snapshots):
+            if epoch == stop_after:
+                return None
+            nn.init.constant_(model.weight, epoch)
+            snapshots.take(epoch, model)
+        return {epoch: state["weight"].item() for epoch, state in snapshots.items()}
+
+    assert train(stop_after=3) is None
+    assert train(resume=True) == {1: 1, 2: 2, 3: 3}
+    assert train(resume=True) == {1: 1, 2: 2, 3: 3}  # of a finished training as well

@@ -1,0 +1,227 @@
+r"""Exercise 2, task 5: 100 labels, and an encoder that has seen all images without theirs.
+
+    minimise  1/n sum_{i <= n} -log p(y_i | x_i),   n = 100,   p = softmax(MLP(encoder(x))),
+    from task 1's encoder as initial guess instead of from random weights
+
+    python assignments/ex2_transfer.py            under 5 minutes on 2 CPU cores
+
+Paired with task 4: the same subsets, seeds, first weights of the MLP, orders and steps; only
+the encoder's start differs. Task 1's encoder comes from outputs/ex2_conv_ae if that holds one
+made with the same settings, and is trained here otherwise; the first lines say which.
+
+Compared are fine-tuning all of it, leaving the encoder frozen, frozen for half of the steps
+and then fine-tuned, and a step ten times smaller for the encoder. Beyond the sheet, the
+unlabelled images teach a second time (Sohn et al. 2020, FixMatch): where the network is sure
+of an image, it must say the same of it turned and shifted,
+
+    + 1/m sum_{j <= m} [max_c p(c | u_j) > tau] -log p(c_j | changed u_j),
+    c_j = argmax_c p(c | u_j),   u_j of the 55,000 training images, their labels unused
+"""
+
+import contextlib
+import itertools
+import statistics
+
+import _path  # noqa: F401
+import torch
+import torch.nn.functional as F
+from ex2_classifier import FRACTION, score
+from ex2_conv_ae import trained as trained_autoencoder
+from ex2_few_labels import AUGMENTED, ROUND, build, curve_point, endless, subset
+from ex2_few_labels import train as train_from_random_weights
+
+from minidl import cli, plot
+from minidl.augment import random_affine
+from minidl.data import Split, batches
+from minidl.frozen import frozen
+from minidl.results import markdown, slug
+from minidl.schedules import one_cycle
+
+RANDOM = {"random weights (task 4)": {}, "random weights, augmented": {"augmented": True}}
+STARTED = {"fine-tuned": {}, "frozen": {"still": 1.0},
+           "frozen, then fine-tuned": {"still": 0.5},
+           "smaller step for the encoder": {"encoder_rate": 0.1},
+           "frozen, then fine-tuned, augmented": {"still": 0.5, "augmented": True}}
+PLAIN, PLAIN_AUGMENTED = RANDOM
+TRANSFER, TRANSFER_AUGMENTED = "frozen, then fine-tuned", "frozen, then fine-tuned, augmented"
+STRETCH = "augmented, unlabelled images"
+# balanced draws, since there a seed stands for other images too; the sheet's are in the table
+HEADLINES = (["plain", "balanced", PLAIN], ["transfer", "balanced", TRANSFER],
+             ["stretch", "sheet", STRETCH])
+
+
+def main(run,
+         seeds: "trainings of each variant" = 5,
+         rounds: "of 30 steps each, a training" = 10,
+         batch_size: "images a step" = 50,
+         learning_rate: "the highest of the one-cycle schedule" = 3e-3,
+         unlabelled_rounds: "of 30 steps each, with unlabelled images" = 20,
+         images: "training images used, validation included" = 60_000):
+    data = run.load(images)
+    held_out = Split(data.val.x[:2000], data.val.y[:2000])
+    encoder, _ = trained_autoencoder(run, data, images)
+    run.results.number("pretraining_images", len(data.train.x), "unlabelled images")
+
+    # --- training: paired by subset and seed ------------------------------------------------
+    models, history, settings = {}, {}, (rounds, batch_size, learning_rate)
+    for kind, s in itertools.product(("sheet", "balanced"), range(seeds)):
+        seed = run.seed + s
+        few = subset(data, kind, 100, seed)
+
+        def keep(name, result, kind=kind, s=s):
+            models[kind, name, s], history[kind, name, s] = result
+
+        for name, change in RANDOM.items():
+            keep(name, train_from_random_weights(run, f"{kind}, {name}, seed {s}", few,
+                                                 held_out, seed, *settings, **change))
+        for name, change in STARTED.items():
+            keep(name, fine_tune(run, f"{kind}, {name}, seed {s}", encoder, few, held_out,
+                                 seed, *settings, **change))
+        if kind == "sheet":
+            keep(STRETCH, learn_unlabelled(run, f"{kind}, {STRETCH}, seed {s}", encoder, few,
+                                           data.train, held_out, seed, unlabelled_rounds,
+                                           batch_size, learning_rate))
+
+    # --- the test set, read once -----------------------------------------------------------
+    test = data.test()
+    scores = {job: score(model, test) for job, model in models.items()}
+    title = f"{data.title}, 100 labels"
+    compare(run, scores, title)
+    draw_curves(run, history, rounds, title)
+
+
+def fine_tune(run, name, encoder, few, held_out, seed, rounds, batch_size, learning_rate, *,
+              still=0.0, encoder_rate=1.0, augmented=False):
+    """Train a copy of the encoder and a new MLP on `few`; -> (classifier, history).
+
+    still: for this share of the rounds the encoder is frozen. encoder_rate: its learning rate,
+    in that of the MLP.
+    """
+    classifier = start_from(run, encoder, seed)
+    copy, mlp = classifier
+    optimizer = torch.optim.AdamW(
+        [{"params": copy.parameters(), "lr": encoder_rate * learning_rate},
+         {"params": mlp.parameters()}],
+        lr=learning_rate, betas=(0.9, 0.99), weight_decay=0.0, fused=True)
+    schedule = one_cycle(optimizer, rounds * ROUND)
+    for epoch in run.epochs(rounds, name, classifier=classifier, optimizer=optimizer,
+                            schedule=schedule):
+        with frozen(copy) if epoch <= still * rounds else contextlib.nullcontext(copy.train()):
+            mlp.train()
+            for x, y in itertools.islice(endless(few, batch_size, run.generator), ROUND):
+                if augmented:
+                    x = random_affine(x, run.generator, **AUGMENTED)
+                loss = F.cross_entropy(classifier(x), y)
+                optimizer.zero_grad(); loss.backward(); optimizer.step(); schedule.step()
+        run.log(**curve_point(classifier, few, held_out))
+    return classifier, run.history
+
+
+def learn_unlabelled(run, name, encoder, few, unlabelled, held_out, seed, rounds, batch_size,
+                     learning_rate, sure=0.95):
+    """Labelled images changed at random, and unlabelled ones that the network is sure of."""
+    classifier = start_from(run, encoder, seed)
+    optimizer = torch.optim.AdamW(classifier.parameters(), lr=learning_rate,
+                                  betas=(0.9, 0.99), weight_decay=0.0, fused=True)
+    schedule = one_cycle(optimizer, rounds * ROUND)
+    for epoch in run.epochs(rounds, name, classifier=classifier, optimizer=optimizer,
+                            schedule=schedule):
+        classifier.train()
+        labelled = endless(few, batch_size, run.generator)
+        steps = zip(labelled, batches(unlabelled, 128, run.generator), strict=False)
+        for (x, y), (u, _) in itertools.islice(steps, ROUND):
+            with torch.no_grad():
+                p, c = classifier(u).softmax(dim=1).max(dim=1)
+            x, changed = (random_affine(v, run.generator, **AUGMENTED) for v in (x, u))
+            logits = classifier(torch.cat([x, changed]))
+            trusted = p > sure if epoch > 0.2 * rounds else torch.zeros_like(p)
+            loss = F.cross_entropy(logits[:len(x)], y) + (
+                trusted * F.cross_entropy(logits[len(x):], c, reduction="none")).mean()
+            optimizer.zero_grad(); loss.backward(); optimizer.step(); schedule.step()
+        run.log(**curve_point(classifier, few, held_out))
+    return classifier, run.history
+
+
+def start_from(run, encoder, seed):
+    """Task 4's network of this seed, with the weights of a trained encoder in its encoder."""
+    run.seed_everything(seed)
+    classifier = build(run).to(run.device)
+    classifier[0].load_state_dict(encoder.state_dict())  # copies: the encoder itself stays
+    return classifier
+
+
+def compare(run, scores, title):
+    """Mean and deviation over the seeds, and the paired difference to random weights."""
+    rows, number, by_name = [], run.results.number, {}
+    for kind, name, _ in scores:
+        by_name[kind, name] = [accuracy for (k, n, _), (_, accuracy) in scores.items()
+                               if (k, n) == (kind, name)]
+    for (kind, name), values in by_name.items():
+        gains = [b - a for a, b in zip(by_name[kind, PLAIN], values, strict=True)]
+        mean, std, gain, gain_std = (f(v) for v in (values, gains)
+                                     for f in (statistics.mean, deviation))
+        rows.append({"subset": kind, "encoder": name, "test accuracy": mean, "std": std,
+                     "test cross-entropy": statistics.mean(
+                         ce for (*job, _), (ce, _) in scores.items() if job == [kind, name]),
+                     "paired gain": gain, "std of the gain": gain_std})
+        number(f"test_accuracy_{slug(name)}_{kind}", mean, FRACTION, std, len(values))
+        number(f"paired_gain_{slug(name)}_{kind}", gain, FRACTION, gain_std, len(values))
+        for key, *headline in HEADLINES:
+            if [kind, name] == headline:
+                number(f"test_accuracy_{key}", mean, FRACTION, std, len(values))
+        if [kind, name] == HEADLINES[1][1:]:
+            number("paired_gain", gain, FRACTION, gain_std, len(values))
+        if name != PLAIN:
+            run.results.finding(
+                f"{title}, {kind} subset, {name}: {mean:.1%} +- {std:.1%} of the test images, "
+                f"paired {100 * gain:+.1f} +- {100 * gain_std:.1f} points against random "
+                f"weights, better for {sum(g > 0 for g in gains)} of {len(gains)} seeds.")
+    for kind in ("sheet", "balanced"):
+        gains = [b - a for a, b in zip(by_name[kind, PLAIN_AUGMENTED],
+                                       by_name[kind, TRANSFER_AUGMENTED], strict=True)]
+        number(f"paired_gain_augmented_{kind}", statistics.mean(gains), FRACTION,
+               deviation(gains), len(gains))
+        run.results.finding(
+            f"{title}, {kind} subset, where both are augmented, task 1's encoder gives "
+            f"{100 * statistics.mean(gains):+.1f} +- {100 * deviation(gains):.1f} points.")
+    run.results.table("transfer", rows, f"{title}: accuracy and cross-entropy, means over "
+                      "seeds; the gain is paired by subset and seed")
+    print(markdown(rows))
+
+
+def deviation(values):
+    return statistics.stdev(values) if len(values) > 1 else 0.0
+
+
+def draw_curves(run, history, rounds, title):
+    """Over training time, the mean of the seeds, the sheet's own subset."""
+    steps = [ROUND * (i + 1) for i in range(rounds)]
+    end, first = {}, {}
+    for metric, unit in (("loss", "mean cross-entropy, nats"),
+                         ("accuracy", "accuracy, share of images")):
+        lines = {}
+        for (split, what), name in itertools.product(
+                (("val", "held out"), ("train", "the 100")), (PLAIN, *STARTED)):
+            runs = [h[f"{split}_{metric}"] for (kind, n, _), h in history.items()
+                    if (kind, n) == ("sheet", name)]
+            mean = [statistics.mean(at) for at in zip(*runs, strict=True)]
+            if split == "val" or name in (PLAIN, TRANSFER):
+                lines[f"{name}, {what}"] = (steps, mean)
+            end[name, split, metric], first[name, split, metric] = mean[-1], mean[0]
+        run.results.figure(metric, plot.curves(
+            lines, f"{title} (the sheet's own): {metric}, mean of the seeds", "steps", unit,
+            log_y=metric == "loss"))
+    run.results.finding(
+        f"Over training time: after {steps[0]} steps {first[PLAIN, 'val', 'accuracy']:.1%} of "
+        f"held-out images are told right from random weights, "
+        f"{first[TRANSFER, 'val', 'accuracy']:.1%} with task 1's encoder frozen. At the end "
+        f"they tell {end[PLAIN, 'train', 'accuracy']:.1%} and "
+        f"{end[TRANSFER, 'train', 'accuracy']:.1%} of the 100 right, with a loss on held-out "
+        f"images of {end[PLAIN, 'val', 'loss']:.3f} and {end[TRANSFER, 'val', 'loss']:.3f}.")
+
+
+SIZES = {"quick": {"seeds": 1, "rounds": 2, "unlabelled_rounds": 4, "images": 3000},
+         "full": {"seeds": 10, "rounds": 20, "unlabelled_rounds": 100}}
+
+if __name__ == "__main__":
+    cli.start(main, data="mnist", **SIZES)

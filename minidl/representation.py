@@ -1,0 +1,84 @@
+r"""What a code z (N, D) of images with classes y (N,) holds: how the classes are spread, how
+far apart they lie, and what can be read from it linearly.
+
+With N_c examples and mean mu_c of class c, mu the mean of all, every |.|^2 summed over D:
+
+    W_c = 1/N_c sum_{n in c} |z_n - mu_c|^2         within-class variance
+    W   = sum_c N_c/N W_c,   B = sum_c N_c/N |mu_c - mu|^2,   W + B = T, total variance
+    F   = B / W                                   Fisher's ratio: large where classes lie apart
+
+Checked in tests/test_representation.py.
+"""
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+
+
+class Spread(NamedTuple):
+    within: torch.Tensor    # W_c (C,), in the square of z's unit
+    distance: torch.Tensor  # |mu_a - mu_b| (C, C), in z's unit
+    total: float            # T
+    fisher: float           # F, without unit: it is the same for z and for 3 z
+
+
+def spread(z, y):
+    """How the classes 0 ... C-1 of y, each with an example or more, lie in z (N, ...)."""
+    z = z.flatten(1).double()
+    share = torch.bincount(y).double() / len(y)
+    mu = torch.stack([z[y == c].mean(dim=0) for c in range(len(share))])  # (C, D)
+    within = torch.stack([(z[y == c] - mu[c]).square().sum(dim=1).mean()
+                          for c in range(len(share))])
+    W = (share * within).sum()
+    B = (share * (mu - z.mean(dim=0)).square().sum(dim=1)).sum()
+    return Spread(within, torch.cdist(mu, mu), (W + B).item(), (B / W).item())
+
+
+def linear_probe(z, y, penalty=1e-4, steps=100):
+    r"""A linear classifier of the codes: minimise over A (C, D), b (C,), codes standardised,
+
+        1/N sum_n CE(A z_n + b, y_n) + penalty / 2 |A|^2
+
+    by L-BFGS; a convex problem, A is unique. -> the function z (M, D) -> logits (M, C).
+    """
+    z = z.flatten(1)
+    mean, std = z.mean(dim=0), z.std(dim=0).clamp(min=1e-6)
+    s, C = (z - mean) / std, int(y.max()) + 1
+    A, b = (torch.zeros(*shape, device=z.device, dtype=z.dtype, requires_grad=True)
+            for shape in ((C, z.shape[1]), (C,)))
+    optimizer = torch.optim.LBFGS([A, b], max_iter=steps, line_search_fn="strong_wolfe")
+
+    def loss():
+        optimizer.zero_grad()
+        value = F.cross_entropy(s @ A.T + b, y) + penalty / 2 * A.square().sum()
+        value.backward()
+        return value
+
+    optimizer.step(loss)
+    A, b = A.detach(), b.detach()
+    return lambda z: (z.flatten(1) - mean) / std @ A.T + b
+
+
+def explained(z, t, y, test_z, test_t, test_y):
+    r"""The share of t's variance inside the classes that a linear map of z tells, per class:
+
+        R^2 = 1 - sum_n (t_n - a_c.z_n - b_c)^2 / sum_n (t_n - m_c)^2,   c = y_n
+
+    a_c, b_c by least squares and m_c the mean of t, all from the training codes z (N, D) with
+    t (N,); the sums go over the test codes. 1: t can be read from z; 0: z tells no more than
+    the class; below 0: less than that. Errors: ValueError where t does not vary in a class.
+    """
+    # on the CPU: a code may have dead units, and only there least squares bears dependent ones
+    z, t, y, test_z, test_t, test_y = (v.cpu() for v in (z, t, y, test_z, test_t, test_y))
+    left, whole = 0.0, 0.0
+    for c in y.unique():
+        here, there = y == c, test_y == c
+        one, test_one = (F.pad(v.double(), (0, 1), value=1.0)
+                         for v in (z[here], test_z[there]))
+        a = torch.linalg.lstsq(one, t[here].double().unsqueeze(1), driver="gelsd").solution
+        left += (test_t[there].double() - (test_one @ a).squeeze(1)).square().sum().item()
+        whole += (test_t[there].double() - t[here].double().mean()).square().sum().item()
+    if whole == 0:
+        raise ValueError("t is the same for all examples of a class, expected some variance")
+    return 1 - left / whole

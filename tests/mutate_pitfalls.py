@@ -1,0 +1,96 @@
+"""Builds each trap in, by changing one line, and shows that exactly the trap's test fails.
+
+    python tests/mutate_pitfalls.py        some minutes
+
+Exit status 0 if every mutant makes the tests of its trap in tests/test_pitfalls.py fail, and
+no other test there.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+CLASSIFIER, AUTOENCODER, DECODING, FEW, TRANSFER = (
+    f"assignments/ex2_{name}.py" for name in ("classifier", "conv_ae", "classifier_decoding",
+                                              "few_labels", "transfer"))
+
+# (trap, file, line, what it becomes)
+MUTANTS = [
+    (1, CLASSIFIER, "loss = F.cross_entropy(logits, y)",
+     "loss = F.cross_entropy(logits.softmax(dim=1), y)"),
+    (2, "minidl/losses.py", "return values.double().sum().item() / len(values)",
+     "return values[-(len(values) % batch_size or batch_size):].double().mean().item()"),
+    (2, "minidl/losses.py", "return values.double().sum().item() / len(values)",
+     "return torch.stack([v.mean() for v in values.split(batch_size)]).mean().item()"),
+    (3, FEW, "held_out = Split(data.val.x[:2000], data.val.y[:2000])",
+     "held_out = data.test()"),
+    (3, TRANSFER, "held_out = Split(data.val.x[:2000], data.val.y[:2000])",
+     "held_out = data.test()"),
+    (4, AUTOENCODER, "AdamW(autoencoder.parameters(), lr=learning_rate,",
+     "AdamW(autoencoder.parameters(), lr=8e-3,"),
+    (5, AUTOENCODER, "loss = l1(x_hat, x).mean()", "loss = (x_hat - x).square().mean()"),
+    (5, DECODING, "loss = l1(x_hat, x).mean()", "loss = (x_hat - x).square().mean()"),
+    (5, DECODING, "ae, classifier, only = (e.double().mean().item() for e in (",
+     "ae, classifier, only = (e.double().square().mean().item() for e in ("),
+    (6, AUTOENCODER, 'if best > 0.9 * score["black image"]:',
+     'if best > 9 * score["black image"]:'),
+    (7, DECODING, "with frozen(class_encoder):", "with torch.enable_grad():"),
+    (8, "minidl/data.py",
+     "yield to_unit(split.x.index_select(0, index)), split.y.index_select(0, index)",
+     "yield 2 * to_unit(split.x.index_select(0, index)) - 1, split.y.index_select(0, index)"),
+    (9, TRANSFER, "classifier[0].load_state_dict(encoder.state_dict())  "
+     "# copies: the encoder itself stays", "pass"),
+    (9, TRANSFER, "classifier[0].load_state_dict(encoder.state_dict())  "
+     "# copies: the encoder itself stays", "classifier[0] = encoder"),
+    (10, FEW, "index = torch.cat([order[y[order] == c][:n // C] for c in range(C)])",
+     "index = torch.arange(n)"),
+    (10, TRANSFER, 'seeds: "trainings of each variant" = 5,',
+     'seeds: "trainings of each variant" = 1,'),
+    (10, TRANSFER, "few = subset(data, kind, 100, seed)",
+     "few = subset(data, kind, 100, seed + 1)"),
+]
+
+
+def failing(tree):
+    """The traps whose tests fail in a copy of the sources; and what pytest said."""
+    done = subprocess.run(
+        [sys.executable, "-B", "-m", "pytest", "-q", "--tb=no", "-rfE", "-p",
+         "no:cacheprovider", "tests/test_pitfalls.py"],
+        cwd=tree, capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
+    return {int(n) for n in re.findall(r"^(?:FAILED|ERROR) .*::test_trap_(\d+)", done.stdout,
+                                       re.MULTILINE)}, done.stdout
+
+
+def main():
+    wrong = 0
+    with tempfile.TemporaryDirectory() as folder:
+        tree = Path(folder, "tree")
+        shutil.copytree(ROOT, tree, ignore=shutil.ignore_patterns(
+            ".git", "__pycache__", "outputs", "data", "results", "theory"))
+        if (found := failing(tree))[0]:
+            sys.exit(f"the unchanged tests fail:\n{found[1]}")
+        for trap, file, line, mutant in MUTANTS:
+            text = (tree / file).read_text(encoding="utf-8")
+            if text.count(line) != 1:
+                sys.exit(f"{file}: found {text.count(line)} times, expected once: {line}")
+            (tree / file).write_text(text.replace(line, mutant), encoding="utf-8")
+            found, said = failing(tree)
+            (tree / file).write_text(text, encoding="utf-8")
+            right = found == {trap}
+            wrong += not right
+            print(f"{'ok   ' if right else 'WRONG'} trap {trap:>2}: {file}: {mutant}\n"
+                  f"      tests that fail: {sorted(found)}", flush=True)
+            if not right:
+                print(said[-2000:])
+    print(f"{len(MUTANTS) - wrong} of {len(MUTANTS)} mutants make exactly their trap's test "
+          "fail")
+    sys.exit(wrong > 0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,167 @@
+"""Exercise 2, tasks 2 to 5, as whole runs on small images: what each script tells."""
+
+import json
+
+import ex2_classifier
+import ex2_classifier_decoding
+import ex2_conv_ae
+import ex2_few_labels
+import ex2_transfer
+import pytest
+import torch
+from torch import nn
+
+from minidl import cli
+from minidl.augment import random_affine
+from minidl.run import Run
+
+SMALL = {ex2_classifier: {"epochs": 3}, ex2_classifier_decoding: {"epochs": 2},
+         ex2_few_labels: {"seeds": 2, "rounds": 2, "largest": 10},
+         ex2_transfer: {"seeds": 2, "rounds": 2, "unlabelled_rounds": 2}}
+
+
+@pytest.fixture(autouse=True)
+def short_rounds(monkeypatch):
+    for script in (ex2_few_labels, ex2_transfer):
+        monkeypatch.setattr(script, "ROUND", 4)
+
+
+def start(script, folder, out, *argv):
+    settings = [word for name, value in SMALL[script].items()
+                for word in (f"--{name.replace('_', '-')}", str(value))]
+    cli.start(script.main, data="mnist", argv=["--data", str(folder), "--out", str(out),
+                                               "--quick", *settings, *argv])
+    return json.loads((out / "results.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def results(module_folder, tmp_path_factory):
+    """Each script's results and its folder, beside each other as in outputs/."""
+    outputs = tmp_path_factory.mktemp("outputs")
+    with pytest.MonkeyPatch.context() as patch:
+        for script in (ex2_few_labels, ex2_transfer):
+            patch.setattr(script, "ROUND", 4)
+        return {script: (start(script, module_folder, outputs / script.__name__),
+                         outputs / script.__name__) for script in SMALL}
+
+
+@pytest.mark.parametrize(("script", "headlines", "files"), [
+    (ex2_classifier, ["test_accuracy", "train_cross_entropy"],
+     ["cross_entropy.png", "error.png", "accuracy.png", "confusion.png", "hardest.png"]),
+    (ex2_classifier_decoding, ["test_l1", "autoencoder_test_l1", "class_median_test_l1"],
+     ["digits.png", "differ_most.png", "a_class_and_style.tex", "b_c_spread.tex"]),
+    (ex2_few_labels, ["test_accuracy_plain", "test_accuracy_best", "overfitting_gap_plain"],
+     ["loss.png", "accuracy.png", "labels.png", "variants.tex"]),
+    (ex2_transfer, ["test_accuracy_plain", "test_accuracy_transfer", "paired_gain",
+                    "test_accuracy_stretch"], ["loss.png", "accuracy.png", "transfer.tex"])])
+def test_the_headlines_and_the_figures_are_there(results, script, headlines, files):
+    content, out = results[script]
+    for name in headlines:
+        assert isinstance(content["numbers"][name]["value"], float), name
+    for name in files:
+        assert name in content["files"] and (out / name).stat().st_size > 100
+    assert content["findings"] and all("nan" not in f for f in content["findings"])
+
+
+@pytest.mark.parametrize("script", [ex2_few_labels, ex2_transfer])
+def test_stopped_in_the_middle_and_resumed_it_is_as_if_left_alone(
+        results, script, module_folder, tmp_path, monkeypatch):
+    epochs, begun = Run.epochs, []
+
+    def stop(self, n, name="model", **parts):
+        for epoch in epochs(self, n, name, **parts):
+            begun.append(name)
+            if len(begun) == 14:
+                raise KeyboardInterrupt
+            yield epoch
+
+    monkeypatch.setattr(Run, "epochs", stop)
+    with pytest.raises(SystemExit) as stopped:
+        start(script, module_folder, tmp_path)
+    assert stopped.value.code == 130
+    monkeypatch.setattr(Run, "epochs", epochs)
+    content = start(script, module_folder, tmp_path, "--resume")
+    assert content["numbers"] == results[script][0]["numbers"]
+    assert content["findings"] == results[script][0]["findings"]
+
+
+def test_a_trained_encoder_is_taken_where_there_is_one_and_changes_nothing(
+        results, module_folder, tmp_path, capsys):
+    """Task 3 trains tasks 1 and 2 itself, or takes their runs: the same numbers."""
+    for script in (ex2_conv_ae, ex2_classifier):
+        cli.start(script.main, data="mnist", argv=["--data", str(module_folder), "--quick",
+                                                   "--out", str(tmp_path / script.__name__)],
+                  **script.SIZES)
+    capsys.readouterr()
+    borrowed, trained = (
+        tmp_path / place / "ex2_classifier_decoding" for place in (".", "elsewhere"))
+    for out in (borrowed, trained):
+        cli.start(ex2_classifier_decoding.main, data="mnist", argv=[
+            "--data", str(module_folder), "--quick", "--out", str(out)],
+            **ex2_classifier_decoding.SIZES)
+    said = capsys.readouterr().out
+    assert said.count("taken from") == 2 and said.count("trained here") == 2
+    a, b = (json.loads((out / "results.json").read_text()) for out in (borrowed, trained))
+    assert a["numbers"] == b["numbers"]
+
+
+def test_the_classifiers_test_curve_ends_at_the_weights_that_are_kept(results, module_folder):
+    """Snapshots hold the weights after each epoch, the last of them the trained network."""
+    parts = torch.load(results[ex2_classifier][1] / "checkpoints" / "classifier.pt",
+                       weights_only=True)["parts"]
+    assert list(parts["snapshots"]) == [1, 2, 3]
+    first, last = (nn.Sequential(ex2_conv_ae.Encoder(), ex2_conv_ae.MLP()) for _ in range(2))
+    first.load_state_dict(parts["snapshots"][1])
+    last.load_state_dict(parts["snapshots"][3])
+    for name, tensor in last[0].state_dict().items():
+        assert torch.equal(tensor, parts["encoder"][name]), name
+    assert not torch.equal(first[0][0].weight, last[0][0].weight)
+
+
+def test_early_stopping_keeps_its_fifth_out_of_the_training(module_folder):
+    """The two parts are the 100 without overlap, and another seed cuts them elsewhere."""
+    few = ex2_few_labels.Split(torch.arange(100), torch.arange(100))
+    (train, apart), (other, _) = (
+        ex2_few_labels.cut(few, torch.Generator().manual_seed(seed)) for seed in (0, 1))
+    assert (len(train.x), len(apart.x)) == (80, 20)
+    assert torch.equal(torch.cat([train.x, apart.x]).sort().values, few.x)
+    assert torch.equal(train.x, train.y) and not torch.equal(train.x, other.x)
+
+
+def test_batches_without_end_show_every_image_once_a_pass(generator):
+    few = ex2_few_labels.Split(torch.zeros(12, 1, dtype=torch.uint8), torch.arange(12))
+    stream = ex2_few_labels.endless(few, 4, generator)
+    passes = [torch.cat([next(stream)[1] for _ in range(3)]) for _ in range(2)]
+    assert all(torch.equal(one.sort().values, few.y) for one in passes)
+    assert not torch.equal(*passes)
+
+
+def test_the_step_of_the_encoder_can_be_smaller_or_none(module_folder, tmp_path, results):
+    """After the same steps: frozen it stands, with a smaller step it moves less."""
+    folder = results[ex2_transfer][1] / "checkpoints"
+
+    def weights(name):
+        return torch.load(folder / name, weights_only=True)["parts"]
+
+    start = weights("autoencoder.pt")["encoder"]["0.weight"]
+    moved = {name: (weights(f"sheet_{name}_seed_0.pt")["classifier"]["0.0.weight"] - start)
+             .norm().item() for name in (
+                 "fine_tuned", "frozen", "smaller_step_for_the_encoder",
+                 "frozen_then_fine_tuned")}
+    assert moved["frozen"] == 0
+    assert 0 < moved["smaller_step_for_the_encoder"] < 0.3 * moved["fine_tuned"]
+    assert 0 < moved["frozen_then_fine_tuned"] < moved["fine_tuned"]
+
+
+def test_augmentation_leaves_the_labelled_images_themselves_alone(generator):
+    x = torch.rand(4, 1, 28, 28, generator=generator)
+    before = x.clone()
+    assert not torch.equal(random_affine(x, generator, **ex2_few_labels.AUGMENTED), x)
+    assert torch.equal(x, before)
+
+
+@pytest.mark.real_data
+def test_the_sheets_subset_of_the_real_mnist_has_5_to_14_images_a_class(real_data, tmp_path):
+    run = Run("s", "quick", {}, out=tmp_path, sheet_data="mnist", data_dir=real_data)
+    sheet = ex2_few_labels.subset(run.load(), "sheet", 100, 0)
+    assert torch.bincount(sheet.y).tolist() == [13, 14, 6, 11, 11, 5, 11, 10, 8, 11]

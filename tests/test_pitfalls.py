@@ -1,0 +1,242 @@
+"""The traps of public solutions of these exercises, by name: none is in this project.
+
+Each test fails when its trap is built in: `python tests/mutate_pitfalls.py` builds in one
+after the other, by changing one line, and shows that exactly the trap's own test fails.
+"""
+
+import json
+import math
+import shutil
+
+import ex2_classifier
+import ex2_classifier_decoding
+import ex2_conv_ae
+import ex2_few_labels
+import ex2_transfer
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from minidl import cli, glyphs, idx
+from minidl.data import batches, load, to_unit
+from minidl.frozen import frozen
+from minidl.losses import evaluate, l1, per_example
+from minidl.results import slug
+
+DECODING = slug("decoder of the classifier's code")
+
+
+def start(script, folder, out, **settings):
+    """A script's run on the folder's images; -> its results.json, and of each training what
+    was trained and its history."""
+    argv = ["--data", str(folder), "--out", str(out), "--quick", "--batch-size", "20"]
+    for name, value in settings.items():
+        argv += [f"--{name.replace('_', '-')}", str(value)]
+    cli.start(script.main, data="mnist", argv=argv)
+    kept = {path.stem: torch.load(path, weights_only=True)
+            for path in (out / "checkpoints").glob("*.pt")}
+    parts = {name: content["parts"] | {"history": content["progress"]["history"]}
+             for name, content in kept.items()}
+    return json.loads((out / "results.json").read_text()), parts
+
+
+def read(folder, seed=0):
+    return load("mnist", str(folder), seed=seed, say=lambda _: None)
+
+
+@pytest.fixture(scope="module")
+def autoencoder(module_folder, tmp_path_factory):
+    """Task 1, and the lengths of the batches that went through l1."""
+    return counted(ex2_conv_ae, module_folder, tmp_path_factory.mktemp("ae"), epochs=15)
+
+
+@pytest.fixture(scope="module")
+def decoding(module_folder, tmp_path_factory):
+    """Task 3, likewise."""
+    out = tmp_path_factory.mktemp("decoding")
+    return counted(ex2_classifier_decoding, module_folder, out, epochs=3)
+
+
+def counted(script, folder, out, **settings):
+    seen = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(script, "l1", lambda x_hat, x: seen.append(len(x)) or l1(x_hat, x))
+        return *start(script, folder, out, **settings), seen
+
+
+@pytest.fixture(scope="module")
+def uneven(module_folder, tmp_path_factory):
+    """The stripes in another order: the first 60 training images are of five classes."""
+    folder = shutil.copytree(module_folder, tmp_path_factory.mktemp("uneven") / "stripes")
+    for name in glyphs.FILES["train"]:
+        values = idx.read(folder / name)
+        idx.write(folder / name, np.concatenate([values[::2], values[1::2]]))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def tasks_4_and_5(uneven, tmp_path_factory):
+    """Both tasks, with the test images and with others: (task, which) -> results, parts."""
+    others = shutil.copytree(uneven, tmp_path_factory.mktemp("others") / "stripes")
+    images, labels = (others / name for name in glyphs.FILES["test"])
+    idx.write(images, 255 - idx.read(images))
+    idx.write(labels, (idx.read(labels) + 3).astype(np.uint8) % 10)
+    runs = {}
+    with pytest.MonkeyPatch.context() as patch:
+        for script in (ex2_few_labels, ex2_transfer):
+            patch.setattr(script, "ROUND", 10)
+        for which, folder in (("first", uneven), ("other", others)):
+            out = tmp_path_factory.mktemp(which)
+            runs["few", which] = start(ex2_few_labels, folder, out / "few", seeds=1,
+                                       rounds=2, largest=10)
+            runs["transfer", which] = start(ex2_transfer, folder, out / "transfer", seeds=1,
+                                            rounds=2, unlabelled_rounds=2)
+    return runs
+
+
+def test_trap_1_no_softmax_before_the_cross_entropy(module_folder, tmp_path):
+    """With one more, no loss is below log(e + 9) - 1 = 1.46, here or at the end."""
+    x, y = torch.rand(20, 1, 28, 28), torch.arange(20) % 10
+    classifier = nn.Sequential(ex2_conv_ae.Encoder(), ex2_conv_ae.MLP())
+    with torch.no_grad():
+        first = F.cross_entropy(classifier(x), y).item()
+    assert abs(first - math.log(10)) < 0.3
+    _, parts = start(ex2_classifier, module_folder, tmp_path, epochs=12, augmented=0)
+    assert parts["classifier"]["history"]["train_loss"][-1] < 0.05
+
+
+@pytest.mark.parametrize("batch_size", [1, 7, 29, 1000])
+def test_trap_2_the_test_loss_does_not_depend_on_the_evaluation_batch(
+        module_folder, batch_size):
+    """30 images: the last batch of 7 has 2, of 29 has 1, and its loss is another one."""
+    test = read(module_folder).test()
+    loss = torch.linspace(0, 1, 10)[test.y].square()
+    found = evaluate(lambda _, y: torch.linspace(0, 1, 10)[y].square(), test,
+                     batch_size=batch_size)
+    assert found == pytest.approx(sum(loss.tolist()) / 30, rel=1e-6)
+
+
+@pytest.mark.parametrize("task", ["few", "transfer"])
+def test_trap_3_nothing_is_chosen_by_the_test_images(tasks_4_and_5, task):
+    """With other test images, of other classes, every network goes the same way."""
+    (first, weights), (other, other_weights) = (tasks_4_and_5[task, which]
+                                                for which in ("first", "other"))
+    assert weights.keys() == other_weights.keys() and len(weights) >= 10
+    for name, parts in weights.items():
+        a, b = (dict(leaves(content)) for content in (parts, other_weights[name]))
+        assert a.keys() == b.keys() and all(torch.equal(a[key], b[key]) for key in a), name
+    assert first["numbers"] != other["numbers"]
+
+
+def leaves(state, prefix=""):
+    """Every tensor of a state_dict and of those in it, by name; lists of numbers as one."""
+    for name, value in state.items():
+        if isinstance(value, dict):
+            yield from leaves(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", torch.as_tensor(value)
+
+
+def test_trap_4_a_learning_rate_of_0_428_is_used_and_ruins_adam(
+        autoencoder, module_folder, tmp_path):
+    """A report of this exercise names Adam with 0.428: what is claimed can be tried here."""
+    bad, _ = start(ex2_conv_ae, module_folder, tmp_path, epochs=15, learning_rate=0.428)
+    good, bad = (results["numbers"]["test_l1"]["value"] for results in (autoencoder[0], bad))
+    assert good < 0.8 * bad
+
+
+def test_trap_5_the_loss_is_the_mean_l1_that_the_sheet_asks_for(
+        autoencoder, decoding, module_folder):
+    """What is trained on and what is reported, against |x_hat - x| in numpy."""
+    test = read(module_folder).test()
+    for (results, parts, seen), training, epochs in (
+            (autoencoder, "autoencoder", 15), (decoding, DECODING, 3)):
+        assert seen.count(20) == 5 * epochs  # every training step's batch went through l1
+        network = nn.Sequential(ex2_conv_ae.Encoder(), ex2_conv_ae.Decoder())
+        for part, name in zip(network, ("encoder", "decoder"), strict=True):
+            part.load_state_dict(parts[training][name])
+        x_hat = per_example(lambda x, _, n=network: n(x), test, network)
+        by_hand = np.abs((x_hat - to_unit(test.x)).numpy().astype(np.float64)).mean()
+        assert results["numbers"]["test_l1"]["value"] == pytest.approx(by_hand, rel=1e-5)
+
+
+def test_trap_6_a_run_that_ends_in_the_black_image_says_so(
+        autoencoder, module_folder, tmp_path, monkeypatch):
+    def black(*_):
+        layers = nn.Sequential(nn.Linear(12, 784), nn.Unflatten(1, (1, 28, 28)), nn.ReLU())
+        nn.init.constant_(layers[0].bias, -1e3)  # every ReLU is dead: no gradient, no way out
+        return layers
+
+    monkeypatch.setattr(ex2_conv_ae, "Decoder", black)
+    collapsed, _ = start(ex2_conv_ae, module_folder, tmp_path, epochs=1)
+    assert any("COLLAPSED" in finding for finding in collapsed["findings"])
+    assert not any("COLLAPSED" in finding for finding in autoencoder[0]["findings"])
+
+
+def test_trap_7_a_frozen_encoder_is_frozen_buffers_included(decoding):
+    """Though the optimizer has all parameters, decays them, and batches run through it."""
+    before, after = (decoding[1][training]["encoder"] for training in ("classifier", DECODING))
+    for name, tensor in before.items():
+        assert torch.equal(tensor, after[name]), name
+    encoder, decoder = ex2_conv_ae.Encoder(), ex2_conv_ae.Decoder()
+    before = {name: t.clone() for name, t in encoder.state_dict().items()}
+    optimizer = torch.optim.AdamW([*encoder.parameters(), *decoder.parameters()],
+                                  weight_decay=0.1)
+    with frozen(encoder):
+        for _ in range(3):
+            x = torch.rand(8, 1, 28, 28)
+            optimizer.zero_grad()
+            l1(decoder(encoder(x)), x).mean().backward()
+            optimizer.step()
+    for name, tensor in encoder.state_dict().items():
+        assert torch.equal(tensor, before[name]), name
+
+
+def test_trap_8_pixels_are_in_0_to_1_as_they_are(module_folder, generator):
+    """Normalize(0.5, 0.5) would double every L1 error; 0.1307 is another data set's mean."""
+    train = read(module_folder).train
+    x = torch.cat([x for x, _ in batches(train, 10, generator)])
+    assert x.min() == 0 and 0.9 < x.max() <= 1
+    assert x.mean().item() == pytest.approx(train.x.float().mean().item() / 255)
+    assert torch.equal(to_unit(torch.tensor([0, 51, 255], dtype=torch.uint8)),
+                       torch.tensor([0, 0.2, 1]))
+
+
+def test_trap_9_transfer_starts_from_task_1s_encoder_and_reports_accuracy(
+        tasks_4_and_5, uneven):
+    """The frozen variant ends with the autoencoder's encoder, bit by bit."""
+    results, parts = tasks_4_and_5["transfer", "first"]
+    found = parts[slug("sheet, frozen, seed 0")]["classifier"]
+    for name, tensor in parts["autoencoder"]["encoder"].items():
+        assert torch.equal(found[f"0.{name}"], tensor), name
+    classifier = nn.Sequential(ex2_conv_ae.Encoder(), ex2_conv_ae.MLP())
+    classifier.load_state_dict(found)
+    test = read(uneven).test()
+    with torch.no_grad():
+        right = classifier.eval()(to_unit(test.x)).argmax(dim=1) == test.y
+    assert results["numbers"]["test_accuracy_frozen_sheet"]["value"] == pytest.approx(
+        right.double().mean().item())
+
+
+@pytest.mark.parametrize("seed", [0, 3])
+def test_trap_10_the_sheets_subset_is_uneven_and_the_balanced_one_is_not(uneven, seed):
+    data, (images, _) = read(uneven, seed), (idx.read(uneven / name)
+                                             for name in glyphs.FILES["train"])
+    sheet, balanced, other = (ex2_few_labels.subset(data, kind, 50, s) for kind, s in (
+        ("sheet", seed), ("balanced", seed), ("balanced", seed + 1)))
+    assert torch.equal(sheet.x[:, 0], torch.from_numpy(images[:50]))
+    assert torch.bincount(sheet.y, minlength=10).tolist() == [10, 0] * 5
+    assert torch.bincount(balanced.y).tolist() == [5] * 10
+    assert not torch.equal(balanced.x, other.x)
+
+
+def test_trap_10_several_seeds_and_pairs_of_the_same_subset(tasks_4_and_5):
+    for script in (ex2_few_labels, ex2_transfer):
+        assert cli.settings(script.main, {}, "default")["seeds"] >= 5
+    few, transfer = (tasks_4_and_5[task, "first"][1] for task in ("few", "transfer"))
+    for kind in ("sheet", "balanced"):  # the same images, first weights and orders
+        a = few[slug(f"100 labels, {kind}, plain, seed 0")]["classifier"]
+        b = transfer[slug(f"{kind}, {ex2_transfer.PLAIN}, seed 0")]["classifier"]
+        assert all(torch.equal(a[name], b[name]) for name in a)

@@ -1,0 +1,110 @@
+"""minidl/plot.py: each number, image and name is drawn where it belongs."""
+
+import numpy as np
+import pytest
+import torch
+
+from minidl import plot
+
+LINES = {"a": ([1, 10, 100], [0.3, 0.2, 0.1]), "level": 0.125, "b": ([1, 50], [0.4, 0.3])}
+
+
+def test_a_curve_goes_through_its_points_and_a_number_is_a_dotted_level():
+    a, level, b = plot.curves(LINES, "MNIST: t", "images", "error").axes[0].lines
+    for line, name in ((a, "a"), (b, "b")):
+        assert line.get_label() == name
+        np.testing.assert_array_equal(line.get_xydata(), np.transpose(LINES[name]))
+    assert list(level.get_ydata()) == [0.125, 0.125] and level.get_linestyle() == ":"
+    assert level.get_label() == "level (0.125)"
+
+
+def test_21_curves_have_21_different_looks():
+    lines = {str(i): ([0, 1], [i, i]) for i in range(21)}
+    drawn = plot.curves(lines, "t", "x", "y").axes[0].lines
+    assert len({(line.get_color(), line.get_linestyle()) for line in drawn}) == 21
+
+
+@pytest.mark.parametrize("log_x", [False, True])
+@pytest.mark.parametrize("log_y", [False, True])
+def test_each_axis_is_logarithmic_where_asked_for(log_x, log_y):
+    axes = plot.curves(LINES, "t", "x", "y", log_y=log_y, log_x=log_x).axes[0]
+    assert (axes.get_xscale(), axes.get_yscale()) == tuple(
+        "log" if log else "linear" for log in (log_x, log_y))
+    if not log_x:  # epochs are whole: no tick at 2.5
+        assert all(tick == round(tick) for tick in axes.get_xticks())
+
+
+def cells(figure):
+    """{(row, column): axes} of a figure's grid."""
+    at = ((axes.get_subplotspec(), axes) for axes in figure.axes)
+    return {(place.rowspan.start, place.colspan.start): axes for place, axes in at}
+
+
+def image_rows(N, **more):
+    x = torch.linspace(0, 1, 2 * N).reshape(2, N, 1, 1, 1).expand(2, N, 1, 3, 3)
+    rows = {"input": x[0], "output": x[1]}
+    return rows, cells(plot.image_rows(rows, "MNIST: t", **more))
+
+
+def test_images_beyond_the_columns_go_on_in_blocks_below():
+    rows, grid = image_rows(5, columns=2, column_labels="vwxyz")
+    assert set(grid) == {(r, c) for r in range(6) for c in range(2)}  # 3 blocks of 2 rows
+    for i, images in enumerate(rows.values()):
+        for n in range(5):
+            shown = grid[2 * (n // 2) + i, n % 2].images[0].get_array()
+            np.testing.assert_array_equal(shown, images[n, 0])
+    names = [grid[r, 0].get_ylabel() for r in range(6)]
+    assert names == ["input", "output"] * 3
+    assert not any(grid[r, 1].get_ylabel() for r in range(6))
+    labels = [grid[r, c].get_xlabel() for r in range(6) for c in range(2)]
+    assert labels == ["", "", "v", "w", "", "", "x", "y", "", "", "z", ""]
+
+
+def test_places_left_over_stay_blank():
+    _, grid = image_rows(5, columns=2)
+    for r in (4, 5):
+        axes = grid[r, 1]
+        assert not axes.images and not len(axes.get_xticks()) and not len(axes.get_yticks())
+        assert not any(spine.get_visible() for spine in axes.spines.values())
+        assert len(grid[r, 0].images) == 1
+
+
+@pytest.mark.parametrize("N, columns, shape", [(3, 20, (2, 3)), (4, 4, (2, 4)),
+                                               (5, 4, (4, 4)), (2, 1, (4, 1))])
+def test_the_grid_is_no_larger_than_its_images_need(N, columns, shape):
+    _, grid = image_rows(N, columns=columns)
+    assert tuple(1 + np.max(list(grid), axis=0)) == shape
+
+
+def test_a_matrix_shows_its_counts_and_colours_them_by_the_rows_share():
+    values = np.array([[1500, 500, 0], [1, 3, 0], [0, 0, 0]])  # no example of the last class
+    axes = plot.matrix(values, ["a", "b", "c"], "MNIST: t", "predicted", "true").axes[0]
+    written = {text.get_position()[::-1]: text for text in axes.texts}  # at (row, column)
+    assert {at: text.get_text() for at, text in written.items()} == {
+        (0, 0): "1,500", (0, 1): "500", (1, 0): "1", (1, 1): "3"}  # zeros stay empty
+    np.testing.assert_array_equal(axes.images[0].get_array(),
+                                  [[0.75, 0.25, 0], [0.25, 0.75, 0], [0, 0, 0]])
+    assert axes.images[0].get_clim() == (0, 1)
+    assert {at: text.get_color() for at, text in written.items()} == {
+        (0, 0): "white", (0, 1): "black", (1, 0): "black", (1, 1): "white"}
+    for ticks in (axes.get_xticklabels(), axes.get_yticklabels()):
+        assert [tick.get_text() for tick in ticks] == ["a", "b", "c"]
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("predicted", "true")
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_bars_stand_side_by_side_around_their_name(count):
+    groups = {f"group {i}": [i + 1, 10, 0.5] for i in range(count)}
+    figure = plot.bars(groups, ["x", "y", "z"], "MNIST: t", "class", "variance")
+    axes = figure.axes[0]
+    assert [tick.get_text() for tick in axes.get_xticklabels()] == ["x", "y", "z"]
+    for (name, values), drawn in zip(groups.items(), axes.containers, strict=True):
+        assert drawn.get_label() == name and [b.get_height() for b in drawn] == values
+    for k, at in enumerate(axes.get_xticks()):
+        left = [drawn[k].get_x() for drawn in axes.containers]
+        right = [drawn[k].get_x() + drawn[k].get_width() for drawn in axes.containers]
+        np.testing.assert_allclose(left[1:], right[:-1], atol=1e-12)  # they touch
+        np.testing.assert_allclose([left[0], right[-1]], [at - 0.4, at + 0.4], atol=1e-12)
+    colours = {drawn[0].get_facecolor() for drawn in axes.containers}
+    legend = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert len(colours) == count and legend == list(groups)
