@@ -1,6 +1,7 @@
 """Builds each trap in, by changing one line, and shows that exactly the trap's test fails.
 
-    python tests/mutate_pitfalls.py        some minutes
+    python tests/mutate_pitfalls.py          all, some minutes
+    python tests/mutate_pitfalls.py 8        those of trap 8
 
 Exit status 0 if every mutant makes the tests of its trap in tests/test_pitfalls.py fail, and
 no other test there.
@@ -42,7 +43,7 @@ MUTANTS = [
     (7, DECODING, "with frozen(class_encoder):", "with torch.enable_grad():"),
     (8, "minidl/data.py",
      "yield to_unit(split.x.index_select(0, index)), split.y.index_select(0, index)",
-     "yield 2 * to_unit(split.x.index_select(0, index)) - 1, split.y.index_select(0, index)"),
+     "yield to_unit(split.x.index_select(0, index)) - 0.1307, split.y.index_select(0, index)"),
     (9, TRANSFER, "classifier[0].load_state_dict(encoder.state_dict())  "
      "# copies: the encoder itself stays", "pass"),
     (9, TRANSFER, "classifier[0].load_state_dict(encoder.state_dict())  "
@@ -67,14 +68,15 @@ def failing(tree):
 
 
 def main():
-    wrong = 0
+    wanted, wrong = {int(n) for n in sys.argv[1:]}, 0
+    chosen = [mutant for mutant in MUTANTS if not wanted or mutant[0] in wanted]
     with tempfile.TemporaryDirectory() as folder:
         tree = Path(folder, "tree")
         shutil.copytree(ROOT, tree, ignore=shutil.ignore_patterns(
             ".git", "__pycache__", "outputs", "data", "results", "theory"))
         if (found := failing(tree))[0]:
             sys.exit(f"the unchanged tests fail:\n{found[1]}")
-        for trap, file, line, mutant in MUTANTS:
+        for trap, file, line, mutant in chosen:
             text = (tree / file).read_text(encoding="utf-8")
             if text.count(line) != 1:
                 sys.exit(f"{file}: found {text.count(line)} times, expected once: {line}")
@@ -87,7 +89,7 @@ def main():
                   f"      tests that fail: {sorted(found)}", flush=True)
             if not right:
                 print(said[-2000:])
-    print(f"{len(MUTANTS) - wrong} of {len(MUTANTS)} mutants make exactly their trap's test "
+    print(f"{len(chosen) - wrong} of {len(chosen)} mutants make exactly their trap's test "
           "fail")
     sys.exit(wrong > 0)
 

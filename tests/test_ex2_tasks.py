@@ -1,5 +1,7 @@
 """Exercise 2, tasks 2 to 5, as whole runs on small images: what each script tells."""
 
+import contextlib
+import io
 import json
 
 import ex2_classifier
@@ -15,7 +17,8 @@ from minidl import cli
 from minidl.augment import random_affine
 from minidl.run import Run
 
-SMALL = {ex2_classifier: {"epochs": 3}, ex2_classifier_decoding: {"epochs": 2},
+SMALL = {ex2_conv_ae: {"epochs": 2}, ex2_classifier: {"epochs": 3},
+         ex2_classifier_decoding: {"epochs": 2},
          ex2_few_labels: {"seeds": 2, "rounds": 2, "largest": 10},
          ex2_transfer: {"seeds": 2, "rounds": 2, "unlabelled_rounds": 2}}
 
@@ -36,13 +39,18 @@ def start(script, folder, out, *argv):
 
 @pytest.fixture(scope="module")
 def results(module_folder, tmp_path_factory):
-    """Each script's results and its folder, beside each other as in outputs/."""
+    """Each script's results, its folder and what it printed; side by side as in outputs/."""
     outputs = tmp_path_factory.mktemp("outputs")
+
+    def run(script):
+        with contextlib.redirect_stdout(io.StringIO()) as said:
+            content = start(script, module_folder, outputs / script.__name__)
+        return content, outputs / script.__name__, said.getvalue()
+
     with pytest.MonkeyPatch.context() as patch:
         for script in (ex2_few_labels, ex2_transfer):
             patch.setattr(script, "ROUND", 4)
-        return {script: (start(script, module_folder, outputs / script.__name__),
-                         outputs / script.__name__) for script in SMALL}
+        return {script: run(script) for script in SMALL}
 
 
 @pytest.mark.parametrize(("script", "headlines", "files"), [
@@ -55,7 +63,7 @@ def results(module_folder, tmp_path_factory):
     (ex2_transfer, ["test_accuracy_plain", "test_accuracy_transfer", "paired_gain",
                     "test_accuracy_stretch"], ["loss.png", "accuracy.png", "transfer.tex"])])
 def test_the_headlines_and_the_figures_are_there(results, script, headlines, files):
-    content, out = results[script]
+    content, out, _ = results[script]
     for name in headlines:
         assert isinstance(content["numbers"][name]["value"], float), name
     for name in files:
@@ -87,22 +95,12 @@ def test_stopped_in_the_middle_and_resumed_it_is_as_if_left_alone(
 
 def test_a_trained_encoder_is_taken_where_there_is_one_and_changes_nothing(
         results, module_folder, tmp_path, capsys):
-    """Task 3 trains tasks 1 and 2 itself, or takes their runs: the same numbers."""
-    for script in (ex2_conv_ae, ex2_classifier):
-        cli.start(script.main, data="mnist", argv=["--data", str(module_folder), "--quick",
-                                                   "--out", str(tmp_path / script.__name__)],
-                  **script.SIZES)
-    capsys.readouterr()
-    borrowed, trained = (
-        tmp_path / place / "ex2_classifier_decoding" for place in (".", "elsewhere"))
-    for out in (borrowed, trained):
-        cli.start(ex2_classifier_decoding.main, data="mnist", argv=[
-            "--data", str(module_folder), "--quick", "--out", str(out)],
-            **ex2_classifier_decoding.SIZES)
-    said = capsys.readouterr().out
-    assert said.count("taken from") == 2 and said.count("trained here") == 2
-    a, b = (json.loads((out / "results.json").read_text()) for out in (borrowed, trained))
-    assert a["numbers"] == b["numbers"]
+    """Task 3 takes the runs of tasks 1 and 2, or trains both itself: the same numbers."""
+    content, _, said = results[ex2_classifier_decoding]
+    assert said.count("taken from") == 2 and "trained here" not in said
+    alone = start(ex2_classifier_decoding, module_folder, tmp_path)
+    assert capsys.readouterr().out.count("trained here") == 2
+    assert alone["numbers"] == content["numbers"]
 
 
 def test_the_classifiers_test_curve_ends_at_the_weights_that_are_kept(results, module_folder):
@@ -138,12 +136,12 @@ def test_batches_without_end_show_every_image_once_a_pass(generator):
 
 def test_the_step_of_the_encoder_can_be_smaller_or_none(module_folder, tmp_path, results):
     """After the same steps: frozen it stands, with a smaller step it moves less."""
-    folder = results[ex2_transfer][1] / "checkpoints"
 
-    def weights(name):
-        return torch.load(folder / name, weights_only=True)["parts"]
+    def weights(name, script=ex2_transfer):
+        path = results[script][1] / "checkpoints" / name
+        return torch.load(path, weights_only=True)["parts"]
 
-    start = weights("autoencoder.pt")["encoder"]["0.weight"]
+    start = weights("autoencoder.pt", ex2_conv_ae)["encoder"]["0.weight"]
     moved = {name: (weights(f"sheet_{name}_seed_0.pt")["classifier"]["0.0.weight"] - start)
              .norm().item() for name in (
                  "fine_tuned", "frozen", "smaller_step_for_the_encoder",
