@@ -20,14 +20,14 @@ import statistics
 
 import _path  # noqa: F401
 import torch
-from ex2_conv_ae import PIXEL
+from ex2_conv_ae import PIXEL, error_of
 from torch import nn
 
 from minidl import cli, pca, plot
 from minidl.data import batches, steps_per_epoch, to_unit
 from minidl.layers import parameter_count
 from minidl.losses import evaluate, evaluating, l1
-from minidl.results import markdown, slug
+from minidl.results import deviation, markdown, slug
 from minidl.schedules import one_cycle
 
 BASE = {"filters": (16, 32, 64), "strides": (2, 2, 2), "activation": nn.GELU, "latent": 12,
@@ -126,23 +126,14 @@ def tabulate(run, data, variants, models, history, seconds, scores):
         rows.append({"question": question, "variant": name,
                      "parameters": parameter_count(models[name, 0]),
                      "seconds": statistics.mean(time), "validation L1": statistics.mean(val),
-                     "test L1": statistics.mean(scores[name]), "std": spread(scores[name])})
+                     "test L1": statistics.mean(scores[name]), "std": deviation(scores[name])})
         for key, values, unit in (("test_l1", scores[name], PIXEL), ("val_l1", val, PIXEL),
                                   ("seconds", time, "s")):
-            run.results.number(f"{key}_{slug(name)}", statistics.mean(values), unit,
-                               spread(values), seeds)
+            run.results.mean(f"{key}_{slug(name)}", values, unit)
         run.results.number(f"parameters_{slug(name)}", rows[-1]["parameters"],
                            "trainable numbers")
     run.results.table("variants", rows, f"One change at a time, {seeds} seeds. {data.title}")
     print(markdown(rows))
-
-
-def error_of(model):
-    return lambda x, _: l1(model(x), x)
-
-
-def spread(values):
-    return statistics.stdev(values) if len(values) > 1 else 0.0
 
 
 def compare_designs(run, data, variants, scores):
@@ -152,12 +143,11 @@ def compare_designs(run, data, variants, scores):
             continue
         gain = [b - a for a, b in zip(scores["base"], scores[name], strict=True)]
         worse = sum(g > 0 for g in gain)
-        run.results.number(f"paired_difference_{slug(name)}", statistics.mean(gain), PIXEL,
-                           spread(gain), len(gain))
+        run.results.mean(f"paired_difference_{slug(name)}", gain, PIXEL)
         run.results.finding(
             f"{question}: {name} has test L1 {statistics.mean(scores[name]):.4f}, the base "
             f"{statistics.mean(scores['base']):.4f}; paired difference "
-            f"{statistics.mean(gain):+.4f} +- {spread(gain):.4f}, worse for {worse} of "
+            f"{statistics.mean(gain):+.4f} +- {deviation(gain):.4f}, worse for {worse} of "
             f"{len(gain)} seeds.")
     shown = [n for n, (q, _) in variants.items() if q in ARCHITECTURES or n == "base"]
     run.results.figure("designs", plot.dots(

@@ -29,7 +29,7 @@ from minidl import cli, plot
 from minidl.augment import random_affine
 from minidl.checkpoint import Snapshots
 from minidl.data import Split, batches
-from minidl.results import markdown, slug
+from minidl.results import deviation, markdown, slug
 from minidl.schedules import one_cycle
 
 ROUND = 30  # steps between two points of a curve
@@ -156,24 +156,24 @@ def summary(scores, kind, n, name):
     """-> (test accuracies by seed, their mean, their standard deviation)."""
     values = [accuracy for (k, m, v, _), (_, accuracy) in scores.items()
               if (k, m, v) == (kind, n, name)]
-    return values, statistics.mean(values), statistics.stdev(values) if values[1:] else 0.0
+    return values, statistics.mean(values), deviation(values)
 
 
 def tabulate(run, data, scores, title):
     """One row a variant and kind of subset: mean and deviation over the seeds."""
-    rows, number, finding = [], run.results.number, run.results.finding
+    rows, finding = [], run.results.finding
     for kind, name in dict.fromkeys((k, v) for k, n, v, _ in scores if n == 100):
         values, mean, std = summary(scores, kind, 100, name)
         losses = [ce for (k, n, v, _), (ce, _) in scores.items() if (k, n, v) ==
                   (kind, 100, name)]
         rows.append({"subset": kind, "training": name, "test accuracy": mean, "std": std,
                      "test cross-entropy": statistics.mean(losses), "seeds": len(values)})
-        number(f"test_accuracy_{slug(name)}_{kind}", mean, FRACTION, std, len(values))
+        run.results.mean(f"test_accuracy_{slug(name)}_{kind}", values, FRACTION)
     run.results.table("variants", rows, title)
     print(markdown(rows))
     for key, name in (("plain", "plain"), ("best", BEST)):
-        values, mean, std = summary(scores, "sheet", 100, name)
-        number(f"test_accuracy_{key}", mean, FRACTION, std, len(values))
+        run.results.mean(f"test_accuracy_{key}", summary(scores, "sheet", 100, name)[0],
+                         FRACTION)
     counts = torch.bincount(data.head().y, minlength=len(data.classes)).tolist()
     plain, best = (summary(scores, kind, 100, name) for kind, name in
                    (("sheet", "plain"), ("sheet", BEST)))
@@ -234,10 +234,9 @@ def draw_labels(run, data, scores):
     for name in ("plain", BEST):
         means = []
         for n in counts:
-            values, mean, std = summary(scores, "balanced", n, name)
+            values, mean, _ = summary(scores, "balanced", n, name)
             key = "plain" if name == "plain" else "best"
-            run.results.number(f"test_accuracy_{key}_{n}_labels", mean, FRACTION, std,
-                               len(values))
+            run.results.mean(f"test_accuracy_{key}_{n}_labels", values, FRACTION)
             means.append(mean)
         lines[name] = (counts, means)
     run.results.figure("labels", plot.curves(

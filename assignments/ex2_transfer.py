@@ -34,7 +34,7 @@ from minidl import cli, plot
 from minidl.augment import random_affine
 from minidl.data import Split, batches
 from minidl.frozen import frozen
-from minidl.results import markdown, slug
+from minidl.results import deviation, markdown, slug
 from minidl.schedules import one_cycle
 
 RANDOM = {"random weights (task 4)": {}, "random weights, augmented": {"augmented": True}}
@@ -152,7 +152,7 @@ def start_from(run, encoder, seed):
 
 def compare(run, scores, title):
     """Mean and deviation over the seeds, and the paired difference to random weights."""
-    rows, number, by_name = [], run.results.number, {}
+    rows, number, by_name = [], run.results.mean, {}
     for kind, name, _ in scores:
         by_name[kind, name] = [accuracy for (k, n, _), (_, accuracy) in scores.items()
                                if (k, n) == (kind, name)]
@@ -164,13 +164,13 @@ def compare(run, scores, title):
                      "test cross-entropy": statistics.mean(
                          ce for (*job, _), (ce, _) in scores.items() if job == [kind, name]),
                      "paired gain": gain, "std of the gain": gain_std})
-        number(f"test_accuracy_{slug(name)}_{kind}", mean, FRACTION, std, len(values))
-        number(f"paired_gain_{slug(name)}_{kind}", gain, FRACTION, gain_std, len(values))
+        number(f"test_accuracy_{slug(name)}_{kind}", values, FRACTION)
+        number(f"paired_gain_{slug(name)}_{kind}", gains, FRACTION)
         for key, *headline in HEADLINES:
             if [kind, name] == headline:
-                number(f"test_accuracy_{key}", mean, FRACTION, std, len(values))
+                number(f"test_accuracy_{key}", values, FRACTION)
         if [kind, name] == HEADLINES[1][1:]:
-            number("paired_gain", gain, FRACTION, gain_std, len(values))
+            number("paired_gain", gains, FRACTION)
         if name != PLAIN:
             run.results.finding(
                 f"{title}, {kind} subset, {name}: {mean:.1%} +- {std:.1%} of the test images, "
@@ -179,18 +179,13 @@ def compare(run, scores, title):
     for kind in ("sheet", "balanced"):
         gains = [b - a for a, b in zip(by_name[kind, PLAIN_AUGMENTED],
                                        by_name[kind, TRANSFER_AUGMENTED], strict=True)]
-        number(f"paired_gain_augmented_{kind}", statistics.mean(gains), FRACTION,
-               deviation(gains), len(gains))
+        number(f"paired_gain_augmented_{kind}", gains, FRACTION)
         run.results.finding(
             f"{title}, {kind} subset, where both are augmented, task 1's encoder gives "
             f"{100 * statistics.mean(gains):+.1f} +- {100 * deviation(gains):.1f} points.")
     run.results.table("transfer", rows, f"{title}: accuracy and cross-entropy, means over "
                       "seeds; the gain is paired by subset and seed")
     print(markdown(rows))
-
-
-def deviation(values):
-    return statistics.stdev(values) if len(values) > 1 else 0.0
 
 
 def draw_curves(run, history, rounds, title):

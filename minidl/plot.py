@@ -40,7 +40,7 @@ def curves(lines, title, x_label, y_label, log_y=False, log_x=False):
         axes.yaxis.set_minor_locator(NullLocator())
         axes.yaxis.set_major_formatter(FormatStrFormatter("%.3g"))
     axes.grid(alpha=0.3)
-    figure.legend(loc="outside right upper", frameon=False, fontsize=9)
+    figure.legend(loc="outside right center", frameon=False, fontsize=9)
     return figure
 
 
@@ -111,5 +111,5 @@ def bars(groups, names, title, x_label, y_label):
     axes.set(title=title, xlabel=x_label, ylabel=y_label, xticks=range(len(names)),
              xticklabels=names)
     axes.grid(alpha=0.3, axis="y")
-    figure.legend(loc="outside right upper", frameon=False, fontsize=9)
+    figure.legend(loc="outside right center", frameon=False, fontsize=9)
     return figure

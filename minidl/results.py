@@ -2,6 +2,7 @@
 
 import json
 import re
+import statistics
 from pathlib import Path
 
 from minidl.files import whole_file
@@ -32,6 +33,10 @@ class Results:
         entry = {"value": value, "unit": unit, "std": std, "n": n}
         self.numbers[name] = {key: x for key, x in entry.items() if x is not None}
 
+    def mean(self, name, values, unit):
+        """Record the mean of values, one a seed, with their deviation and their count."""
+        self.number(name, statistics.mean(values), unit, deviation(values), len(values))
+
     def finding(self, sentence):
         """Record a sentence built from the numbers."""
         self.findings.append(sentence)
@@ -57,6 +62,11 @@ class Results:
     def _file(self, name):
         self.files.append(name)
         return self.folder / name
+
+
+def deviation(values):
+    """The sample standard deviation; 0 of a single value, which tells of no spread."""
+    return statistics.stdev(values) if len(values) > 1 else 0.0
 
 
 def slug(name):

@@ -75,6 +75,64 @@ EQUIVALENT = {
     ("theory/test_gan_simclr.py",
      "similarity = [v[i] @ v[j] / (v[i].norm() * v[j].norm()) / tau for j in range(n)]",
      "v[i] @ v[j] -> v[j] @ v[i]"): "the product of two vectors is symmetric",
+    ("theory/test_lti.py", "return convolution(padded[:, None], h.flip(0)[None, None])[:, 0]",
+     "0 -> -1"): "a vector has one axis",
+    ("theory/test_lti.py", "return F.conv1d(padded, h.flip(0)[None, None])[:, 0]",
+     "0 -> -1"): "a vector has one axis",
+    ("theory/test_lti.py",
+     "arrays = ([signal.get(t, 0) for t in range(-7, 8)] for signal in (h, x))",
+     "8 -> 9"): "one zero more",
+    ("theory/test_lti.py",
+     "return np.convolve(x, h).tolist()  # what 64 bits cannot hold stays a Python integer",
+     "np.convolve(x, h) -> np.convolve(h, x)"): "convolution is commutative",
+    ("theory/test_lti.py", "y = on_Z(dict(enumerate(h)), dict(enumerate(x)))",
+     "on_Z(dict(enumerate(h)), dict(enumerate(x))) -> on_Z(dict(enumerate(x)), "
+     "dict(enumerate(h)))"): "convolution is commutative",
+    ("theory/test_lti.py",
+     "return convolution(x[:, None], h.flip(0)[None, None], padding=padding)[:, 0]",
+     "0 -> -1"): "a vector has one axis",
+    ("theory/test_lti.py",
+     'rows = [np.convolve(row, h.numpy(), "valid") for row in x.numpy()]',
+     "np.convolve(row, h.numpy(), 'valid') -> np.convolve(h.numpy(), row, 'valid')"):
+         "commutative; the longer one need not come first",
+    ("theory/test_lti.py",
+     "return torch.tensor(convolve_loops(x.tolist(), h.tolist())[len(h) - 1:len(x)], "
+     "dtype=D)",
+     "convolve_loops(x.tolist(), h.tolist()) -> convolve_loops(h.tolist(), x.tolist())"):
+         "convolution is commutative",
+    ("theory/test_lti.py",
+     "check(convolve, lambda k: basis(k) + basis(k).flip(1))  # symmetric: it passes",
+     "1 -> 0"): "the unit matrix looks the same, flipped up or sideways",
+    ("theory/test_convolution_algebra.py",
+     "return conv1d(x[None, None], h.flip(0)[None, None], padding=len(h) - 1)[0, 0]",
+     "0 -> -1"): "a vector has one axis",
+    ("theory/test_convolution_algebra.py",
+     "return torch.tensor(convolve_loops(x.tolist(), h.tolist()), dtype=D)",
+     "convolve_loops(x.tolist(), h.tolist()) -> convolve_loops(h.tolist(), x.tolist())"):
+         "convolution is commutative",
+    ("theory/test_convolution_algebra.py",
+     "return torch.from_numpy(np.convolve(x.numpy(), h.numpy()))",
+     "np.convolve(x.numpy(), h.numpy()) -> np.convolve(h.numpy(), x.numpy())"):
+         "convolution is commutative",
+    ("theory/test_convolution_algebra.py",
+     "return waves(len(x)).conj() @ x.to(torch.complex128)",
+     "waves(len(x)).conj() @ x.to(torch.complex128) -> x.to(torch.complex128) @ "
+     "waves(len(x)).conj()"): "the matrix is symmetric",
+    ("theory/test_convolution_algebra.py", "return waves(len(X)) @ X / len(X)",
+     "waves(len(X)) @ X -> X @ waves(len(X))"): "the matrix is symmetric",
+    ("theory/test_convolution_algebra.py",
+     "return F.conv1d(torch.cat([x[1:], x])[None, None], h.flip(0)[None, None])[0, 0]",
+     "0 -> -1"): "a vector has one axis",
+    ("theory/test_time_invariance.py", "return x * (x > 0)",
+     "x > 0 -> x >= 0"): "at 0 both give 0",
+    ("theory/test_time_invariance.py",
+     "return scale * torch.where(x > 0, x, alpha * (x.exp() - 1))",
+     "x > 0 -> x >= 0"): "at 0 both branches give 0",
+    ("theory/test_time_invariance.py",
+     "check(mean_pool_torch, lambda x: F.conv1d(x[:, None], torch.ones(1, 1, 1, dtype=D),",
+     "1 -> 2"): "a second channel, which [:, 0] leaves out",
+    ("theory/test_jacobian_fc.py", "return eye(len(x))[starts + x.unfold(0, k, s).argmax(1)]",
+     "0 -> -1"): "a vector has one axis",
 }
 
 OPERATORS = {
@@ -98,7 +156,8 @@ OTHER_NAMES = {  # of a function or method: what it is replaced by
 }
 DROPPED = {"T", "mT", "flip", "abs", "clamp", "transpose", "roll", "square", "sqrt", "sort",
            "conj", "cumsum", "diag", "repeat", "reciprocal"}
-SYMMETRIC = {"max", "min", "maximum", "minimum", "gcd", "transpose", "movedim", "swapaxes"}
+SYMMETRIC = {"max", "min", "maximum", "minimum", "gcd", "equal", "transpose", "movedim",
+             "swapaxes"}
 
 
 class Mutant(NamedTuple):
