@@ -53,7 +53,7 @@ def reconcilable(y, y_shifted):
 
 def points(n):
     """The unit vectors and 0, (n+1, n): they settle affine maps."""
-    return torch.cat([torch.eye(n, dtype=D), torch.zeros(1, n, dtype=D)])
+    return F.pad(torch.eye(n, dtype=D), (0, 0, 0, 1))
 
 
 def grid(values, n):
@@ -161,16 +161,20 @@ def test_pointwise_nonlinearity_is_TI_but_not_linear():
     def selu(x, scale=1.0507009873554805, alpha=1.6732632423543772):
         return scale * torch.where(x > 0, x, alpha * (x.exp() - 1))
 
+    def sigmoid(x):
+        return 1 / (1 + (-x).exp())
+
     def at(x, t):  # 1 at position t, else 0
         return (torch.arange(x.shape[1]) == t).to(D)
 
     for f in (relu, torch.relu):
         check(f, ulps=0)
-    for f in (selu, F.selu, torch.sigmoid, lambda x: 1 / (1 + (-x).exp()), torch.tanh):
+    for f in (selu, F.selu, sigmoid, torch.sigmoid, torch.tanh):
         check(f, ulps=4)
     x = reals(2, 7)
     same(relu(x), torch.relu(x))
     close(selu(x), F.selu(x), 8 * U * (1 + x.abs()))  # e^x - 1 loses an ulp of 1
+    close(sigmoid(x), torch.sigmoid(x), 8 * U)
     refuted(lambda f: check(f, ulps=0), lambda x: relu(x - at(x, 3)), lambda x: 3 * x)
     refuted(lambda f: check(f, ulps=4), lambda x: x.tanh() * 1.001 ** at(x, 0),
             lambda x: x.softmax(dim=1).cumsum(dim=1))
@@ -252,13 +256,13 @@ def test_strided_average_pooling_and_subsampling_are_not_TI():
 
 @claim(19, "exact")
 def test_strided_layers_commute_exactly_with_multiples_of_the_stride():
-    """S T_a x = T_(a/s) S x if s | a; else no T_b does it. N = 12, s = 2, 3, all a.
+    """S T_a x = T_(a/s) S x if s | a; else no T_b does it. N = 12, s = 3, 2, 1, all a.
 
     Linear layers on all unit vectors. Maxima: all order patterns for N = 4, s = 2; N = 12 on
     200 permutations, evidence. "No T_b" is a witness each time, on data without ties.
     """
     def check(layer, x, period=lambda s: s):
-        for s in (2, 3):
+        for s in (3, 2, 1):
             for a in range(1, x.shape[1]):
                 y, y_shifted = layer(x, s), layer(shift(x, a), s)
                 if a % period(s) == 0:
@@ -266,24 +270,26 @@ def test_strided_layers_commute_exactly_with_multiples_of_the_stride():
                 else:
                     holds(not reconcilable(y, y_shifted), f"stride {s}, shift {a}")
 
+    k, w = 3, vector(2, -3, 5)[None, None]
+
     def conv(x, s, convolution=conv1d):
-        x = F.pad(x[:, None], (0, 2), mode="circular")
-        return convolution(x, vector(2, -3, 5)[None, None], None, s)[:, 0]
+        x = F.pad(x[:, None], (0, k - 1), mode="circular")
+        return convolution(x, w, None, s)[:, 0]
 
     def zero_padded(x, s):
-        return conv1d(x[:, None], vector(2, -3, 5)[None, None], None, s, padding=1)[:, 0]
+        return conv1d(x[:, None], w, None, s, padding=1)[:, 0]
 
     y = reals(2, 3, 7)
     holds(all(reconcilable(y, shift(y, b)) for b in range(7)), "a shift is not found")
     unit_vectors = points(12)[:-1]
     permutations = torch.stack([reals(12, seed=i).argsort() for i in range(200)]).to(D)
     for layer in (conv, lambda x, s: conv(x, s, F.conv1d), lambda x, s: x[:, ::s],
-                  lambda x, s: mean_pool(x, 3, s), lambda x, s: mean_pool_torch(x, 3, s)):
+                  lambda x, s: mean_pool(x, k, s), lambda x, s: mean_pool_torch(x, k, s)):
         check(layer, unit_vectors)
     for pool in (max_pool, max_pool_torch):
-        check(lambda x, s, pool=pool: pool(x, 3, s), permutations)
+        check(lambda x, s, pool=pool: pool(x, k, s), permutations)
         x = grid(range(4), 4)
-        same(pool(shift(x, 2), 3, 2), shift(pool(x, 3, 2), 1))
+        same(pool(shift(x, 2), k, 2), shift(pool(x, k, 2), 1))
     refuted(lambda layer: check(layer, unit_vectors), zero_padded,
             lambda x, s: conv(x, 1)[:, ::s].flip(1),
             lambda x, s: conv(x, 1)[:, :12 // s])        # the stride ignored, then cut
