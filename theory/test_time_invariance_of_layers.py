@@ -81,6 +81,7 @@ def test_global_pooling_turns_equivariance_into_invariance():
         check(global_mean, period, pool)
     for pool, period in ((max_pool, 1), (mean_pool, 2), (lambda y: y[..., ::2], 2)):
         check(global_max, period, pool)
+    same(global_mean(x), F.adaptive_avg_pool1d(x, 1)[..., 0])
     refuted(check, head, lambda y: y[..., 0], lambda y: global_max(y[..., 1:]))
     refuted(lambda period: check(global_mean, period, max_pool), 1, 3)
 
@@ -170,20 +171,24 @@ def test_batchnorm_eval_is_TI_and_train_only_for_cyclic_shifts():
 
 @claim(25, "witness")
 def test_layernorm_with_per_position_affine_is_not_TI():
-    """(4), redone by hand: mean 0 and variance 1 before and after the shift."""
+    """(4), redone by hand: mean 0 and variance 1 before and after the shift; and once with
+    mean 5 and variance 4: (1 - 5)/2 = -2, (6 - 5)/2 = 1/2.
+    """
     def check(norm):
         x, scale, offset = vector(-1, 1)[None], vector(1, 2), vector(0, 0)
         same(norm(x, scale, offset), vector(-1, 2)[None])
         same(norm(shift(x, 1), scale, offset), vector(1, -2)[None])
         same(shift(norm(x, scale, offset), 1), vector(2, -1)[None])
         same(norm(x, 0 * scale, scale), vector(1, 2)[None])
+        x, scale = vector(1, 6, 6, 6, 6)[None], vector(1, 2, 3, 4, 5)
+        same(norm(x, scale, 0 * scale), vector(-2, 1, 1.5, 2, 2.5)[None])
 
     def ours(x, scale, offset):
         unit = (x - x.mean(dim=1)[:, None]) / x.std(dim=1, correction=0)[:, None]
         return unit * scale + offset
 
     check(ours)
-    check(lambda x, scale, offset: F.layer_norm(x, (2,), scale, offset, eps=0))
+    check(lambda x, scale, offset: F.layer_norm(x, x.shape[1:], scale, offset, eps=0))
     refuted(check, lambda x, scale, offset: ours(x, scale.mean(), offset),  # one for all: TI
             lambda x, scale, offset: ours(x, scale, 0),
             lambda x, scale, offset: x.sign() * scale + offset.flip(0))
