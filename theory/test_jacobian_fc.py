@@ -155,6 +155,7 @@ def test_jacobian_of_general_matmul_is_I_kron_BT_and_A_kron_I():
                     for J in sides(product, (A, ints(p, q), B), 1):
                         same(J, formula(A, B))
         A, B = factors = ints(2, 3), ints(3, 4, seed=1)
+        same(product_loops(A, eye(3), B), A @ B)
         for J in sides(torch.matmul, factors, 0):
             same(J, formula(eye(2), B))
         for J in sides(torch.matmul, factors, 1):
@@ -174,6 +175,7 @@ def test_backprop_rules_are_transposed_jacobians():
             layer = X, W, _ = ints(B, n), ints(m, n, seed=1), ints(m, seed=2)
             jacobians = [next(sides(linear_loops, layer, i)) for i in range(3)]
             Y = F.linear(*[a.requires_grad_() for a in layer])
+            same(linear_loops(*layer), Y)
             for dY in [*units(B, m), ints(B, m, seed=3)]:
                 backward = torch.autograd.grad(Y, layer, dY, retain_graph=True)
                 by_rule = rules(dY, X.detach(), W.detach())
