@@ -133,6 +133,14 @@ EQUIVALENT = {
      "1 -> 2"): "a second channel, which [:, 0] leaves out",
     ("theory/test_jacobian_fc.py", "return eye(len(x))[starts + x.unfold(0, k, s).argmax(1)]",
      "0 -> -1"): "a vector has one axis",
+    ("theory/test_jacobian_conv.py",
+     "return torch.tensor([10.0**u for u in range(n)], dtype=D).reshape(shape)",
+     "10.0 -> 20.0"): "any base will do that no count reaches",
+    ("theory/test_jacobian_conv.py", "arguments[0].dim()]",
+     "0 -> 1"): "x and w have the same number of axes",
+    ("theory/test_shapes.py",
+     "x = conv1d(x[:, None], torch.ones(1, 1, k, dtype=D), None, s, p, d)[:, 0]",
+     "1 -> 2"): "a second channel, which [:, 0] leaves out",
 }
 
 OPERATORS = {

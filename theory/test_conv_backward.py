@@ -64,6 +64,7 @@ def test_transposed_convolution_is_the_transposed_jacobian():
             g, w = ints(1, 1, len(J)), names(1, 1, k)
             found = next(sides(layer, (g, w, None, s, p, extra, 1, d), 0))
             same(found, J.T, constant=not J.any())
+            holds(not layer(0 * g, w, None, s, p, extra, 1, d).any(), "0 does not give 0")
 
     def check_channels(layer):
         for shape, G in [((3, 3, 2), 1), ((2, 3, 4), 1), ((4, 3, 2), 2), ((6, 1, 3), 3)]:

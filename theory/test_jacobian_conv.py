@@ -128,7 +128,7 @@ def test_stride_keeps_rows_padding_deletes_columns_dilation_spreads_diagonals():
     """(3) on the whole grid: the matrix made from T(w) is that of (1) and of all layers. No
     stride, no dilation, and columns off by one are refuted."""
     def from_toeplitz(w, n, s, p, d):
-        spread = torch.zeros(d * (len(w) - 1) + 1, dtype=D)
+        spread = w.new_zeros(d * (len(w) - 1) + 1)
         spread[::d] = w
         return conv_matrix(spread, n + 2 * p)[::s, p:p + n]
 

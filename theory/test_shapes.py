@@ -62,16 +62,16 @@ def or_none(f, *arguments):
 def size_by(layer):
     """The length that a convolution layer really gives, as a function of (n, k, s, p, d)."""
     def size(n, k, *geometry):
-        x, w = torch.zeros(1, 1, n, dtype=D), torch.zeros(1, 1, k, dtype=D)
-        return layer(x, w, None, *geometry).shape[2]
+        x, w = torch.empty(1, 1, n, dtype=D), torch.empty(1, 1, k, dtype=D)
+        return layer(x, w, None, *geometry).numel()  # one example, one channel
     return size
 
 
 def transposed_size_by(layer):
     """The length of a transposed convolution, as a function of (m, k, s, p, extra, d)."""
     def size(m, k, s, p, extra, d):
-        y, w = torch.zeros(1, 1, m, dtype=D), torch.zeros(1, 1, k, dtype=D)
-        return layer(y, w, None, s, p, extra, 1, d).shape[2]
+        y, w = torch.empty(1, 1, m, dtype=D), torch.empty(1, 1, k, dtype=D)
+        return layer(y, w, None, s, p, extra, 1, d).numel()
     return size
 
 
@@ -253,24 +253,27 @@ def s4_encoder(pool):
 
 def s4_decoder(paddings):
     """Its mirror; paddings: (padding, output_padding) of each transposed convolution."""
-    (p1, q1), (p2, q2), (p3, q3) = paddings
-    return nn.Sequential(nn.ConvTranspose2d(64, 32, 3, 2, p1, q1), nn.SELU(),
-                         nn.ConvTranspose2d(32, 16, 3, 2, p2, q2), nn.SELU(),
-                         nn.ConvTranspose2d(16, 1, 3, 2, p3, q3))
+    first, second, third = paddings
+    return nn.Sequential(nn.ConvTranspose2d(64, 32, 3, 2, *first), nn.SELU(),
+                         nn.ConvTranspose2d(32, 16, 3, 2, *second), nn.SELU(),
+                         nn.ConvTranspose2d(16, 1, 3, 2, *third))
 
 
 @claim(52, "exact")
 def test_s4_encoder_28_14_7_3_drops_the_last_row_and_decoder_restores_28():
-    """(6): sizes by the formula and by running the models; each pixel of the 7x7 map raised in
+    """(6): sizes by the formula and by running each layer; each pixel of the 7x7 map raised in
     turn, to see which are read; all paddings tried for those that restore a size. Refuted:
     pools with ceil or padding; the same paddings three times."""
+    def shapes(model, x):  # (C, H, W) behind each layer
+        return [tuple((x := layer(x)).shape[1:]) for layer in model]
+
     def check_encoder(pool):
-        sizes, encoder = [28], s4_encoder(pool)
-        for i in 3, 6, 9:
-            code = encoder[:i](torch.zeros(1, 1, 28, 28))
-            sizes.append(code.shape[3])
-            holds(sizes[-1] == output_size(sizes[-2], 2, 2), f"{sizes}")
-        holds((sizes, tuple(code.shape)) == ([28, 14, 7, 3], (1, 64, 3, 3)), f"{sizes}")
+        found = shapes(s4_encoder(pool), torch.zeros(1, 1, 28, 28))
+        expected = []
+        for C, n, m in (16, 28, 14), (32, 14, 7), (64, 7, 3):
+            holds(output_size(n, 2, 2) == m)
+            expected += [(C, n, n), (C, n, n), (C, m, m)]
+        holds(found == expected, f"{found}")
         raised = 1.0 * torch.eye(49).reshape(49, 1, 7, 7)
         read = pool(raised).flatten(1).any(1).reshape(7, 7)
         same(read, torch.outer(torch.arange(7) < 6, torch.arange(7) < 6))
@@ -282,13 +285,12 @@ def test_s4_encoder_28_14_7_3_drops_the_last_row_and_decoder_restores_28():
     refuted(check_encoder, nn.MaxPool2d(2, ceil_mode=True), nn.MaxPool2d(3, 2, 1))
 
     def check_decoder(paddings):
-        sizes = [3]
-        for i, n in (1, 7), (3, 14), (5, 28):
+        for m, n, padding in zip((3, 7, 14), (7, 14, 28), paddings, strict=True):
             restoring = [(p, q) for p, q in itertools.product(range(4), range(2))
-                         if or_none(transposed_size, sizes[-1], 3, 2, p, q) == n]
-            holds(restoring == [paddings[i // 2]], f"{sizes[-1]} -> {n} needs {restoring}")
-            sizes.append(s4_decoder(paddings)[:i](torch.zeros(1, 64, 3, 3)).shape[3])
-        holds(sizes == [3, 7, 14, 28], f"{sizes}")
+                         if or_none(transposed_size, m, 3, 2, p, q) == n]
+            holds(restoring == [padding], f"{m} -> {n} needs {restoring}")
+        found = shapes(s4_decoder(paddings), torch.zeros(1, 64, 3, 3))
+        holds(found == [(32, 7, 7)] * 2 + [(16, 14, 14)] * 2 + [(1, 28, 28)], f"{found}")
 
     check_decoder([(0, 0), (1, 1), (1, 1)])
     refuted(check_decoder, [(1, 1)] * 3, [(0, 0)] * 3)
