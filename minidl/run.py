@@ -53,7 +53,8 @@ class Run:
         self.results = Results(self.out)
         self.out.mkdir(parents=True, exist_ok=True)
         if not resume:  # what an earlier run left would pass for this one's
-            shutil.rmtree(self.out / "checkpoints", ignore_errors=True)
+            for folder in ("checkpoints", "trials"):
+                shutil.rmtree(self.out / folder, ignore_errors=True)
             (self.out / "results.json").unlink(missing_ok=True)
 
     def seed_everything(self, seed):

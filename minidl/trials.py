@@ -1,0 +1,90 @@
+"""The trials of a search: each run once, logged as it ends, spread over the ranks of torchrun.
+
+A search that was killed goes on where it was: what the logs hold is not run again. A trial
+that raises, or whose score is not finite, is a recorded failure, not the end of the search.
+Each rank writes a log of its own, so that none waits for another's file, and a rank that dies
+loses only the trial it was in. Checked in tests/test_tune.py.
+"""
+
+import json
+import math
+import time
+from pathlib import Path
+
+import torch.distributed as ranks
+
+
+class Trials:
+    """Trials of objective(settings, budget) -> score, the lower the better; logs in `folder`.
+
+    Called with a list of settings it gives a list of trials: {"settings", "budget", "score" or
+    "failure", "seconds"}.
+    """
+
+    def __init__(self, objective, folder):
+        self.objective, self.folder = objective, Path(folder)
+        self.rank, self.size = _rank_and_size()
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.done = []  # every trial, in the order in which they were proposed
+        self.known = self._gather(_read_logs(self.folder))
+
+    def __call__(self, proposals, budget=None):
+        """-> a trial for each of the settings."""
+        wanted = [{"settings": settings, "budget": budget} for settings in proposals]
+        keys = list(dict.fromkeys(map(_key, wanted)))
+        missing = [key for key in keys if key not in self.known]
+        own = {key: self._run(json.loads(key)) for key in missing[self.rank::self.size]}
+        self.known |= self._gather(own)
+        found = [self.known[_key(trial)] for trial in wanted]
+        self.done += found
+        return found
+
+    def _run(self, trial):
+        start = time.perf_counter()
+        try:
+            score = float(self.objective(trial["settings"], trial["budget"]))
+            trial |= {"score": score} if math.isfinite(score) else {
+                "failure": f"the score is {score}"}
+        except Exception as error:  # a trial's failure is a result, not the search's end
+            trial["failure"] = f"{type(error).__name__}: {error}"
+        trial["seconds"] = time.perf_counter() - start
+        with (self.folder / f"rank_{self.rank}.jsonl").open("a", encoding="utf-8") as log:
+            log.write(json.dumps(trial) + "\n")
+        return trial
+
+    def _gather(self, trials):
+        """The union over all ranks, each of which may have a disk of its own."""
+        if self.size == 1:
+            return dict(trials)
+        everyones = [None] * self.size
+        ranks.all_gather_object(everyones, dict(trials))
+        return {key: trial for one in everyones for key, trial in one.items()}
+
+
+def score_of(trial):
+    """The trial's score; a failure's is infinite, so that it is never the best."""
+    return trial.get("score", math.inf)
+
+
+def _key(trial):
+    return json.dumps({"settings": trial["settings"], "budget": trial["budget"]},
+                      sort_keys=True)
+
+
+def _read_logs(folder):
+    """Every whole line of every log; one that a kill cut off is a trial that did not end."""
+    found = {}
+    for path in sorted(folder.glob("rank_*.jsonl")):
+        for line in path.read_text(encoding="utf-8").splitlines():
+            try:
+                trial = json.loads(line)
+                found[_key(trial)] = trial
+            except (json.JSONDecodeError, KeyError, TypeError):
+                continue
+    return found
+
+
+def _rank_and_size():
+    if not ranks.is_available() or not ranks.is_initialized():
+        return 0, 1
+    return ranks.get_rank(), ranks.get_world_size()

@@ -1,0 +1,256 @@
+"""minidl/tune.py and trials.py: samplers, folds, the four searches, the log, the ranks."""
+
+import datetime
+import json
+import math
+import multiprocessing
+import os
+import random
+
+import pytest
+import torch
+import torch.distributed as ranks
+
+from minidl.trials import Trials
+from minidl.tune import (
+    Choice,
+    Integer,
+    LogUniform,
+    Uniform,
+    best,
+    folds,
+    genetic_search,
+    grid_search,
+    importance,
+    random_search,
+    sample,
+    successive_halving,
+)
+
+SPACE = {"rate": LogUniform(1e-4, 1e-1), "momentum": Uniform(-1, 1), "layers": Integer(1, 4),
+         "kind": Choice(("a", "b", "c"))}
+
+
+def bowl(settings, _=None):
+    """Least, 0, at rate 0.01, momentum 0.5, layers 2, kind b."""
+    return (math.log10(settings["rate"] / 0.01) ** 2 + (settings["momentum"] - 0.5) ** 2
+            + 0.1 * (settings["layers"] - 2) ** 2 + 0.2 * (settings["kind"] != "b"))
+
+
+# --- the space ----------------------------------------------------
+
+def test_10_000_draws_stay_inside_the_space_and_reach_all_of_it():
+    source = random.Random(0)
+    drawn = [sample(SPACE, source) for _ in range(10_000)]
+    for name, low, high in (("rate", 1e-4, 1e-1), ("momentum", -1, 1), ("layers", 1, 4)):
+        values = [settings[name] for settings in drawn]
+        assert low <= min(values) and max(values) <= high
+    assert {settings["layers"] for settings in drawn} == {1, 2, 3, 4}
+    assert {settings["kind"] for settings in drawn} == {"a", "b", "c"}
+
+
+@pytest.mark.parametrize("kind", [Uniform(-3, 0.1), LogUniform(1e-5, 0.3), Integer(-2, 5),
+                                  Choice((1, 2))])
+def test_the_ends_are_inside_though_floats_round(kind):
+    allowed = kind.values if isinstance(kind, Choice) else (kind.low, kind.high)
+    for u in (0.0, math.nextafter(1, 0), 1.0):
+        assert min(allowed) <= kind.at(u) <= max(allowed)
+        assert 0 <= kind.to_unit(kind.at(u)) <= 1
+
+
+def test_log_uniform_is_uniform_in_the_logarithm_and_uniform_is_not():
+    """Kolmogorov's distance to the uniform one, 10,000 draws: below 0.0163 but once in 100."""
+    def distance(kind):
+        source = random.Random(1)
+        u = sorted(math.log(sample({"x": kind}, source)["x"] / 1e-3) / math.log(1e3)
+                   for _ in range(10_000))
+        return max(abs(value - i / 10_000) for i, value in enumerate(u))
+
+    assert distance(LogUniform(1e-3, 1)) < 0.0163
+    assert distance(Uniform(1e-3, 1)) > 0.5
+
+
+def test_an_integer_is_as_often_each_of_its_values():
+    source = random.Random(2)
+    drawn = [sample({"n": Integer(3, 7)}, source)["n"] for _ in range(10_000)]
+    for value in range(3, 8):  # 5 deviations of a binomial count
+        assert abs(drawn.count(value) - 2000) < 200
+
+
+# --- k-fold ----------------------------------------------------
+
+@pytest.mark.parametrize(("n", "k"), [(10, 2), (10, 3), (11, 4), (7, 7), (100, 9)])
+def test_folds_are_disjoint_complete_and_of_sizes_that_differ_by_at_most_one(n, k):
+    found = folds(n, k, seed=3)
+    assert torch.cat([val for _, val in found]).sort().values.tolist() == list(range(n))
+    sizes = {len(val) for _, val in found}
+    assert len(found) == k and max(sizes) - min(sizes) <= 1
+    for train, val in found:
+        assert sorted([*train.tolist(), *val.tolist()]) == list(range(n))
+
+
+def test_folds_are_the_seeds_and_refuse_what_is_no_cross_validation():
+    assert not torch.equal(folds(50, 5, 0)[0][1], folds(50, 5, 1)[0][1])
+    assert torch.equal(folds(50, 5, 1)[0][1], folds(50, 5, 1)[0][1])
+    for n, k in ((5, 1), (5, 6)):
+        with pytest.raises(ValueError, match=f"found k = {k} folds of 5 examples, expected 2"):
+            folds(n, k, 0)
+
+
+# --- the searches ----------------------------------------------------
+
+SEARCHES = {
+    "random": lambda trials, seed=0: random_search(trials, SPACE, 40, seed),
+    "grid": lambda trials, seed=0: grid_search(trials, SPACE, 3),
+    "genetic": lambda trials, seed=0: genetic_search(trials, SPACE, 10, 4, seed),
+    "halving": lambda trials, seed=0: successive_halving(trials, SPACE, 16, (1, 2, 4), seed),
+}
+
+
+@pytest.mark.parametrize("search", SEARCHES.values(), ids=SEARCHES)
+def test_the_same_seed_gives_the_same_best_and_it_is_the_least(search, tmp_path):
+    first, again = Trials(bowl, tmp_path / "a"), Trials(bowl, tmp_path / "b")
+    found = search(first)
+    assert search(again)["settings"] == found["settings"]
+    assert found["score"] == pytest.approx(bowl(found["settings"]))
+    assert found["score"] == min(trial["score"] for trial in first.done)
+
+
+def test_a_search_that_learns_from_its_scores_ends_lower_than_one_that_does_not(tmp_path):
+    """Genetic against random search, 80 trials each, median of 9 seeds."""
+    def median(search):
+        scores = [search(Trials(bowl, tmp_path / f"{search.__name__}{s}"), s)["score"]
+                  for s in range(9)]
+        return sorted(scores)[4]
+
+    def genetic(trials, seed):
+        return genetic_search(trials, SPACE, 10, 8, seed)
+
+    def at_random(trials, seed):
+        return random_search(trials, SPACE, 80, seed)
+
+    assert median(genetic) < median(at_random)
+
+
+def test_a_grid_is_all_combinations_and_a_choice_is_complete(tmp_path):
+    trials = Trials(bowl, tmp_path)
+    grid_search(trials, SPACE, 3)
+    assert len(trials.done) == 3 ** 4
+    assert {trial["settings"]["kind"] for trial in trials.done} == {"a", "b", "c"}
+    middle = sorted({trial["settings"]["rate"] for trial in trials.done})[1]
+    assert middle == pytest.approx(10 ** -2.5)
+
+
+def test_halving_gives_the_better_share_the_next_budget(tmp_path):
+    trials = Trials(lambda settings, budget: bowl(settings) / budget, tmp_path)
+    successive_halving(trials, SPACE, 16, (1, 2, 4), seed=0)
+    by_budget = {b: [t for t in trials.done if t["budget"] == b] for b in (1, 2, 4)}
+    assert [len(found) for found in by_budget.values()] == [16, 4, 1]
+    better = sorted(by_budget[1], key=lambda t: t["score"])[:4]
+    assert [t["settings"] for t in better] == [t["settings"] for t in by_budget[2]]
+
+
+# --- failures and the log ----------------------------------------------------
+
+def fragile(settings, _=None):
+    if settings["momentum"] < 0:
+        raise ArithmeticError("diverged")
+    return math.nan if settings["layers"] == 4 else bowl(settings)
+
+
+def test_a_trial_that_raises_or_diverges_is_recorded_and_never_the_best(tmp_path):
+    trials = Trials(fragile, tmp_path)
+    found = random_search(trials, SPACE, 60, seed=0)
+    failures = [trial["failure"] for trial in trials.done if "failure" in trial]
+    assert len(trials.done) == 60 and math.isfinite(found["score"])
+    assert {"ArithmeticError: diverged", "the score is nan"} == set(failures)
+
+
+def test_where_every_trial_fails_the_search_says_why(tmp_path):
+    with pytest.raises(ValueError, match=r"every one failed, .*ZeroDivisionError"):
+        random_search(Trials(lambda *_: 1 / 0, tmp_path), SPACE, 3, seed=0)
+    with pytest.raises(ValueError, match="found 2 trials"):
+        best([{"failure": "a"}, {"failure": "b"}])
+
+
+def test_a_search_that_was_killed_goes_on_and_ends_as_one_left_alone(tmp_path):
+    alone = genetic_search(Trials(bowl, tmp_path / "alone"), SPACE, 8, 5, seed=1)
+    run = []
+
+    def interrupted(settings, budget):
+        run.append(settings)
+        if len(run) == 20:
+            raise KeyboardInterrupt
+        return bowl(settings)
+
+    with pytest.raises(KeyboardInterrupt):
+        genetic_search(Trials(interrupted, tmp_path / "log"), SPACE, 8, 5, seed=1)
+    with (tmp_path / "log" / "rank_0.jsonl").open("a") as log:
+        log.write('{"settings": {"rate"')  # a line that the kill cut off
+    before = len(run)
+    resumed = genetic_search(Trials(interrupted, tmp_path / "log"), SPACE, 8, 5, seed=1)
+    assert resumed["settings"] == alone["settings"] and resumed["score"] == alone["score"]
+    ran = [json.dumps(settings, sort_keys=True) for settings in run[:19] + run[before:]]
+    assert len(ran) == len(set(ran))  # no finished trial ran again
+
+
+def test_the_parameter_that_mattered_is_found(tmp_path):
+    trials = Trials(lambda settings, _: math.log(settings["rate"]) ** 2
+                    + 0.01 * settings["momentum"], tmp_path)
+    random_search(trials, SPACE, 200, seed=0)
+    shares = importance(SPACE, trials.done)
+    assert shares["rate"] > 0.8 and all(v < 0.2 for k, v in shares.items() if k != "rate")
+
+
+# --- the ranks of torch.distributed ----------------------------------------------------
+
+def one_rank(rank, folder, fatal, tell):
+    """A process of a group of two, as torchrun would start it."""
+    ranks.init_process_group("gloo", init_method=f"file://{folder}/meet_{fatal}", rank=rank,
+                             world_size=2, timeout=datetime.timedelta(seconds=5))
+    ran = []
+
+    def objective(settings, _):
+        ran.append(settings)
+        if fatal and rank == 1 and len(ran) == 4:
+            os._exit(1)
+        return bowl(settings)
+
+    trials = Trials(objective, folder / "trials")
+    random_search(trials, SPACE, 24, seed=0)
+    tell.put((rank, table(trials), len(ran)))
+
+
+def table(trials):
+    """What was found, without the time it took."""
+    return [{k: v for k, v in trial.items() if k != "seconds"} for trial in trials.done]
+
+
+def two_ranks(folder, fatal):
+    """-> (exit codes, what each rank told)."""
+    processes = multiprocessing.get_context("fork")
+    tell = processes.SimpleQueue()
+    both = [processes.Process(target=one_rank, args=(rank, folder, fatal, tell))
+            for rank in range(2)]
+    for process in both:
+        process.start()
+    for process in both:
+        process.join(60)
+    return [process.exitcode for process in both], [
+        tell.get() for process in both if process.exitcode == 0]
+
+
+def test_two_ranks_give_the_table_of_one_and_one_that_dies_loses_no_finished_trial(tmp_path):
+    alone = Trials(bowl, tmp_path / "alone")
+    random_search(alone, SPACE, 24, seed=0)
+
+    codes, _ = two_ranks(tmp_path, fatal=True)
+    assert codes[1] == 1 and codes[0] != 0  # the other waits for it, then gives up
+    kept = sum(len(path.read_text().splitlines())
+               for path in (tmp_path / "trials").glob("*.jsonl"))
+    assert kept == 12 + 3  # all of the rank that lived, three of the one that died
+
+    codes, told = two_ranks(tmp_path, fatal=False)
+    assert codes == [0, 0]
+    assert [found for _, found, _ in told] == [table(alone)] * 2
+    assert sum(ran for *_, ran in told) == 24 - kept  # none of the finished ran again
