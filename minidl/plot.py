@@ -113,3 +113,49 @@ def bars(groups, names, title, x_label, y_label):
     axes.grid(alpha=0.3, axis="y")
     figure.legend(loc="outside right center", frameon=False, fontsize=9)
     return figure
+
+
+def fit(points, lines, band, title, x_label, y_label):
+    """points (x, y) as dots; lines: name -> (x, y); band (x, middle, half width) or None."""
+    figure = Figure(figsize=(8.5, 4.5), layout="constrained")
+    axes = figure.add_subplot()
+    axes.plot(*points, "o", color="#888888", markersize=2.5, alpha=0.6, label="points")
+    for i, (name, line) in enumerate(lines.items()):
+        axes.plot(*line, DASHES[i % len(DASHES)], color=COLOURS[i], label=name)
+    if band:
+        x, middle, half = band
+        axes.fill_between(x, middle - half, middle + half, color=COLOURS[0], alpha=0.25,
+                          label="band")
+    figure.suptitle(title, fontsize=12)
+    axes.set(xlabel=x_label, ylabel=y_label)
+    axes.grid(alpha=0.3)
+    figure.legend(loc="outside right center", frameon=False, fontsize=9)
+    return figure
+
+
+def trials(done, title, y_label):
+    """Every trial of a search, its score against each parameter; the best one marked.
+
+    Failures are left out. Parameters that span more than a decade have a logarithmic axis.
+    """
+    done = sorted((trial for trial in done if "score" in trial), key=lambda t: t["score"])
+    names, scores = list(done[0]["settings"]), [trial["score"] for trial in done]
+    rows = math.ceil(len(names) / 3)
+    figure = Figure(figsize=(9.5, 2.6 * rows + 0.5), layout="constrained")
+    figure.suptitle(title, fontsize=12)
+    grid = figure.subplots(rows, 3, squeeze=False, sharey=True)
+    for axes, name in zip(grid.flat, names, strict=False):
+        values = [trial["settings"][name] for trial in done]
+        axes.plot(values, scores, "o", color=COLOURS[0], markersize=4, alpha=0.7)
+        axes.plot(values[0], scores[0], "*", color=COLOURS[1], markersize=13)
+        axes.set(xlabel=name.replace("_", " "), yscale="log")
+        if isinstance(values[0], float) and max(values) > 10 * min(values) > 0:
+            axes.set_xscale("log")
+        elif isinstance(values[0], int):
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.grid(alpha=0.3)
+    for axes in grid[:, 0]:
+        axes.set_ylabel(y_label)
+    for axes in grid.flat[len(names):]:
+        axes.set_visible(False)
+    return figure
