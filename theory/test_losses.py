@@ -239,7 +239,7 @@ def test_l1_is_minimised_by_the_median_and_l2_by_the_mean():
         return range(values[(n - 1) // 2], values[n // 2] + 1)    # sorted: 0-based middles
 
     def mean(values):
-        return [sum(values) // len(values)]                       # 60 k / n is an integer
+        return [sum(values) / len(values)]                        # 60 k / n is an integer
 
     check(l1, medians)
     check(lambda a, b: F.l1_loss(a, b, reduction="none")[:, 0], medians)
@@ -386,6 +386,7 @@ def test_default_linear_init_has_variance_one_third_and_breaks_selu():
     def check_lecun(linear):
         mean, five_errors = second_moments(linear)
         close(mean, predicted(t=1, bias=0), five_errors)
+        holds(linear(300, 200).weight.shape == (200, 300) and linear(300, 200).bias is None)
 
     def lecun(n_in, n_out, gain=1):
         made = torch.nn.Linear(n_in, n_out, bias=False)
