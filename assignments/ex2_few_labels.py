@@ -50,7 +50,7 @@ def main(run,
          largest: "number of labels at the end of the learning curve" = 10_000,
          images: "training images used, validation included" = 60_000):
     data = run.load(images)
-    held_out = Split(data.val.x[:2000], data.val.y[:2000])
+    held_out = Split(data.val.x[:1000], data.val.y[:1000])
     jobs = [(kind, 100, name, seed) for kind in ("sheet", "balanced") for name in VARIANTS
             for seed in range(seeds) if kind == "balanced" or name in ("plain", BEST)]
     jobs += [("balanced", n, name, seed) for n in LABELS if n != 100 and n <= largest
@@ -145,7 +145,7 @@ def cut(split, generator):
 def curve_point(classifier, few, held_out):
     """What the sheet asks to see over training time: cross-entropy and accuracy of labelled
     images, unchanged and without dropout, and of images that are not trained on."""
-    few = Split(few.x[:2000], few.y[:2000])
+    few = Split(few.x[:1000], few.y[:1000])
     (train_loss, train_accuracy), (val_loss, val_accuracy) = (
         score(classifier, split) for split in (few, held_out))
     return {"train_loss": train_loss, "train_accuracy": train_accuracy, "val_loss": val_loss,

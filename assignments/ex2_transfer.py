@@ -55,10 +55,10 @@ def main(run,
          rounds: "of 30 steps each, a training" = 10,
          batch_size: "images a step" = 50,
          learning_rate: "the highest of the one-cycle schedule" = 3e-3,
-         unlabelled_rounds: "of 30 steps each, with unlabelled images" = 20,
+         unlabelled_rounds: "of 30 steps each, with unlabelled images" = 16,
          images: "training images used, validation included" = 60_000):
     data = run.load(images)
-    held_out = Split(data.val.x[:2000], data.val.y[:2000])
+    held_out = Split(data.val.x[:1000], data.val.y[:1000])
     encoder, _ = trained_autoencoder(run, data, images)
     run.results.number("pretraining_images", len(data.train.x), "unlabelled images")
 
