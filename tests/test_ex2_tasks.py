@@ -19,8 +19,8 @@ from minidl.run import Run
 
 SMALL = {ex2_conv_ae: {"epochs": 2}, ex2_classifier: {"epochs": 3},
          ex2_classifier_decoding: {"epochs": 2},
-         ex2_few_labels: {"seeds": 2, "rounds": 2, "largest": 10},
-         ex2_transfer: {"seeds": 2, "rounds": 2, "unlabelled_rounds": 2}}
+         ex2_few_labels: {"seeds": 1, "rounds": 2, "largest": 10},
+         ex2_transfer: {"seeds": 1, "rounds": 2, "unlabelled_rounds": 2}}
 
 
 @pytest.fixture(autouse=True)

@@ -49,7 +49,7 @@ def read(folder, seed=0):
 @pytest.fixture(scope="module")
 def autoencoder(module_folder, tmp_path_factory):
     """Task 1, and the lengths of the batches that went through l1."""
-    return counted(ex2_conv_ae, module_folder, tmp_path_factory.mktemp("ae"), epochs=15)
+    return counted(ex2_conv_ae, module_folder, tmp_path_factory.mktemp("ae"), epochs=10)
 
 
 @pytest.fixture(scope="module")
@@ -142,7 +142,7 @@ def leaves(state, prefix=""):
 def test_trap_4_a_learning_rate_of_0_428_is_used_and_ruins_adam(
         autoencoder, module_folder, tmp_path):
     """A report of this exercise names Adam with 0.428: what is claimed can be tried here."""
-    bad, _ = start(ex2_conv_ae, module_folder, tmp_path, epochs=15, learning_rate=0.428)
+    bad, _ = start(ex2_conv_ae, module_folder, tmp_path, epochs=10, learning_rate=0.428)
     good, bad = (results["numbers"]["test_l1"]["value"] for results in (autoencoder[0], bad))
     assert good < 0.8 * bad
 
@@ -152,7 +152,7 @@ def test_trap_5_the_loss_is_the_mean_l1_that_the_sheet_asks_for(
     """What is trained on and what is reported, against |x_hat - x| in numpy."""
     test = read(module_folder).test()
     for (results, parts, seen), training, epochs in (
-            (autoencoder, "autoencoder", 15), (decoding, DECODING, 3)):
+            (autoencoder, "autoencoder", 10), (decoding, DECODING, 3)):
         assert seen.count(20) == 5 * epochs  # every training step's batch went through l1
         network = nn.Sequential(ex2_conv_ae.Encoder(), ex2_conv_ae.Decoder())
         for part, name in zip(network, ("encoder", "decoder"), strict=True):
