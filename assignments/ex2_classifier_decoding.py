@@ -235,7 +235,7 @@ def draw_digits(run, data, test, pictures, errors, title):
             labels))
 
 
-SIZES = {"quick": {"epochs": 2, "images": 3000}, "full": {"epochs": 40}}
+SIZES = {"quick": {"epochs": 2, "images": 1500}, "full": {"epochs": 40}}
 
 if __name__ == "__main__":
     cli.start(main, data="mnist", **SIZES)

@@ -215,7 +215,7 @@ def draw_curves(run, history, rounds, title):
         f"images of {end[PLAIN, 'val', 'loss']:.3f} and {end[TRANSFER, 'val', 'loss']:.3f}.")
 
 
-SIZES = {"quick": {"seeds": 1, "rounds": 2, "unlabelled_rounds": 4, "images": 3000},
+SIZES = {"quick": {"seeds": 1, "rounds": 2, "unlabelled_rounds": 2, "images": 1500},
          "full": {"seeds": 10, "rounds": 20, "unlabelled_rounds": 100}}
 
 if __name__ == "__main__":
