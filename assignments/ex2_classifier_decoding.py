@@ -119,11 +119,13 @@ def compare_losses(run, data, test, errors, title):
 def answer_a(run, data, test, codes, errors, title):
     """(a) What the incentives leave in the codes: class and style, read linearly."""
     rows, number = [], run.results.number
+    x, test_x = to_unit(data.train.x), to_unit(test.x)
+    styles = {s: (f(x), f(test_x)) for s, f in STYLES.items()}
     for name, (z, test_z) in codes.items():
         probe = linear_probe(z, data.train.y)
         accuracy = (probe(test_z).argmax(dim=1) == test.y).double().mean().item()
-        told = {s: explained(z, f(to_unit(data.train.x)), data.train.y, test_z,
-                             f(to_unit(test.x)), test.y) for s, f in STYLES.items()}
+        told = {s: explained(z, t, data.train.y, test_z, test_t, test.y)
+                for s, (t, test_t) in styles.items()}
         number(f"{name}_linear_accuracy", accuracy, "fraction", n=len(test.y))
         for s, share in told.items():
             number(f"{name}_R2_{s}", share, "share of the variance inside the classes")
@@ -142,8 +144,7 @@ def answer_a(run, data, test, codes, errors, title):
                              for k, s in zip(keys, STYLES, strict=True))
         + ". Cross-entropy pays for the class alone, reconstruction for all that moves ink.")
     unusual = torch.zeros(len(test.y), device=test.y.device)
-    for f in STYLES.values():  # how far from the class's mean style, in deviations
-        s = f(to_unit(test.x))
+    for _, s in styles.values():  # how far from the class's mean style, in deviations
         for c in test.y.unique():
             here = test.y == c
             unusual[here] += ((s[here] - s[here].mean()) / s[here].std().clamp(min=1e-6)) ** 2
