@@ -20,19 +20,17 @@ import torch.nn.functional as F
 from ex2_conv_ae import MLP, Encoder
 from torch import nn
 
-from minidl import cli, plot
+from minidl import classify, cli, plot
 from minidl.augment import random_affine
 from minidl.checkpoint import Snapshots
+from minidl.classify import FRACTION, NATS, score
 from minidl.data import Split, batches, steps_per_epoch, to_unit
 from minidl.layers import layer_rows, parameter_count
-from minidl.losses import per_example
 from minidl.results import markdown
 from minidl.run import RunError
 from minidl.schedules import one_cycle
 
 AUGMENTED = {"degrees": 10, "scale": 0.1, "shear": 0.1, "shift": 0.07}
-NATS = "nats, mean cross-entropy"
-FRACTION = "fraction"
 
 
 def main(run,
@@ -74,10 +72,10 @@ def main(run,
     number("parameters", parameter_count(classifier), "trainable numbers")
 
     draw_curves(run, curves, title)
-    logits = per_example(lambda x, _: classifier(x), test, classifier)
-    confusion = count_confusions(run, data, test, logits, title)
+    logits = classify.logits_of(classifier, test)
+    confusion = classify.show_confusion(run, data, test, logits, title)
+    classify.show_hardest(run, data, test, logits, title)
     losses = F.cross_entropy(logits, test.y, reduction="none")
-    draw_hardest(run, data, test, logits, losses, title)
     report(run, data, test, curves, confusion, losses, title)
 
 
@@ -109,13 +107,6 @@ def train(run, data, encoder, mlp, epochs, batch_size, learning_rate, augmented)
     return snapshots
 
 
-def score(classifier, split):
-    """-> (mean cross-entropy in nats, accuracy as a fraction) over all of the split."""
-    logits = per_example(lambda x, _: classifier(x), split, classifier)
-    right = logits.argmax(dim=1) == split.y
-    return F.cross_entropy(logits.double(), split.y).item(), right.double().mean().item()
-
-
 def trained(run, data, images):
     """For the other tasks: task 2's encoder and MLP in this size, the same whether they are
     found in outputs/ or trained here."""
@@ -145,33 +136,6 @@ def draw_curves(run, curves, title):
         f"{title}: accuracy over training", "epoch", "accuracy, share of images"))
 
 
-def count_confusions(run, data, test, logits, title):
-    """-> confusion (C, C): test images of the row's class taken for the column's."""
-    C = len(data.classes)
-    confusion = torch.bincount(test.y * C + logits.argmax(dim=1), minlength=C * C).view(C, C)
-    run.results.figure("confusion", plot.matrix(
-        confusion.cpu().numpy(), data.classes, f"{title}: test images", "predicted", "true"))
-    rows = [{"true": data.classes[c]} | {str(data.classes[k]): int(n)
-                                         for k, n in enumerate(confusion[c])}
-            for c in range(C)]
-    run.results.table("confusion", rows, f"Test images of {title}: true class (row) against "
-                      "predicted class (column)")
-    return confusion
-
-
-def draw_hardest(run, data, test, logits, losses, title):
-    """The test images with the largest cross-entropy."""
-    index, p, labels = losses.argsort(descending=True)[:30], logits.softmax(dim=1), []
-    for i in index:
-        true, taken = data.classes[test.y[i]], data.classes[logits[i].argmax()]
-        labels.append(f"{true}{f', not {taken}' if taken != true else ''}\n"
-                      f"p = {p[i, test.y[i]]:.3f}")
-    run.results.figure("hardest", plot.image_rows(
-        {"test image": to_unit(test.x[index])}, f"{title}: the {len(index)} hardest test "
-        "images\nbelow: true class, what it was taken for, probability of the true class",
-        labels, columns=10))
-
-
 def report(run, data, test, curves, confusion, losses, title):
     """What was found, in sentences built from the numbers."""
     finding, (ce, accuracy) = run.results.finding, curves["test"][-1]
@@ -187,12 +151,11 @@ def report(run, data, test, curves, confusion, losses, title):
     finding(f"The test cross-entropy was lowest after epoch {lowest + 1} of "
             f"{len(curves['test'])} ({curves['test'][lowest][0]:.4f} nats); over-fitting "
             "would show as a minimum long before the end.")
-    off = confusion - confusion.diag().diag()
-    a, b = divmod(int(off.argmax()), len(off))
+    a, b, times = classify.most_confused(confusion)
     if errors:
         hard = losses.sort(descending=True).values
         finding(f"Most frequent confusion: {data.classes[a]} taken for {data.classes[b]}, "
-                f"{int(off[a, b])} times. The hardest 1% of the images hold "
+                f"{times} times. The hardest 1% of the images hold "
                 f"{hard[:max(1, len(hard) // 100)].sum() / hard.sum():.0%} of the loss.")
 
 

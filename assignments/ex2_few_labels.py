@@ -21,13 +21,13 @@ import _path  # noqa: F401
 import ex2_conv_ae
 import torch
 import torch.nn.functional as F
-from ex2_classifier import FRACTION, score
 from ex2_conv_ae import MLP, Encoder
 from torch import nn
 
 from minidl import cli, plot
 from minidl.augment import random_affine
 from minidl.checkpoint import Snapshots
+from minidl.classify import FRACTION, score
 from minidl.data import Split, batches
 from minidl.results import deviation, markdown, slug
 from minidl.schedules import one_cycle

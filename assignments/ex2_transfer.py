@@ -25,13 +25,13 @@ import statistics
 import _path  # noqa: F401
 import torch
 import torch.nn.functional as F
-from ex2_classifier import FRACTION, score
 from ex2_conv_ae import trained as trained_autoencoder
 from ex2_few_labels import AUGMENTED, ROUND, build, curve_point, endless, subset
 from ex2_few_labels import train as train_from_random_weights
 
 from minidl import cli, plot
 from minidl.augment import random_affine
+from minidl.classify import FRACTION, score
 from minidl.data import Split, batches
 from minidl.frozen import frozen
 from minidl.results import deviation, markdown, slug

@@ -30,3 +30,12 @@ def random_affine(x, generator, *, degrees=0.0, scale=0.0, shear=0.0, shift=0.0,
     A[untouched] = torch.eye(2, 3)
     grid = F.affine_grid(A.to(x.device), x.shape, align_corners=False)  # (B, H, W, 2)
     return F.grid_sample(x, grid, align_corners=False)
+
+
+def random_mirror(x, generator):
+    """Each image left to right with probability 1/2: x'[i, j] = x[i, W - 1 - j].
+
+    (B, C, H, W) -> the same.
+    """
+    chosen = torch.rand(len(x), generator=generator) < 0.5
+    return torch.where(chosen.to(x.device).view(-1, 1, 1, 1), x.flip(-1), x)

@@ -1,0 +1,236 @@
+r"""Homework 1, classification: which of ten kinds of clothes does an image show?
+
+    p(c | x) = softmax(network(x))_c,   minimise  E -log p(y | x), the cross-entropy, in nats
+
+    python assignments/hw1_classification.py            under 5 minutes on 2 CPU cores
+    python assignments/hw1_classification.py --full     the number in the README
+
+An MLP that sees 784 numbers in no order, then a CNN that sees an image: convolutions, pooling,
+two residual pairs. Half of the training images are mirrored: clothes look as good that way.
+The final accuracy is cross-validated, networks of each kind trained without one fold and
+scored on it; then one of each, trained on all but the validation images, is scored on the
+test images, which are read once, last, and nothing is chosen by them.
+"""
+
+import itertools
+
+import _path  # noqa: F401
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from minidl import classify, cli, plot
+from minidl.augment import random_mirror
+from minidl.classify import FRACTION, NATS, score
+from minidl.data import Split, batches, steps_per_epoch, to_unit
+from minidl.layers import layer_rows, parameter_count
+from minidl.precision import autocast
+from minidl.results import markdown
+from minidl.run import RunError
+from minidl.schedules import one_cycle
+from minidl.tune import folds as cut
+
+
+def main(run,
+         folds: "parts of the cross-validation" = 3,
+         mlp_epochs: "passes over the training images, MLP" = 12,
+         epochs: "the same, CNN" = 6,
+         filters: "of the CNN's first convolution" = 32,
+         hidden: "width of the MLP's first layer" = 512,
+         batch_size: "images a step" = 128,
+         learning_rate: "the highest of the one-cycle schedule" = 6e-3,
+         label_smoothing: "share of the target spread over all classes, CNN" = 0.0,
+         precision: "of the products: auto, bfloat16 or float32" = "auto",
+         images: "training images used, validation included" = 60_000):
+    if batch_size < 2 or folds < 2:
+        raise RunError(f"--batch-size {batch_size} --folds {folds}: expected 2 or more")
+    data = run.load(images)
+    networks = build(run, data, filters, hidden)
+    for kind, network in networks.items():
+        rows = layer_rows(network, to_unit(data.val.x[:1]))
+        run.results.table(f"layers_{kind.lower()}", rows, f"The {kind}")
+        print(f"{kind}\n{markdown(rows)}")
+    settings = {"MLP": (mlp_epochs, batch_size, learning_rate, 0.0, precision),
+                "CNN": (epochs, batch_size, learning_rate, label_smoothing, precision)}
+
+    # --- cross-validation: each image is scored by networks that have not seen it -----------
+    known = Split(*(torch.cat(pair) for pair in zip(data.train, data.val, strict=True)))
+    scores = {kind: [] for kind in networks}
+    for i, (inside, outside) in enumerate(cut(len(known.y), folds, run.seed)):
+        train_part, fold = (Split(known.x[j], known.y[j]) for j in (inside, outside))
+        run.seed_everything(run.seed + i)
+        for kind, network in build(run, data, filters, hidden).items():
+            train(run, f"{kind}, fold {i + 1}", network, train_part, fold, *settings[kind])
+            scores[kind].append(score(network, fold)[1])
+
+    # --- the final networks, and the test set, read once ------------------------------------
+    curves = {}
+    for kind in networks:  # each from its own start, so that a sibling can train it alone
+        run.seed_everything(run.seed)
+        networks[kind] = build(run, data, filters, hidden)[kind]
+        curves[kind] = train(run, kind, networks[kind], data.train, data.val, *settings[kind])
+    test = data.test()
+    logits = {kind: classify.logits_of(network, test) for kind, network in networks.items()}
+
+    for kind, network in networks.items():
+        ce, accuracy = classify.score_of(logits[kind], test.y)
+        name, number = kind.lower(), run.results.number
+        number(f"test_accuracy_{name}", accuracy, FRACTION, n=len(test.y))
+        number(f"test_cross_entropy_{name}", ce, NATS, n=len(test.y))
+        number(f"parameters_{name}", parameter_count(network), "trainable numbers")
+        number(f"val_accuracy_{name}", curves[kind]["val_accuracy"][-1], FRACTION)
+        run.results.mean(f"cross_validated_accuracy_{name}", scores[kind], FRACTION)
+    draw_curves(run, curves, data.title)
+    report(run, data, scores)
+    report_errors(run, data, test, logits)
+
+
+def build(run, data, filters, hidden):
+    """The MLP and the CNN, new, on the run's device."""
+    classes = len(data.classes)
+    networks = {"MLP": MLP(hidden, classes), "CNN": CNN(filters, classes)}
+    return {kind: network.to(run.device, memory_format=torch.channels_last)
+            for kind, network in networks.items()}  # channels last: as bfloat16 is fastest
+
+
+def MLP(hidden, classes):
+    """784 -> hidden -> hidden / 2 -> classes, with batch normalisation and dropout."""
+    sizes = 28 * 28, hidden, hidden // 2
+    parts = [nn.Flatten()]  # (B, 1, 28, 28) -> (B, 784)
+    for a, b in itertools.pairwise(sizes):
+        parts += [nn.Linear(a, b, bias=False), nn.BatchNorm1d(b), nn.ReLU(), nn.Dropout(0.3)]
+    return nn.Sequential(*parts, nn.Linear(sizes[-1], classes))
+
+
+def CNN(filters, classes):
+    """Three levels, 14, 7 and 3 pixels wide, each with twice the filters of the one before."""
+    a, b, c = filters, 2 * filters, 4 * filters
+    return nn.Sequential(
+        *convolution(1, a, pool=True),   # (B, 1, 28, 28) -> (B, a, 14, 14)
+        *convolution(a, b, pool=True),   # -> (B, b, 7, 7)
+        Residual(*convolution(b, b), *convolution(b, b)),
+        *convolution(b, c, pool=True),   # -> (B, c, 3, 3)
+        Residual(*convolution(c, c), *convolution(c, c)),
+        nn.AdaptiveMaxPool2d(1), nn.Flatten(), nn.Linear(c, classes))
+
+
+def convolution(inputs, outputs, pool=False):
+    """3 x 3, batch normalisation, ReLU. Pooling comes first, which gives the same where the
+    normalisation's scale is positive, of a quarter of the numbers."""
+    return (nn.Conv2d(inputs, outputs, 3, padding=1, bias=False),
+            *([nn.MaxPool2d(2)] if pool else []), nn.BatchNorm2d(outputs), nn.ReLU())
+
+
+class Residual(nn.Sequential):
+    """x + f(x): the parts learn what is to be added, and gradients pass by them."""
+
+    def forward(self, x):
+        return x + super().forward(x)
+
+
+def train(run, name, network, split, held_out, epochs, batch_size, learning_rate,
+          label_smoothing, precision):
+    """Minimise the cross-entropy on `split`; -> the history, with `held_out` at each epoch."""
+    optimizer = torch.optim.AdamW(network.parameters(), lr=learning_rate, betas=(0.9, 0.99),
+                                  weight_decay=0.05, fused=True)
+    schedule = one_cycle(optimizer, epochs * steps_per_epoch(split, batch_size))
+    for _epoch in run.epochs(epochs, name, network=network, optimizer=optimizer,
+                             schedule=schedule):
+        network.train()
+        for x, y in batches(split, batch_size, run.generator):
+            x = random_mirror(x, run.generator)
+            with autocast(run.device, precision):
+                loss = F.cross_entropy(network(x), y, label_smoothing=label_smoothing)
+            optimizer.zero_grad(); loss.backward(); optimizer.step(); schedule.step()
+            run.track(len(x), train_loss=loss)
+        val_loss, val_accuracy = score(network, held_out)
+        run.log(val_loss=val_loss, val_accuracy=val_accuracy)
+    return run.history
+
+
+def trained_cnn(run, data, images):
+    """For the other scripts of homework 1: the final CNN in this size, the same whether it is
+    found in outputs/ or trained here."""
+    settings = cli.settings(main, SIZES, run.size) | {"images": images}
+    run.seed_everything(run.seed)
+    network = build(run, data, settings["filters"], settings["hidden"])["CNN"]
+    if not run.borrow("hw1_classification", "CNN", settings["epochs"], settings,
+                      network=network):
+        print("CNN: no run of hw1_classification.py with these settings beside this one: "
+              "trained here")
+        train(run, "CNN", network, data.train, data.val, *(settings[key] for key in (
+            "epochs", "batch_size", "learning_rate", "label_smoothing", "precision")))
+    return network
+
+
+def draw_curves(run, curves, title):
+    lines = {f"{kind}, {words}": (range(1, len(history[key]) + 1), history[key])
+             for kind, history in curves.items()
+             for key, words in (("train_loss", "training"), ("val_loss", "validation"))}
+    run.results.figure("loss", plot.curves(lines, f"{title}: loss over training", "epoch",
+                                           "mean cross-entropy, nats", log_y=True))
+    run.results.figure("accuracy", plot.curves(
+        {kind: (range(1, len(history["val_accuracy"]) + 1), history["val_accuracy"])
+         for kind, history in curves.items()},
+        f"{title}: validation images", "epoch", "accuracy, share of images"))
+
+
+def report(run, data, scores):
+    """The final accuracies: cross-validated, and on the test images."""
+    numbers, rows = run.results.numbers, []
+    for kind, values in scores.items():
+        name = kind.lower()
+        cv, test = (numbers[f"{split}_accuracy_{name}"]
+                    for split in ("cross_validated", "test"))
+        rows.append({"network": kind, "parameters": numbers[f"parameters_{name}"]["value"],
+                     "cross-validated accuracy": cv["value"], "std": cv["std"],
+                     "test accuracy": test["value"],
+                     "test cross-entropy": numbers[f"test_cross_entropy_{name}"]["value"]})
+        run.results.finding(
+            f"{data.title}, {kind}, {rows[-1]['parameters']:,} parameters: {test['value']:.2%} "
+            f"of the {test['n']:,} test images are told right; cross-validation on the "
+            f"training images foresaw {cv['value']:.2%} +- {cv['std']:.2%} over {len(values)} "
+            f"folds, with networks that saw {1 - 1 / len(values):.0%} of them.")
+    gain = [cnn - mlp for mlp, cnn in zip(scores["MLP"], scores["CNN"], strict=True)]
+    run.results.mean("paired_gain_cnn", gain, FRACTION)
+    run.results.finding(
+        f"The CNN is better in {sum(g > 0 for g in gain)} of {len(gain)} folds, by "
+        f"{100 * numbers['paired_gain_cnn']['value']:.2f} +- "
+        f"{100 * numbers['paired_gain_cnn']['std']:.2f} points.")
+    run.results.table("accuracy", rows, f"MLP and CNN on {data.title}")
+    print(markdown(rows))
+
+
+def report_errors(run, data, test, logits):
+    """What the errors are: which classes, which pairs, whose, and which images."""
+    wrong = {kind: values.argmax(dim=1) != test.y for kind, values in logits.items()}
+    for kind, values in logits.items():
+        confusion = classify.show_confusion(run, data, test, values, f"{data.title}, {kind}",
+                                            f"confusion_{kind.lower()}")
+    errors, both = confusion - confusion.diag().diag(), wrong["MLP"] & wrong["CNN"]
+    classify.show_hardest(run, data, test, logits["CNN"], f"{data.title}, CNN")
+    run.results.figure("errors_by_class", plot.bars(
+        {kind: [(values[test.y == c]).double().mean().item() for c in range(len(errors))]
+         for kind, values in wrong.items()}, data.classes,
+        f"{data.title}: errors by class", "true class", "error, share of its test images"))
+    total = max(1, int(errors.sum()))
+    a, b, times = classify.most_confused(errors + errors.T)
+    most = int(errors.sum(dim=1).sort().values[-4:].sum())
+    run.results.finding(
+        f"The CNN's {total} errors: {data.classes[a]} and {data.classes[b]} taken for each "
+        f"other are {times / total:.0%} of them; the four classes with most errors hold "
+        f"{most / total:.0%}.")
+    losses = F.cross_entropy(logits["CNN"], test.y, reduction="none").sort(descending=True)
+    share = losses.values[:max(1, len(losses.values) // 100)].sum() / losses.values.sum()
+    run.results.finding(
+        f"The MLP misses {int(both.sum()) / total:.0%} of what the CNN misses; were its "
+        f"errors independent, it would be {wrong['MLP'].double().mean():.0%}. The hardest 1% "
+        f"of the images hold {share:.0%} of the CNN's loss.")
+
+
+SIZES = {"quick": {"folds": 2, "mlp_epochs": 3, "epochs": 3, "filters": 8, "batch_size": 32,
+                   "images": 1500},
+         "full": {"mlp_epochs": 30, "epochs": 30, "filters": 64, "label_smoothing": 0.1}}
+
+if __name__ == "__main__":
+    cli.start(main, data="fashion-mnist", **SIZES)
