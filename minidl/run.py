@@ -69,8 +69,11 @@ class Run:
         self.data = data.name
         return data
 
-    def epochs(self, n, name="model", **parts):
+    def epochs(self, n, name="model", *, every=1, **parts):
         """Yield 1 ... n; after each, print a line and keep a checkpoint of all `parts`.
+
+        every: lines are printed after every so many epochs and the last; the others only
+        show on a terminal, until the next.
 
         parts: whatever has a state_dict (modules, optimizer, schedule). With --resume, a
         training of this name that was finished is loaded and yields nothing; one that was
@@ -98,8 +101,9 @@ class Run:
             checkpoint.save(path, made_by, parts, self.generator, epoch=epoch, seconds=seconds,
                             history=self.history, run_seconds=self._seconds())
             last = "  ".join(f"{key} {values[-1]:.4f}" for key, values in self.history.items())
-            self._line.done(f"{self._label}  {last}  {clock(seconds)} elapsed, "
-                            f"{clock(seconds / epoch * (n - epoch))} left")
+            say = self._line.done if epoch % every == 0 or epoch == n else self._line.update
+            say(f"{self._label}  {last}  {clock(seconds)} elapsed, "
+                f"{clock(seconds / epoch * (n - epoch))} left")
 
     def borrow(self, script, name, n, settings, **parts):
         """Load `parts` as another script's training left them, in its folder beside this one.

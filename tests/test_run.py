@@ -229,3 +229,12 @@ def test_snapshots_are_the_weights_of_their_epoch_also_after_a_resume(tmp_path):
     assert train(stop_after=3) is None
     assert train(resume=True) == {1: 1, 2: 2, 3: 3}
     assert train(resume=True) == {1: 1, 2: 2, 3: 3}  # of a finished training as well
+
+
+def test_a_line_after_every_so_many_epochs_and_the_last(tmp_path, capsys):
+    run = Run("s", "default", {}, out=tmp_path)
+    assert list(run.epochs(5, "short", every=2)) == [1, 2, 3, 4, 5]
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split("  ")[1] for line in lines] == ["epoch 2/5", "epoch 4/5", "epoch 5/5"]
+    list(Run("s", "default", {}, out=tmp_path / "b").epochs(3, "short", every=3))
+    assert len(capsys.readouterr().out.splitlines()) == 1
