@@ -187,10 +187,11 @@ def report(run, data, scores):
                      "test accuracy": test["value"],
                      "test cross-entropy": numbers[f"test_cross_entropy_{name}"]["value"]})
         run.results.finding(
-            f"{data.title}, {kind}, {rows[-1]['parameters']:,} parameters: {test['value']:.2%} "
-            f"of the {test['n']:,} test images are told right; cross-validation on the "
-            f"training images foresaw {cv['value']:.2%} +- {cv['std']:.2%} over {len(values)} "
-            f"folds, with networks that saw {1 - 1 / len(values):.0%} of them.")
+            f"{data.title}, {kind}, {rows[-1]['parameters']:,} parameters: "
+            f"{test['value']:.2%} of the {test['n']:,} test images are told right; "
+            f"cross-validation on the training images foresaw {cv['value']:.2%} +- "
+            f"{cv['std']:.2%} over {len(values)} folds, with networks that saw "
+            f"{1 - 1 / len(values):.0%} of them.")
     gain = [cnn - mlp for mlp, cnn in zip(scores["MLP"], scores["CNN"], strict=True)]
     run.results.mean("paired_gain_cnn", gain, FRACTION)
     run.results.finding(

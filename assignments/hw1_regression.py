@@ -96,17 +96,22 @@ def read_or_make(run, points, path):
     run.data = "made points, f(x) = sin(1.5 x) + x / 4"
     splits = []
     for name, n, gaps in (("training", points, GAPS), ("test", 4000, ())):
-        x = 10 * torch.rand(3 * n, 1, generator=run.generator) - 5
-        for low, high in gaps:
-            x = x[(x <= low) | (x >= high)].unsqueeze(1)
-        x = x[:n]
-        y = f(x) + SIGMA * torch.randn(n, 1, generator=run.generator)
+        x, y = draw_points(n, gaps, run.generator)
         with whole_file(run.out / f"{name}.csv") as file:
             file.write_text("x,y\n" + "".join(
                 f"{a:.6f},{b:.6f}\n" for a, b in zip(x[:, 0], y[:, 0], strict=True)))
         run.results.files.append(f"{name}.csv")
         splits.append((x, y))
     return *splits, SIGMA ** 2
+
+
+def draw_points(n, gaps, generator):
+    """n noisy points, x and y (n, 1), with x uniform in -5 ... 5 but for the gaps."""
+    x = 10 * torch.rand(3 * n, 1, generator=generator) - 5
+    for low, high in gaps:
+        x = x[(x <= low) | (x >= high)].unsqueeze(1)
+    x = x[:n]
+    return x, f(x) + SIGMA * torch.randn(n, 1, generator=generator)
 
 
 def f(x):
@@ -180,7 +185,8 @@ def tabulate(run, done, best):
     print(markdown(rows))
     shares = tune.importance(SPACE, done)
     run.results.figure("trials", plot.trials(
-        done, f"{run.data}: all {len(done)} trials", "cross-validated MSE"))
+        done, f"{run.data}: all {len(done)} trials", "cross-validated MSE",
+        tune.logarithmic(SPACE)))
     first, second = sorted(shares, key=shares.get, reverse=True)[:2]
     run.results.finding(f"Of the ranks of {len(done)} trials {first} alone explains "
                         f"{shares[first]:.0%} and {second} {shares[second]:.0%}; the best has "

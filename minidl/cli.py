@@ -21,6 +21,7 @@ from pathlib import Path
 import torch
 
 from data_download import DownloadError
+from minidl import ranks
 from minidl.checkpoint import CheckpointError
 from minidl.data import DataError
 from minidl.idx import IdxError
@@ -48,11 +49,14 @@ def start(main, *, data=None, quick=None, full=None, argv=None):
     sizes = {"quick": quick or {}, "full": full or {}}
     flags, settings = _parse(main, script.name, sizes, data, argv)
     try:
+        ranks.join()
         run = Run(script.stem, flags.size, settings, device=_device(flags.device),
                   seed=flags.seed, sheet_data=data, data=flags.data, data_dir=flags.data_dir,
                   resume=flags.resume, out=flags.out or Path("outputs", script.stem))
-        main(run, **settings)
-        run.finish()
+        with ranks.silent_but_for_the_first():
+            main(run, **settings)
+            run.finish()
+        ranks.leave()
     except KeyboardInterrupt:
         sys.stdout.flush()
         again = [a for a in argv if a != "--resume"] + ["--resume"]
@@ -141,4 +145,6 @@ def _checked(default):
 def _device(wanted):
     if wanted == "cuda" and not torch.cuda.is_available():
         raise RunError("--device cuda: torch finds no CUDA device; expected cpu or auto here")
-    return torch.device("cuda" if wanted != "cpu" and torch.cuda.is_available() else "cpu")
+    if wanted == "cpu" or not torch.cuda.is_available():
+        return torch.device("cpu")
+    return torch.device("cuda", ranks.local_rank() % torch.cuda.device_count())

@@ -8,6 +8,7 @@ import math
 
 import numpy
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 from matplotlib.ticker import FormatStrFormatter, LogLocator, MaxNLocator, NullLocator
 
 COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"]
@@ -44,11 +45,15 @@ def curves(lines, title, x_label, y_label, log_y=False, log_x=False):
     return figure
 
 
-def image_rows(rows, title, column_labels=(), columns=20):
+def image_rows(rows, title, column_labels=(), columns=20, signed=False):
     """rows: name -> images (N, 1, H, W) in [0, 1], one labelled row each, 0 black, 1 white.
 
-    More than `columns` images go on in a further block of the same rows, below.
+    More than `columns` images go on in a further block of the same rows, below. signed: of any
+    values, white is 0, orange and purple are as far below and above it in all the figure.
     """
+    limit = max(float(abs(images).max()) for images in rows.values())
+    colours = ({"cmap": "PuOr", "vmin": -limit, "vmax": limit} if signed else
+               {"cmap": "gray", "vmin": 0, "vmax": 1})
     N = len(next(iter(rows.values())))
     blocks, columns = math.ceil(N / columns), min(N, columns)
     height = 0.66 * len(rows) * blocks + 0.8 + 0.25 * (blocks - 1)
@@ -62,11 +67,13 @@ def image_rows(rows, title, column_labels=(), columns=20):
     for i, (name, images) in enumerate(rows.items()):
         for n, image in enumerate(images.cpu().numpy()):
             axes = grid[n // columns * len(rows) + i, n % columns]
-            axes.imshow(image[0], cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+            drawn = axes.imshow(image[0], interpolation="nearest", **colours)
             if n % columns == 0:
                 axes.set_ylabel(name, rotation=0, ha="right", va="center", fontsize=9)
             if i == len(rows) - 1 and n < len(column_labels):
                 axes.set_xlabel(column_labels[n], fontsize=8)
+    if signed:
+        figure.colorbar(drawn, ax=grid, aspect=25, fraction=0.05)
     return figure
 
 
@@ -133,10 +140,10 @@ def fit(points, lines, band, title, x_label, y_label):
     return figure
 
 
-def trials(done, title, y_label):
+def trials(done, title, y_label, log=()):
     """Every trial of a search, its score against each parameter; the best one marked.
 
-    Failures are left out. Parameters that span more than a decade have a logarithmic axis.
+    Failures are left out. log: the parameters that have a logarithmic axis.
     """
     done = sorted((trial for trial in done if "score" in trial), key=lambda t: t["score"])
     names, scores = list(done[0]["settings"]), [trial["score"] for trial in done]
@@ -149,7 +156,9 @@ def trials(done, title, y_label):
         axes.plot(values, scores, "o", color=COLOURS[0], markersize=4, alpha=0.7)
         axes.plot(values[0], scores[0], "*", color=COLOURS[1], markersize=13)
         axes.set(xlabel=name.replace("_", " "), yscale="log")
-        if isinstance(values[0], float) and max(values) > 10 * min(values) > 0:
+        axes.yaxis.set_minor_formatter(FormatStrFormatter("%.2g"))
+        axes.yaxis.set_major_formatter(FormatStrFormatter("%.2g"))
+        if name in log:
             axes.set_xscale("log")
         elif isinstance(values[0], int):
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -158,4 +167,57 @@ def trials(done, title, y_label):
         axes.set_ylabel(y_label)
     for axes in grid.flat[len(names):]:
         axes.set_visible(False)
+    return figure
+
+
+def histograms(panels, title, x_label):
+    """panels: name -> {group: values}; a panel each, its groups' densities over one axis."""
+    rows = math.ceil(len(panels) / 4)
+    figure = Figure(figsize=(11, 2.3 * rows + 0.8), layout="constrained")
+    figure.suptitle(title, fontsize=12)
+    grid = figure.subplots(rows, 4, squeeze=False)
+    for axes, (name, groups) in zip(grid.flat, panels.items(), strict=False):
+        ends = numpy.quantile(numpy.concatenate(list(groups.values())), [0.002, 0.998])
+        edges = numpy.linspace(*ends, 41)  # what lies beyond is one in 250
+        for i, (group, values) in enumerate(groups.items()):
+            axes.hist(values, edges, density=True, histtype="step", linewidth=1.5,
+                      label=group, color=COLOURS[i], linestyle=DASHES[::-1][i - 1])
+        axes.set_title(name, fontsize=10)
+        axes.tick_params(labelsize=8)
+    for axes in grid.flat[len(panels):]:
+        axes.set_visible(False)
+    figure.supxlabel(x_label, fontsize=10)
+    figure.supylabel("density", fontsize=10)
+    figure.legend(*grid[0, 0].get_legend_handles_labels(), loc="outside right center",
+                  frameon=False, fontsize=9)
+    return figure
+
+
+def heatmap(values, names, title, x_label, y_label, unit):
+    """values (R, C), a row for each of `names`; dark is little, bright is much, in `unit`."""
+    figure = Figure(figsize=(10, 0.3 * len(names) + 1.8), layout="constrained")
+    axes = figure.add_subplot()
+    drawn = axes.imshow(values, cmap="cividis", aspect="auto", interpolation="nearest")
+    axes.set(title=title, xlabel=x_label, ylabel=y_label)
+    axes.set_yticks(range(len(names)), names)
+    figure.colorbar(drawn, label=unit)
+    return figure
+
+
+def fields(gradients, squares, title):
+    """gradients: name -> (H, W), not negative, its share of the largest on a logarithmic scale;
+    squares: name -> (first row and column, size), outlined."""
+    figure = Figure(figsize=(1.75 * len(gradients) + 1, 2.7), layout="constrained")
+    figure.suptitle(title, fontsize=11)
+    grid = figure.subplots(1, len(gradients), squeeze=False)[0]
+    for axes, (name, gradient) in zip(grid, gradients.items(), strict=True):
+        share = numpy.log10((gradient / gradient.max()).clip(1e-6))
+        drawn = axes.imshow(share, cmap="cividis", vmin=-6, vmax=0, interpolation="nearest")
+        first, size = squares[name]
+        axes.add_patch(Rectangle((first - 0.5, first - 0.5), size, size, fill=False,
+                                 edgecolor=COLOURS[1], linewidth=1.5))
+        axes.set_title(name, fontsize=9)
+        axes.tick_params(labelsize=7)
+    grid[0].set_ylabel("pixel", fontsize=9)
+    figure.colorbar(drawn, ax=grid, label="log10, of the largest", aspect=12)
     return figure

@@ -22,7 +22,7 @@ import torch
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from minidl import checkpoint
+from minidl import checkpoint, ranks
 from minidl import data as datasets
 from minidl.progress import Line, clock
 from minidl.results import Results, slug
@@ -56,6 +56,7 @@ class Run:
             for folder in ("checkpoints", "trials"):
                 shutil.rmtree(self.out / folder, ignore_errors=True)
             (self.out / "results.json").unlink(missing_ok=True)
+        ranks.gather(None)  # no process begins before all have cleared away
 
     def seed_everything(self, seed):
         """Start every generator anew, so that trainings which are compared start alike."""

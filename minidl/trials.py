@@ -11,7 +11,7 @@ import math
 import time
 from pathlib import Path
 
-import torch.distributed as ranks
+from minidl import ranks
 
 
 class Trials:
@@ -23,7 +23,7 @@ class Trials:
 
     def __init__(self, objective, folder):
         self.objective, self.folder = objective, Path(folder)
-        self.rank, self.size = _rank_and_size()
+        self.rank, self.size = ranks.rank_and_size()
         self.folder.mkdir(parents=True, exist_ok=True)
         self.done = []  # every trial, in the order in which they were proposed
         self.known = self._gather(_read_logs(self.folder))
@@ -54,11 +54,7 @@ class Trials:
 
     def _gather(self, trials):
         """The union over all ranks, each of which may have a disk of its own."""
-        if self.size == 1:
-            return dict(trials)
-        everyones = [None] * self.size
-        ranks.all_gather_object(everyones, dict(trials))
-        return {key: trial for one in everyones for key, trial in one.items()}
+        return {key: trial for one in ranks.gather(dict(trials)) for key, trial in one.items()}
 
 
 def score_of(trial):
@@ -82,9 +78,3 @@ def _read_logs(folder):
             except (json.JSONDecodeError, KeyError, TypeError):
                 continue
     return found
-
-
-def _rank_and_size():
-    if not ranks.is_available() or not ranks.is_initialized():
-        return 0, 1
-    return ranks.get_rank(), ranks.get_world_size()

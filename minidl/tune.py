@@ -79,6 +79,11 @@ class Choice:
         return (self.values.index(value) + 0.5) / len(self.values)
 
 
+def logarithmic(space):
+    """The names of the parameters whose logarithm is uniform, for a figure's axes."""
+    return [name for name, kind in space.items() if isinstance(kind, LogUniform)]
+
+
 def sample(space, source):
     """Settings drawn from the space by a random.Random."""
     return {name: kind.at(source.random()) for name, kind in space.items()}
