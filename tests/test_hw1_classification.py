@@ -1,0 +1,198 @@
+"""assignments/hw1_classification.py, and what it is made of: runs, scores, bfloat16."""
+
+import json
+
+import hw1_classification as hw1
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from minidl import classify, cli, precision
+from minidl.augment import random_mirror
+from minidl.data import Split, load
+from minidl.layers import layer_rows
+from minidl.run import Run, RunError
+
+
+def start(folder, out, *argv):
+    cli.start(hw1.main, data="fashion-mnist", **hw1.SIZES, argv=[
+        "--data", str(folder), "--out", str(out), "--quick", "--hidden", "32", *argv])
+    return json.loads((out / "results.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def alone(module_folder, tmp_path_factory):
+    return start(module_folder, out := tmp_path_factory.mktemp("classification")), out
+
+
+# --- the run ----------------------------------------------------
+
+def test_a_run_scores_both_networks_by_cross_validation_and_on_the_test_images(alone):
+    content, out = alone
+    for kind in ("mlp", "cnn"):
+        for name in (f"test_accuracy_{kind}", f"cross_validated_accuracy_{kind}"):
+            assert 0 <= content["numbers"][name]["value"] <= 1
+        assert content["numbers"][f"cross_validated_accuracy_{kind}"]["n"] == 2
+        assert content["numbers"][f"test_accuracy_{kind}"]["n"] == 30
+    for name in ("loss.png", "confusion_cnn.png", "hardest.png", "errors_by_class.png",
+                 "accuracy.tex"):
+        assert name in content["files"] and (out / name).stat().st_size > 100
+
+
+def test_stopped_in_the_middle_and_resumed_it_is_as_if_left_alone(
+        alone, module_folder, tmp_path, monkeypatch):
+    epochs, begun = Run.epochs, []
+
+    def stop(self, n, name="model", **parts):
+        for epoch in epochs(self, n, name, **parts):
+            begun.append(name)
+            if len(begun) == 8:
+                raise KeyboardInterrupt
+            yield epoch
+
+    monkeypatch.setattr(Run, "epochs", stop)
+    with pytest.raises(SystemExit):
+        start(module_folder, tmp_path)
+    monkeypatch.setattr(Run, "epochs", epochs)
+    content = start(module_folder, tmp_path, "--resume")
+    assert content["numbers"] == alone[0]["numbers"]
+    assert content["findings"] == alone[0]["findings"]
+
+
+def test_the_cnn_that_a_sibling_trains_is_the_one_it_finds(alone, module_folder, tmp_path):
+    """hw1_features.py takes the run's network, or trains it: the same weights."""
+    def network(out):
+        run = Run("hw1_features", "quick", {}, out=out, sheet_data="fashion-mnist",
+                  data=str(module_folder))
+        data = run.load(1500)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setitem(hw1.SIZES, "quick", hw1.SIZES["quick"] | {"hidden": 32})
+            return hw1.trained_cnn(run, data, 1500)
+
+    beside = alone[1].parent / "hw1_classification"
+    if not beside.exists():
+        beside.symlink_to(alone[1])
+    found, made = network(alone[1].parent / "features"), network(tmp_path / "features")
+    for name, tensor in made.state_dict().items():
+        assert torch.equal(tensor, found.state_dict()[name]), name
+
+
+def test_folds_and_validation_images_are_not_trained_on(module_folder, tmp_path, monkeypatch):
+    """Of every training, no image that it is scored with is one that it has seen."""
+    seen, train = [], hw1.train
+
+    def watched(run, name, network, split, held_out, *settings):
+        inside, outside = ({x.numpy().tobytes() for x in part.x} for part in (split, held_out))
+        seen.append((name, len(inside), len(outside)))
+        assert not inside & outside
+        return train(run, name, network, split, held_out, *settings)
+
+    monkeypatch.setattr(hw1, "train", watched)
+    start(module_folder, tmp_path, "--epochs", "1", "--mlp-epochs", "1")
+    in_folds = [(f"{kind}, fold {i}", 60, 60) for i in (1, 2) for kind in ("MLP", "CNN")]
+    assert seen == [*in_folds, ("MLP", 110, 10), ("CNN", 110, 10)]
+
+
+@pytest.mark.parametrize(("flag", "value"), [("--folds", "1"), ("--batch-size", "1")])
+def test_senseless_settings_are_a_sentence(module_folder, tmp_path, capsys, flag, value):
+    with pytest.raises(SystemExit) as stopped:
+        start(module_folder, tmp_path, flag, value)
+    assert stopped.value.code == 2 and "expected 2 or more" in capsys.readouterr().err
+
+
+def test_the_cnns_shapes_are_those_of_its_comments():
+    rows = layer_rows(hw1.CNN(8, 10), torch.zeros(1, 1, 28, 28))
+    shapes = [row["output shape"] for row in rows if row["layer"].startswith("ReLU")]
+    assert shapes == ["B x 8 x 14 x 14", "B x 16 x 7 x 7", "B x 16 x 7 x 7", "B x 16 x 7 x 7",
+                      "B x 32 x 3 x 3", "B x 32 x 3 x 3", "B x 32 x 3 x 3"]
+
+
+def test_pooling_first_gives_the_same_where_the_scale_is_positive_and_not_elsewhere():
+    torch.manual_seed(0)
+    conv, pool, norm, relu = hw1.convolution(3, 4, pool=True)
+    x = torch.rand(5, 3, 8, 8)
+    norm.eval()
+    norm.running_mean.normal_()
+    norm.weight.data = torch.tensor([0.5, 1.0, 2.0, -1.0])
+    late, early = pool(relu(norm(conv(x)))), relu(norm(pool(conv(x))))
+    torch.testing.assert_close(early[:, :3], late[:, :3])
+    assert not torch.allclose(early[:, 3], late[:, 3])
+
+
+def test_a_residual_pair_adds_to_what_it_is_given():
+    block = hw1.Residual(nn.Linear(3, 3))
+    nn.init.zeros_(block[0].weight), nn.init.ones_(block[0].bias)
+    x = torch.randn(2, 3)
+    torch.testing.assert_close(block(x), x + 1)
+
+
+# --- minidl/classify.py ----------------------------------------------------
+
+def test_a_confusion_matrix_has_the_true_class_in_its_row():
+    y, predicted = torch.tensor([0, 0, 0, 1, 2]), torch.tensor([0, 1, 1, 2, 2])
+    confusion = classify.confusion_matrix(y, predicted, 3)
+    assert confusion.tolist() == [[1, 2, 0], [0, 0, 1], [0, 0, 1]]
+    assert classify.most_confused(confusion) == (0, 1, 2)
+    assert int(confusion.trace()) == int((y == predicted).sum())
+
+
+def test_a_score_is_the_mean_over_all_examples(folder):
+    split = load("mnist", str(folder), say=lambda _: None).train
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Flatten(), nn.Linear(784, 10), nn.Dropout(0.5))
+    ce, accuracy = classify.score(network, split)
+    logits = network[1](split.x.flatten(1) / 255)
+    assert ce == pytest.approx(F.cross_entropy(logits, split.y).item(), rel=1e-5)
+    assert accuracy == (logits.argmax(dim=1) == split.y).double().mean().item()
+    half = Split(split.x[:55], split.y[:55])
+    assert classify.score(network, half) != (ce, accuracy)
+
+
+# --- minidl/augment.py, minidl/precision.py ------------------------------------------
+
+def test_a_mirror_turns_half_of_the_images_and_each_of_them_wholly(generator):
+    x = torch.arange(2000 * 6.0).view(2000, 1, 2, 3)
+    mirrored = random_mirror(x, generator)
+    turned = (mirrored == x.flip(-1)).flatten(1).all(dim=1)
+    same = (mirrored == x).flatten(1).all(dim=1)
+    assert (turned ^ same).all() and 900 < turned.sum() < 1100
+
+
+def test_bfloat16_rounds_products_and_float32_does_not():
+    x = torch.tensor([[1.0, 2 ** -10]])
+    with precision.autocast("cpu", "bfloat16"):
+        assert F.linear(x, torch.ones(1, 2)).dtype == torch.bfloat16
+        assert F.linear(x, torch.ones(1, 2)).item() == 1  # 1 + 2^-10 needs 10 bits
+    with precision.autocast("cpu", "float32"):
+        assert F.linear(x, torch.ones(1, 2)).item() == 1 + 2 ** -10
+
+
+@pytest.mark.parametrize("able", [True, False])
+def test_auto_is_bfloat16_where_the_processor_has_it(monkeypatch, able):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": able},
+                        raising=False)
+    with precision.autocast("cpu"):
+        kind = F.linear(torch.ones(1, 2), torch.ones(1, 2)).dtype
+    assert kind == (torch.bfloat16 if able else torch.float32)
+
+
+def test_another_word_for_precision_is_a_sentence():
+    with pytest.raises(RunError, match="--precision half: expected one of auto, bfloat16"):
+        precision.autocast("cpu", "half")
+
+
+def test_a_step_in_bfloat16_goes_where_one_in_float32_goes():
+    """Both gradients of a new network point the same way, those of other labels do not."""
+    def gradient(wanted, shift=0):
+        torch.manual_seed(0)
+        network = hw1.CNN(8, 10).train()
+        x, y = torch.rand(64, 1, 28, 28), (torch.arange(64) + shift) % 10
+        with precision.autocast("cpu", wanted):
+            loss = F.cross_entropy(network(x), y)
+        slopes = torch.autograd.grad(loss, network.parameters())
+        return torch.cat([slope.flatten() for slope in slopes])
+
+    exact, rounded, other = gradient("float32"), gradient("bfloat16"), gradient("float32", 1)
+    assert F.cosine_similarity(exact, rounded, dim=0) > 0.95 and (exact != rounded).any()
+    assert F.cosine_similarity(exact, other, dim=0) < 0.5
