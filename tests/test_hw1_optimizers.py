@@ -1,0 +1,287 @@
+"""assignments/hw1_optimizers.py, minidl/mlp.py, task.py and schedules.py: what is compared."""
+
+import json
+import math
+
+import hw1_optimizers as hw1
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from minidl import cli, optim
+from minidl.data import Split
+from minidl.mlp import INITIALISATIONS, linear, mlp, pruned
+from minidl.results import Results, slug
+from minidl.run import Run
+from minidl.schedules import SCHEDULES
+
+SMALL = ["--rounds", "2", "--seeds", "1", "--rates", "1", "--images", "100", "--points", "20"]
+FEW = ("base", "He", "zeros", "N(0, 1)", "SGD", "momentum", "AdamW", "constant", "step decay",
+       "one-cycle", "early stopping", "L1 0.001", "L2 0.001")
+REGRESSION = hw1.regression
+
+
+def shorter(run, points):
+    return REGRESSION(run, points)._replace(steps=4)
+
+
+def shorten(patch):
+    """Fewer variants, fewer steps: what is tested is what surrounds them."""
+    patch.setattr(hw1, "regression", shorter)
+    patch.setattr(hw1, "VARIANTS", {name: hw1.VARIANTS[name] for name in FEW})
+    patch.setattr(hw1, "GROUPS", {group: {n: c for n, c in changes.items() if n in FEW}
+                                  for group, changes in hw1.GROUPS.items()})
+    patch.setattr(hw1, "OPTIMIZERS", {name: options for name, options in hw1.OPTIMIZERS.items()
+                                      if name in (*FEW, "Adam")})
+
+
+def start(folder, out, *argv):
+    cli.start(hw1.main, data="fashion-mnist", argv=["--data", str(folder), "--out", str(out),
+                                                    *SMALL, *argv], **hw1.SIZES)
+    return json.loads((out / "results.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def results(module_folder, tmp_path_factory):
+    out = tmp_path_factory.mktemp("out")
+    with pytest.MonkeyPatch.context() as patch:
+        shorten(patch)
+        return start(module_folder, out), out
+
+
+@pytest.fixture
+def run(tmp_path):
+    return Run("s", "default", {}, out=tmp_path, data="points")
+
+
+@pytest.fixture
+def task(run):
+    return shorter(run, 40)
+
+
+def train(run, task, name="a", seed=0, rounds=3, rate=1e-3, **change):
+    return hw1.train(run, task, name, seed, rounds, rate, **hw1.BASE | change)
+
+
+# --- whole runs ---------------------------------------------------------------------------
+
+def test_the_headlines_the_figures_and_the_tables_are_there(results):
+    content, out = results
+    for name in FEW:
+        for metric in ("mse", "accuracy"):
+            entry = content["numbers"][f"test_{metric}_{slug(name)}"]
+            assert entry["n"] == 1 and math.isfinite(entry["value"])
+    for task in ("regression", "classification"):
+        for end in (".md", ".tex", *(f"_{g}.png" for g in (*hw1.GROUPS, "sparsity"))):
+            assert f"{task}{end}" in content["files"]
+            assert (out / f"{task}{end}").stat().st_size > 100
+        assert content["numbers"][f"different_units_zeros_{task}"]["value"] == 1
+    assert content["numbers"]["paired_mse_base"]["value"] == 0
+
+
+def test_the_hand_written_steps_are_torchs_on_both_tasks(results):
+    """float32: five roundings of 6e-8 of weights and steps below 1."""
+    numbers = results[0]["numbers"]
+    found = [numbers[name]["value"] for name in numbers if name.startswith("difference_to")]
+    assert len(found) == 4 and max(found) < 5e-7
+
+
+def test_stopped_in_the_middle_and_resumed_it_is_as_if_left_alone(
+        results, module_folder, tmp_path, monkeypatch):
+    epochs, begun = Run.epochs, []
+
+    def stop(self, n, name="model", **parts):
+        for epoch in epochs(self, n, name, **parts):
+            begun.append(name)
+            if len(begun) == 50:
+                raise KeyboardInterrupt
+            yield epoch
+
+    shorten(monkeypatch)
+    monkeypatch.setattr(Results, "figure", lambda self, name, _: self._file(f"{name}.png"))
+    monkeypatch.setattr(Run, "epochs", stop)
+    with pytest.raises(SystemExit) as stopped:
+        start(module_folder, tmp_path)
+    assert stopped.value.code == 130
+    monkeypatch.setattr(Run, "epochs", epochs)
+    content = start(module_folder, tmp_path, "--resume")
+    for part in ("numbers", "findings", "files"):
+        assert content[part] == results[0][part]
+
+
+# --- what a comparison rests on -----------------------------------------------------------
+
+def test_every_variant_changes_one_thing():
+    for name, design in hw1.VARIANTS.items():
+        changed = [key for key in hw1.BASE if design[key] != hw1.BASE[key]]
+        assert len(changed) == (name != "base") and design.keys() == hw1.BASE.keys()
+
+
+@pytest.mark.parametrize("change", [
+    {"init": "He"}, {"optimizer": "SGD"}, {"dropout": 0.2}, {"norm": True}, {"l1": 1e-3},
+    {"schedule": "constant"}, {"early": True}])
+def test_seeds_are_paired_every_variant_sees_the_same_examples_in_the_same_order(
+        run, task, change):
+    def seen(name, seed=0, **change):
+        order = []
+        noted = task._replace(loss=lambda a, y: order.append(y.clone()) or F.mse_loss(a, y))
+        train(run, noted, name, seed, **change)
+        return torch.cat(order)
+
+    base = seen("base")
+    assert torch.equal(seen("variant", **change), base)
+    assert not torch.equal(seen("other", seed=1, **change), base)
+
+
+def test_paired_seeds_share_the_first_weights(run):
+    networks = []
+    for options in ({}, {"dropout": 0.5}, {"norm": True}):
+        run.seed_everything(3)
+        networks.append(mlp((4, 6, 6, 2), **options))
+    for other in networks[1:]:
+        for a, b in zip(linear(networks[0]), linear(other), strict=True):
+            assert torch.equal(a.weight, b.weight)
+
+
+def test_the_validation_and_the_training_points_are_apart_and_have_the_units_of_the_file(task):
+    assert (len(task.train.x), len(task.val.x)) == (40, 160)
+    assert not torch.isin(task.val.x, task.train.x).any()
+    assert task.train.x.std().item() == pytest.approx(1, abs=1e-6)
+    one = task.train.y.double()
+    y_std = task.scores(one + 1, one)[0] ** 0.5  # a prediction off by one deviation
+    assert 0.8 < y_std < 1.5  # sin and a slope; the file's own deviation, not 1
+
+
+def test_early_stopping_keeps_the_weights_of_the_best_round(run, task):
+    network = train(run, task, rounds=8, rate=0.1, early=True)
+    values = run.history["val_mse"]
+    assert task.best_round(run.history) == values.index(min(values)) + 1 < 8
+    assert task.evaluate(network, task.val)["mse"] == min(values)
+    last = train(run, task, "b", rounds=8, rate=0.1)
+    assert task.evaluate(last, task.val)["mse"] == values[-1] > min(values)
+
+
+def test_a_training_that_diverges_is_bad_and_stops_nothing(run, task):
+    network = train(run, task, optimizer="SGD", rate=1e6, init="N(0, 1)")
+    assert not all(w.isfinite().all() for w in network.parameters())
+    base = train(run, task, "b", rounds=20)
+    assert task.evaluate(network, task.val)["mse"] > task.evaluate(base, task.val)["mse"]
+
+
+def test_l1_brings_weights_near_zero_and_no_penalty_does_not(run, task):
+    task = task._replace(steps=100)
+    shares = [pruned(train(run, task, f"{l1}", rounds=3, rate=3e-3, l1=l1), 1e-3)[1]
+              for l1 in (0.0, 1e-4, 1e-3)]
+    assert shares[0] < 0.02 and 10 * shares[0] < shares[1] < shares[2]
+
+
+def test_a_penalty_leaves_biases_alone(run, task):
+    """With nothing but the penalty to minimise the weights go to 0, the biases stay."""
+    penalised = task._replace(loss=lambda outputs, y: 0 * outputs.sum())
+    network = train(run, penalised, rounds=20, rate=0.03, l2=1.0)
+    run.seed_everything(0)
+    for before, after in zip(linear(mlp(task.sizes)), linear(network), strict=True):
+        assert torch.equal(before.bias, after.bias)
+        assert after.weight.norm() < 0.2 * before.weight.norm()
+
+
+def test_a_larger_accuracy_is_better_and_a_smaller_error(task):
+    gain, better, words = task.paired([0.1, 0.3], [0.2, 0.2])
+    assert gain == pytest.approx([-0.1, 0.1]) and better == "1 of 2" and "paired" in words
+    assert task._replace(sign=1).paired([0.1, 0.1], [0.2, 0.0])[1] == "1 of 2"
+    assert task.paired([0.1, 0.1], [0.2, 0.2])[1] == "2 of 2"
+    assert task._replace(sign=1).paired([0.1, 0.1], [0.2, 0.2])[1] == "0 of 2"
+
+
+def test_batches_show_every_example_once_a_pass(task, generator):
+    task = task._replace(train=Split(torch.zeros(12, 1), torch.arange(12)), batch_size=4)
+    stream = task.batches(generator)
+    passes = [torch.cat([next(stream)[1] for _ in range(3)]) for _ in range(2)]
+    assert all(p.sort().values.tolist() == list(range(12)) for p in passes)
+    assert not torch.equal(*passes)
+
+
+# --- initialisation -----------------------------------------------------------------------
+
+@pytest.mark.parametrize(("name", "variance"), [
+    ("Xavier", 2 / (300 + 500)), ("He", 2 / 500), ("N(0, 0.001^2)", 1e-6), ("N(0, 1)", 1)])
+def test_an_initialisation_has_the_variance_it_claims(run, name, variance):
+    """150,000 normals: their variance is off by a share of sqrt(2 / 150,000) = 0.4%."""
+    w = INITIALISATIONS[name](torch.empty(300, 500))
+    assert w.var().item() == pytest.approx(variance, rel=0.02)
+    assert w.mean().abs().item() < 5 * math.sqrt(variance / 150_000)
+
+
+def test_orthogonal_rows_and_torchs_own_default(run):
+    w = INITIALISATIONS["orthogonal"](torch.empty(30, 50, dtype=torch.float64))
+    torch.testing.assert_close(w @ w.T, 2 * torch.eye(30, dtype=torch.float64))
+    default = linear(mlp((500, 300, 1)))[0].weight
+    assert default.var().item() == pytest.approx(1 / (3 * 500), rel=0.02)
+
+
+def test_he_keeps_the_size_of_a_signal_where_the_default_and_small_weights_lose_it(run):
+    """Four ReLU layers of 512: He keeps E x^2, torch's default has 1/6 a layer."""
+    x = torch.randn(200, 512)
+    size = {name: mlp((512,) * 5 + (1,), name)[:-1](x).square().mean().item()
+            for name in (*INITIALISATIONS, "default")}
+    assert 0.6 < size["He"] < 1.6 and 0.6 < size["orthogonal"] < 1.6
+    assert size["default"] < 0.01 and size["N(0, 0.001^2)"] < 1e-10 and size["zeros"] == 0
+    assert size["N(0, 1)"] > 1e6
+
+
+def test_from_zeros_nothing_but_the_last_bias_ever_moves(run, task):
+    network = train(run, task, init="zeros", rate=0.1)
+    *hidden, last = linear(network)
+    assert all(not layer.weight.any() and not layer.bias.any() for layer in hidden)
+    assert last.bias.any() and not last.weight.any()
+    other = linear(train(run, task, "b", init="He", rate=0.1))[0].weight
+    assert len(other.unique(dim=0)) == task.sizes[1]
+
+
+def test_the_layers_stand_in_order():
+    kinds = [type(layer) for layer in mlp((3, 4, 5, 2), dropout=0.1, norm=True)]
+    block = [nn.Linear, nn.BatchNorm1d, nn.ReLU, nn.Dropout]
+    assert kinds == [*block, *block, nn.Linear]
+
+
+def test_pruning_by_hand():
+    network = mlp((2, 2, 1))
+    with torch.no_grad():
+        network[0].weight.copy_(torch.tensor([[0.5, 1e-4], [-2e-4, -0.5]]))
+        network[2].weight.copy_(torch.tensor([[1.0, 1e-3]]))
+    cut, share = pruned(network, 1e-3)
+    assert share == 2 / 6 and cut[0].weight.tolist() == [[0.5, 0], [0, -0.5]]
+    assert network[0].weight.count_nonzero() == 4  # the network itself is left alone
+
+
+# --- schedules and steps ------------------------------------------------------------------
+
+def factors(name, steps=30):
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
+    schedule, found = SCHEDULES[name](optimizer, steps), []
+    for _ in range(steps):
+        found.append(optimizer.param_groups[0]["lr"])
+        optimizer.step(); schedule.step()
+    return found
+
+
+def test_the_schedules_have_the_factors_they_claim():
+    assert factors("constant") == [1] * 30
+    assert factors("step decay") == pytest.approx([1] * 11 + [0.3] * 11 + [0.09] * 8)
+    assert factors("cosine") == pytest.approx(
+        [0.5 * (1 + math.cos(math.pi * t / 30)) for t in range(30)])
+    assert factors("one-cycle")[:4] == pytest.approx([1 / 3, 2 / 3, 1, 1])
+
+
+def test_a_wrong_step_is_seen_on_the_networks_own_gradients(task, generator, monkeypatch):
+    def difference():
+        torch.manual_seed(0)
+        batches = [next(task.batches(generator)) for _ in range(5)]
+        return optim.difference_to_torch(mlp(task.sizes), batches, task.loss, lr=1e-3)
+
+    right = optim.adam_step
+    assert difference() < 5e-7
+    monkeypatch.setattr(optim, "adam_step",
+                        lambda w, g, m, v, t, lr: right(w, g, m, v, 10**6, lr))
+    assert difference() > 1e-4
