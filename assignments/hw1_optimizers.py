@@ -33,11 +33,10 @@ from minidl.results import deviation, markdown, slug
 from minidl.schedules import SCHEDULES
 from minidl.task import Task, images_as_vectors
 
-BASE = {"init": "torch's default", "optimizer": "Adam", "schedule": "cosine", "l1": 0.0,
-        "l2": 0.0, "dropout": 0.0, "norm": False, "early": False}
-SLOW = (0.03, 0.1, 0.01, 0.3, 0.003)  # grids, from the middle outwards
-FAST = (1e-3, 3e-3, 3e-4, 1e-2, 1e-4)
-OPTIMIZERS = {  # name -> torch's class, its options, the grid of its learning rate
+BASE = {"initialisation": "torch's default", "optimizer": "Adam", "schedule": "cosine",
+        "l1": 0.0, "l2": 0.0, "dropout": 0.0, "norm": False, "early": False}
+SLOW, FAST = (0.1, 0.03, 0.3, 0.01, 1.0), (1e-3, 3e-3, 3e-4, 1e-2, 1e-4)
+OPTIMIZERS = {  # name -> torch's class, its options, its rates, the middle one first
     "SGD": (SGD, {"fused": True}, SLOW),
     "momentum": (SGD, {"momentum": 0.9, "fused": True}, SLOW),
     "Nesterov": (SGD, {"momentum": 0.9, "nesterov": True, "fused": True}, SLOW),
@@ -45,9 +44,10 @@ OPTIMIZERS = {  # name -> torch's class, its options, the grid of its learning r
     "Adam": (Adam, {"fused": True}, FAST),
     "AdamW": (AdamW, {"weight_decay": 0.1, "fused": True}, FAST)}
 HIDDEN, NEAR_ZERO = (128, 128, 128), 1e-3
+PARTS = {"train": "training", "val": "validation"}
 # group -> variant -> what it changes in BASE
 GROUPS = {
-    "initialisation": {name: {"init": name} for name in INITIALISATIONS},
+    "initialisation": {name: {"initialisation": name} for name in INITIALISATIONS},
     "optimizer": {name: {"optimizer": name} for name in OPTIMIZERS if name != "Adam"},
     "schedule": {name: {"schedule": name} for name in SCHEDULES if name != "cosine"},
     "regularisation": {
@@ -67,6 +67,7 @@ def main(run,
          points: "training points" = 40):
     data = run.load(12 * images)  # of which one in twelve is for validation
     tasks = [images_as_vectors(data, images, HIDDEN), regression(run, points)]
+    run.data = data.name
     print(f"{len(tasks) * (seeds * len(VARIANTS) + rates * len(OPTIMIZERS))} trainings")
 
     # --- training: of each task every rate, then every variant, every seed -----------------
@@ -96,29 +97,28 @@ def regression(run, points):
 
     The network sees x and y with deviation 1, and is judged in the points' own unit.
     """
-    images = run.data
     (x, y), (test_x, test_y), _ = hw1_regression.read_or_make(run, 5 * points, "")
-    title, run.data = f"{points} {run.data}", images
     (x_std, x_mean), (y_std, y_mean) = (torch.std_mean(part[:points]) for part in (x, y))
 
     def split(x, y):
-        return Split(((x - x_mean) / x_std).to(run.device),
-                     ((y - y_mean) / y_std).to(run.device))
+        x, y = (x - x_mean) / x_std, (y - y_mean) / y_std
+        return Split(x.to(run.device), y.to(run.device))
 
     def scores(outputs, y):
         return [y_std.item() ** 2 * (outputs - y).double().square().mean().item()]
 
-    return Task("regression", title, (1, 64, 64, 64, 1), split(x[:points], y[:points]),
-                split(x[points:], y[points:]), lambda: split(test_x, test_y), 20, 100,
-                F.mse_loss, scores, ("mse",), hw1_regression.UNIT, -1)
+    return Task("regression", f"{points} {run.data}", (1, 64, 64, 64, 1),
+                split(x[:points], y[:points]), split(x[points:], y[points:]),
+                lambda: split(test_x, test_y), 20, 100, F.mse_loss, scores,
+                {"mse": hw1_regression.UNIT}, -1)
 
 
-def train(run, task, name, seed, rounds, rate, *, init, optimizer, schedule, l1, l2, dropout,
-          norm, early):
+def train(run, task, name, seed, rounds, rate, *, initialisation, optimizer, schedule, l1,
+          l2, dropout, norm, early):
     """Train from random weights; -> the network."""
     run.seed_everything(seed)
-    network, best = mlp(task.sizes, init, dropout, norm).to(run.device), Snapshots()
-    weights = [layer.weight for layer in linear(network)]
+    network = mlp(task.sizes, initialisation, dropout, norm).to(run.device)
+    best, weights = Snapshots(), [layer.weight for layer in linear(network)]
     seen = Split(task.train.x[:2000], task.train.y[:2000])
     kind, options, _ = OPTIMIZERS[optimizer]
     optimizer = kind(network.parameters(), lr=rate, **options)
@@ -166,6 +166,8 @@ def choose_rates(run, task, rounds, rates):
             values[rate] = task.sign * run.history[f"val_{task.metric}"][-1]
         best[name] = max(values, key=values.get)
         run.results.number(f"rate_{slug(name)}_{task.name}", best[name], "learning rate")
+        if best[name] in (min(values), max(values)):
+            run.results.finding(f"{task.name}, {name}: rate {best[name]:g} is at the edge.")
     return best
 
 
@@ -176,12 +178,12 @@ def tabulate(run, task, best, history, scores):
         gain, better, _ = task.paired(scores[name], scores["base"])
         row = {"group": group_of.get(name, "base"), "variant": name,
                "rate": best[design["optimizer"]]}
-        for key in (f"train_{task.measures[0]}", f"val_{task.metric}"):
+        for key in (f"train_{task.loss_name}", f"val_{task.metric}"):
             row[key.replace("_", " ")] = statistics.mean(
                 h[key][task.best_round(h) - 1 if design["early"] else -1]
                 for h in (history[name, s] for s in range(len(gain))))
         rows.append({**row, f"test {task.metric}": statistics.mean(scores[name]),
-                     "std": deviation(scores[name]), "less base": statistics.mean(gain),
+                     "std": deviation(scores[name]), "minus base": statistics.mean(gain),
                      "its std": deviation(gain), "better": better})
         run.results.mean(f"test_{task.metric}_{slug(name)}", scores[name], task.unit)
         run.results.mean(f"paired_{task.metric}_{slug(name)}", gain, task.unit)
@@ -192,23 +194,24 @@ def tabulate(run, task, best, history, scores):
 def draw_curves(run, task, history, seeds):
     """A figure a group: how the training loss falls; for regularisation, validation's."""
     for group, names in GROUPS.items():
-        key = f"{'val' if group == 'regularisation' else 'train'}_{task.measures[0]}"
-        lines = {}
-        for name in ("base", *names):
-            by_round = zip(*(history[name, s][key] for s in range(seeds)), strict=True)
-            lines[name] = zip(*enumerate(map(statistics.mean, by_round), start=1), strict=True)
+        part, lines = "val" if group == "regularisation" else "train", {}
+        for name in ("base", *(n for n in names if n != "early stopping")):  # as the base
+            label = name if name != "base" else f"base: {BASE.get(group, 'none')}"
+            means = task.mean_curve([history[name, s] for s in range(seeds)], part)
+            lines[label] = range(1, len(means) + 1), means
         run.results.figure(f"{task.name}_{group}", plot.curves(
             lines, f"{task.title}: {group}, mean of {seeds} seeds",
-            f"round of {task.steps} steps", key.replace("_", " "), log_y=True))
+            f"round of {task.steps} steps",
+            f"{PARTS[part]}: {task.measures[task.loss_name]}", log_y=True))
 
 
 def report(run, task, networks, history, scores):
     """The base's over-fitting, of each group the best and the worst, zeros, early stopping."""
     seeds, finding, base = range(len(scores["base"])), run.results.finding, scores["base"]
-    train, val = (statistics.mean(history["base", s][f"{part}_{task.measures[0]}"][-1]
-                                  for s in seeds) for part in ("train", "val"))
-    finding(f"{task.title}: the base has test {task.metric} {task.paired(base, base)[2]}; its "
-            f"{task.measures[0]} is {train:.4f} in training and {val:.4f} on validation.")
+    train, val = (task.mean_curve([history["base", s] for s in seeds], part) for part in PARTS)
+    finding(f"{task.title}: test {task.metric} of the base {task.paired(base, base)[2]}; its "
+            f"{task.loss_name} ends at {train[-1]:.4f} in training and {val[-1]:.4f} on "
+            f"validation, where {min(val):.4f} was the least.")
     for group, names in GROUPS.items():
         ranked = sorted(names, key=lambda n: -task.sign * statistics.mean(scores[n]))
         first, second, *_, last = (f"{n} {task.paired(scores[n], base)[2]}" for n in ranked)
@@ -222,8 +225,8 @@ def report(run, task, networks, history, scores):
 
 def show_sparsity(run, task, networks, scores, test):
     """The share of weights near zero, the metric, and the metric with these set to zero."""
-    ends, penalised = {}, [n for n in VARIANTS if n.startswith(("L1", "L2"))]
-    for name in ("base", *penalised):
+    ends = {}
+    for name in (n for n in VARIANTS if n.startswith(("base", "L1", "L2"))):
         cut, shares = zip(*(pruned(networks[name, s], NEAR_ZERO)
                             for s in range(len(scores[name]))), strict=True)
         cut = [task.evaluate(network, test)[task.metric] for network in cut]
@@ -235,13 +238,13 @@ def show_sparsity(run, task, networks, scores, test):
             f"{ends[name][0]:.1f}% of the weights have |w| < {NEAR_ZERO}, and with these set "
             f"to 0 it is {statistics.mean(cut):.4f}.")
     run.results.figure(f"{task.name}_sparsity", plot.curves(
-        {kind: zip(*(ends[n] for n in ends if n.startswith(("base", kind))), strict=True)
+        {kind: list(zip(*(ends[n] for n in ends if n.startswith(("base", kind))), strict=True))
          for kind in ("L1", "L2")}, f"{task.title}: no penalty (left) to 0.001 (right)",
-        f"per cent of the weights with |w| < {NEAR_ZERO}", f"test {task.metric}"))
+        f"per cent of the weights with |w| < {NEAR_ZERO}", f"test {task.metric}, {task.unit}"))
 
 
 SIZES = {"quick": {"seeds": 1, "rounds": 2, "rates": 1, "images": 500},
-         "full": {"seeds": 10, "rounds": 20, "images": 55_000}}
+         "full": {"seeds": 5, "rounds": 20, "images": 55_000}}
 
 if __name__ == "__main__":
     cli.start(main, data="fashion-mnist", **SIZES)

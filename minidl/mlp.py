@@ -9,7 +9,8 @@ out Var(w) times theirs: to keep both at one size is what the schemes are for.
     orthogonal  w w^T = 2 I               (in >= out)                   Saxe et al. (2014)
 
 Three that fail: zeros (with ReLU no gradient passes; else all units stay alike), too small,
-too large. Torch's own default has Var(w) = 1 / (3 in), and biases that are not 0.
+too large. Torch's own default has Var(w) = 1 / (3 in), and biases that are not 0. Where they
+are 0, all kinks of the first layer lie at x = 0: of a single input that is a bad beginning.
 Checked in tests/test_hw1_optimizers.py.
 """
 
@@ -20,9 +21,10 @@ import math
 import torch
 from torch import nn
 
-INITIALISATIONS = {
+INITIALISATIONS = {  # of the weights; biases start at 0, but where the name says torch's
     "Xavier": lambda w: nn.init.normal_(w, std=math.sqrt(2 / sum(w.shape))),
     "He": lambda w: nn.init.normal_(w, std=math.sqrt(2 / w.shape[1])),
+    "He, torch's biases": lambda w: nn.init.normal_(w, std=math.sqrt(2 / w.shape[1])),
     "orthogonal": lambda w: nn.init.orthogonal_(w, gain=math.sqrt(2)),
     "zeros": nn.init.zeros_,
     "N(0, 0.001^2)": lambda w: nn.init.normal_(w, std=0.001),
@@ -32,7 +34,7 @@ INITIALISATIONS = {
 def mlp(sizes, init="", dropout=0.0, norm=False):
     """Linear, batch normalisation, ReLU, dropout for each hidden size; then a Linear.
 
-    init: a name of INITIALISATIONS, biases then start at 0; any other means torch's default.
+    init: a name of INITIALISATIONS; any other means torch's default.
     """
     layers = []
     for a, b in itertools.pairwise(sizes[:-1]):
@@ -42,7 +44,8 @@ def mlp(sizes, init="", dropout=0.0, norm=False):
     if init in INITIALISATIONS:
         for layer in linear(network):
             INITIALISATIONS[init](layer.weight)
-            nn.init.zeros_(layer.bias)
+            if not init.endswith("torch's biases"):
+                nn.init.zeros_(layer.bias)
     return network
 
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 
-from minidl.classify import FRACTION, score_of
+from minidl.classify import FRACTION, NATS, score_of
 from minidl.data import Split, to_unit
 from minidl.losses import evaluating
 from minidl.results import deviation
@@ -27,13 +27,20 @@ class Task(NamedTuple):
     steps: int        # of a round, after which validation is looked at
     loss: Callable    # (outputs, y) -> the mean over the batch, to minimise
     scores: Callable  # (outputs, y) -> one value for each of:
-    measures: tuple   # their names: the loss first, the metric last
-    unit: str         # of the metric
+    measures: dict    # their names -> units: the loss first, the metric last
     sign: int         # 1 where a larger metric is better, else -1
 
     @property
+    def loss_name(self):
+        return next(iter(self.measures))
+
+    @property
     def metric(self):
-        return self.measures[-1]
+        return list(self.measures)[-1]
+
+    @property
+    def unit(self):
+        return self.measures[self.metric]
 
     def batches(self, generator):
         """Yield (x, y) without end: over all examples, each time in a new order."""
@@ -59,6 +66,11 @@ class Task(NamedTuple):
         """The first round with the best metric on validation, from 1."""
         values = [self.sign * value for value in history[f"val_{self.metric}"]]
         return 1 + values.index(max(values))
+
+    def mean_curve(self, histories, part):
+        """The loss by round, of the part "train" or "val": its mean over histories."""
+        curves = (history[f"{part}_{self.loss_name}"] for history in histories)
+        return [statistics.mean(values) for values in zip(*curves, strict=True)]
 
     def paired(self, values, base):
         """Metrics of a variant and of the base, one a seed in the same order.
@@ -86,4 +98,4 @@ def images_as_vectors(data, n, hidden, batch_size=100, held_out=2000):
     return Task("classification", f"{data.title}, {len(train.y):,} images",
                 (784, *hidden, len(data.classes)), train, split(data.val, held_out),
                 lambda: split(data.test()), batch_size, max(1, len(train.y) // batch_size),
-                F.cross_entropy, score_of, ("nats", "accuracy"), FRACTION, 1)
+                F.cross_entropy, score_of, {"nats": NATS, "accuracy": FRACTION}, 1)

@@ -119,8 +119,8 @@ def test_every_variant_changes_one_thing():
 
 
 @pytest.mark.parametrize("change", [
-    {"init": "He"}, {"optimizer": "SGD"}, {"dropout": 0.2}, {"norm": True}, {"l1": 1e-3},
-    {"schedule": "constant"}, {"early": True}])
+    {"initialisation": "He"}, {"optimizer": "SGD"}, {"dropout": 0.2}, {"norm": True},
+    {"l1": 1e-3}, {"schedule": "constant"}, {"early": True}])
 def test_seeds_are_paired_every_variant_sees_the_same_examples_in_the_same_order(
         run, task, change):
     def seen(name, seed=0, **change):
@@ -163,7 +163,7 @@ def test_early_stopping_keeps_the_weights_of_the_best_round(run, task):
 
 
 def test_a_training_that_diverges_is_bad_and_stops_nothing(run, task):
-    network = train(run, task, optimizer="SGD", rate=1e6, init="N(0, 1)")
+    network = train(run, task, optimizer="SGD", rate=1e6, initialisation="N(0, 1)")
     assert not all(w.isfinite().all() for w in network.parameters())
     base = train(run, task, "b", rounds=20)
     assert task.evaluate(network, task.val)["mse"] > task.evaluate(base, task.val)["mse"]
@@ -220,6 +220,13 @@ def test_orthogonal_rows_and_torchs_own_default(run):
     assert default.var().item() == pytest.approx(1 / (3 * 500), rel=0.02)
 
 
+def test_biases_start_at_0_but_where_the_name_says_torchs(run):
+    for name in INITIALISATIONS:
+        kept = [layer.bias.any().item() for layer in linear(mlp((3, 4, 4, 1), name))]
+        assert kept == [name == "He, torch's biases"] * 3
+    assert all(layer.bias.any() for layer in linear(mlp((3, 4, 4, 1))))
+
+
 def test_he_keeps_the_size_of_a_signal_where_the_default_and_small_weights_lose_it(run):
     """Four ReLU layers of 512: He keeps E x^2, torch's default has 1/6 a layer."""
     x = torch.randn(200, 512)
@@ -231,11 +238,11 @@ def test_he_keeps_the_size_of_a_signal_where_the_default_and_small_weights_lose_
 
 
 def test_from_zeros_nothing_but_the_last_bias_ever_moves(run, task):
-    network = train(run, task, init="zeros", rate=0.1)
+    network = train(run, task, initialisation="zeros", rate=0.1)
     *hidden, last = linear(network)
     assert all(not layer.weight.any() and not layer.bias.any() for layer in hidden)
     assert last.bias.any() and not last.weight.any()
-    other = linear(train(run, task, "b", init="He", rate=0.1))[0].weight
+    other = linear(train(run, task, "b", initialisation="He", rate=0.1))[0].weight
     assert len(other.unique(dim=0)) == task.sizes[1]
 
 
