@@ -219,8 +219,8 @@ def report(run, task, networks, history, scores):
     alike = len(linear(networks["zeros", 0])[0].weight.unique(dim=0))
     run.results.number(f"different_units_zeros_{task.name}", alike, "units of the first layer")
     early = statistics.mean(task.best_round(history["early stopping", s]) for s in seeds)
-    finding(f"{task.name}: from zeros the first layer ends with {alike} different units of "
-            f"{task.sizes[1]}. Early stopping kept round {early:.1f} on average.")
+    finding(f"{task.name}: from zeros the {task.sizes[1]} units of the first layer end as "
+            f"{alike}. Early stopping kept round {early:.1f} on average.")
 
 
 def show_sparsity(run, task, networks, scores, test):
