@@ -1,0 +1,301 @@
+"""minidl/tsne.py by hand, by loops over the definitions, by differences, by what must hold."""
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from minidl import idx, pca
+from minidl.tsne import affinities, descent, divergence, gradient, trustworthiness, tsne
+
+
+def normal(*shape, seed=0):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed),
+                       dtype=torch.float64)
+
+
+def clusters(n, D=5, apart=10):
+    """Three of n points each, deviation 1, and which point is whose."""
+    c = torch.arange(3).repeat_interleave(n)
+    return normal(3 * n, D) + apart * torch.eye(3, D, dtype=torch.float64)[c], c
+
+
+# affinities
+
+def conditional(x, beta):
+    """p_{j|i} of the definition, a loop over i."""
+    N = len(x)
+    P = np.zeros((N, N))
+    for i in range(N):
+        d = ((x - x[i]) ** 2).sum(axis=1)
+        d[i] = np.inf
+        e = np.exp(-beta[i] * (d - d.min()))  # the shift cancels
+        P[i] = e / e.sum()
+    return P
+
+
+def test_two_points_have_nothing_but_each_other():
+    P = affinities(torch.tensor([[0.0], [3]]), 1)
+    torch.testing.assert_close(P, torch.tensor([[0, 0.5], [0.5, 0]], dtype=torch.float64))
+
+
+def test_three_points_by_hand():
+    """At 0, 1, 3: with perplexity 2 both neighbours of each are equally near; with 1 only the
+    nearest is: p_{2|1} = p_{1|2} = p_{2|3} = 1, halved and divided by N = 3."""
+    x = torch.tensor([[0.0], [1], [3]])
+    even = (1 - torch.eye(3, dtype=torch.float64)) / 6
+    torch.testing.assert_close(affinities(x, 2), even, atol=1e-4, rtol=0)  # a limit, beta = 0
+    near = torch.tensor([[0, 2, 0], [2, 0, 1], [0, 1, 0]], dtype=torch.float64) / 6
+    torch.testing.assert_close(affinities(x, 1), near, atol=1e-12, rtol=0)
+
+
+@pytest.mark.parametrize("scale", [1e-6, 1, 1e6])
+def test_every_row_has_the_wanted_perplexity(scale):
+    """P is symmetrised, so its beta are not in it; a search of our own, on NumPy's entropy,
+    finds those of the definition, and these give the same P."""
+    x, wanted = scale * clusters(20)[0].numpy() + 100 * scale, 7.3
+    low, high = np.full(60, 1e-9) / scale**2, np.full(60, 1e9) / scale**2
+    for _ in range(100):
+        beta = np.sqrt(low * high)
+        p = conditional(x, beta)
+        H = -(p * np.log2(np.where(p > 0, p, 1))).sum(axis=1)
+        low, high = np.where(wanted < 2**H, beta, low), np.where(wanted < 2**H, high, beta)
+    np.testing.assert_allclose(2**H, wanted, rtol=1e-9)  # the search itself has ended
+    P = affinities(torch.from_numpy(x), wanted).numpy()
+    # 1e-10 of beta, and the rounding of 100 + x in squares: 1e-14 of 1e4
+    np.testing.assert_allclose(P, (p + p.T) / 120, rtol=1e-7, atol=1e-14)
+    off = affinities(torch.from_numpy(x), wanted * (1 + 1e-5)).numpy()
+    assert abs(off - P).max() > 1e-8  # a perplexity 1e-5 away would have been seen
+
+
+def test_affinities_are_a_symmetric_distribution_of_pairs():
+    P = affinities(normal(600, 4).view(600, 2, 2), 30)  # 600 rows: several blocks
+    assert torch.equal(P, P.T) and (P >= 0).all() and (P.diagonal() == 0).all()
+    assert P.sum().item() == pytest.approx(1, abs=1e-12)
+    assert (P.sum(dim=1) > 1 / 1200).all()  # section 3.1: no point counts for nothing
+
+
+def test_affinities_have_no_unit_no_origin_and_no_order():
+    x, order = normal(50, 3), torch.randperm(50, generator=torch.Generator().manual_seed(1))
+    P = affinities(x, 5)
+    torch.testing.assert_close(affinities(1e3 * x + 7, 5), P, rtol=1e-8, atol=0)
+    torch.testing.assert_close(affinities(x[order], 5), P[order][:, order], rtol=1e-8, atol=0)
+
+
+@pytest.mark.parametrize("offset", [0, 1e3])
+def test_of_more_duplicates_than_the_perplexity_all_are_equally_near(offset):
+    x = torch.cat([normal(1, 3).expand(10, 3), normal(30, 3, seed=1)]) + offset
+    P = affinities(x, 5)
+    one = P[0, 1:10]  # p_{j|i} = 1/9 both ways, over N = 40
+    torch.testing.assert_close(one, torch.full_like(one, 1 / 9 / 40), rtol=1e-9, atol=0)
+    assert P.sum().item() == pytest.approx(1, abs=1e-12)
+
+
+def test_of_equal_points_all_are_equally_near():
+    P = affinities(torch.full((7, 2), 0.1), 2)
+    torch.testing.assert_close(P, (1 - torch.eye(7, dtype=torch.float64)) / 42)
+
+
+# the divergence and its gradient
+
+def test_the_divergence_is_that_of_a_double_loop():
+    P, y = affinities(normal(20, 5), 4).numpy(), normal(20, 2, seed=1).numpy()
+    w = {(i, j): 1 / (1 + ((y[i] - y[j]) ** 2).sum())
+         for i in range(20) for j in range(20) if i != j}
+    Z = sum(w.values())
+    C = sum(P[k] * math.log(P[k] / (w[k] / Z)) for k in w if P[k] > 0)
+    assert divergence(torch.from_numpy(P), torch.from_numpy(y)) == pytest.approx(C, rel=1e-12)
+
+
+def test_the_divergence_is_zero_where_q_is_p():
+    y = normal(9, 2)
+    w = 1 / (1 + torch.cdist(y, y).square())
+    w.fill_diagonal_(0)
+    assert divergence(w / w.sum(), y) == pytest.approx(0, abs=1e-12)
+    assert gradient(w / w.sum(), y).abs().max() < 1e-12
+    assert divergence(w / w.sum(), 1.1 * y) > 1e-4
+
+
+def differences(P, y, h=1e-5):
+    """dC/dy by central differences: off by h^2/6 C''' and 1e-16 C / h, both about 1e-10."""
+    g = torch.zeros_like(y)
+    for i in range(y.numel()):
+        step = torch.zeros_like(y)
+        step.view(-1)[i] = h
+        g.view(-1)[i] = (divergence(P, y + step) - divergence(P, y - step)) / (2 * h)
+    return g
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+@pytest.mark.parametrize("scale", [1e-4, 1, 10])
+def test_the_gradient_is_that_of_finite_differences(dims, scale):
+    P, y = affinities(normal(12, 5), 3), scale * normal(12, dims, seed=1)
+    y[3] = y[5]  # points may coincide
+    expected = differences(P, y)
+    bound = 1e-9 + 1e-6 * expected.abs().max().item()
+    torch.testing.assert_close(gradient(P, y), expected, atol=bound, rtol=0)
+
+
+@pytest.mark.parametrize("wrong", ["no 4", "no w", "w squared", "p only", "0.1%"])
+def test_the_differences_refuse_a_wrong_gradient(wrong):
+    P, y = affinities(normal(12, 5), 3), normal(12, 2, seed=1)
+    apart = y.unsqueeze(1) - y  # (N, N, 2): y_i - y_j
+    w = 1 / (1 + apart.square().sum(dim=2))
+    q = w / (w.sum() - 12)
+    a = {"no 4": (P - q) * w, "no w": 4 * (P - q), "w squared": 4 * (P - q) * w**2,
+         "p only": 4 * P * w, "0.1%": 4.004 * (P - q) * w}[wrong]
+    expected = differences(P, y)
+    error = ((a.unsqueeze(2) * apart).sum(dim=1) - expected).abs().max()
+    assert error > 100 * (1e-9 + 1e-6 * expected.abs().max())
+    right = (4 * ((P - q) * w).unsqueeze(2) * apart).sum(dim=1)  # the equation, term by term
+    torch.testing.assert_close(gradient(P, y), right, atol=1e-15, rtol=1e-12)
+
+
+def test_blocks_of_rows_make_no_difference_and_float32_is_enough():
+    P, y = affinities(normal(700, 5), 30), 10 * normal(700, 2, seed=1)  # 187 rows a block
+    apart = y.unsqueeze(1) - y
+    w = 1 / (1 + apart.square().sum(dim=2))
+    expected = (4 * ((P - w / (w.sum() - 700)) * w).unsqueeze(2) * apart).sum(dim=1)
+    torch.testing.assert_close(gradient(P, y), expected, atol=1e-15, rtol=1e-10)
+    bound = 1e-4 * expected.abs().max().item()  # |y|^2 = 1000 in 24 bits, beside 1 + |.|^2
+    torch.testing.assert_close(gradient(P.float(), y.float()).double(), expected, atol=bound,
+                               rtol=0)
+
+
+# the descent
+
+def test_the_divergence_falls_and_clusters_stay_apart():
+    x, c = clusters(40)
+    P, lines = affinities(x, 15), []
+    y = tsne(x, 15, steps=400, say=lines.append)
+    assert y.shape == (120, 2) and y.dtype == torch.float32
+    assert divergence(P, y) < 0.5 < 1 < divergence(P, tsne(x, 15, steps=0))
+    nearest = torch.cdist(y, y).fill_diagonal_(math.inf).argmin(dim=1)
+    assert torch.equal(c[nearest], c)
+    assert trustworthiness(x, y) > 0.9 > 0.6 > trustworthiness(x, normal(120, 2, seed=1))
+    assert lines[0] == "t-SNE: step 50 of 400" and len(lines) == 8
+
+
+def test_the_descent_ends_where_the_gradient_is_zero():
+    P, steep = affinities(normal(30, 5), 5), []
+    for y in descent(P, 1e-2 * normal(30, 2, seed=1), 1500):
+        steep.append(gradient(P, y).abs().max().item())
+    assert len(steep) == 1500 and steep[-1] < 0.02 * max(steep)
+
+
+def test_points_without_clusters_do_not_end_in_one_point():
+    """Exaggerated, P draws them together to 1e-13; after that they must come apart again."""
+    x = normal(100, 50)
+    P, y = affinities(x, 30), tsne(x)
+    assert (y.std(dim=0) > 0.5).all()
+    assert divergence(P, y) < 0.8 < divergence(P, 1e-3 * y)
+
+
+def test_the_same_twice_and_the_threads_are_given_back():
+    x, threads = normal(40, 6).float(), torch.get_num_threads()
+    one = tsne(x, 5, steps=60)
+    assert torch.equal(one, tsne(x, 5, steps=60)) and torch.get_num_threads() == threads
+    other = tsne(x, 5, steps=60, generator=torch.Generator().manual_seed(1))
+    assert not torch.equal(one, other)
+
+
+def test_the_start_is_the_principal_components():
+    x = clusters(20)[0]
+    y, z = tsne(x, 5, dims=3, steps=0).double(), pca.fit(x, 3).encode(x)
+    assert y[:, 0].std().item() == pytest.approx(1e-4, rel=0.1)
+    torch.testing.assert_close(y, 1e-4 * z / z[:, 0].std(), atol=5e-6, rtol=0)  # the noise
+
+
+@pytest.mark.parametrize("x", [
+    torch.full((40, 3), 0.1), torch.arange(40.0).unsqueeze(1), torch.eye(40),
+    torch.cat([torch.zeros(25, 3), torch.ones(15, 3)])],
+    ids=["all equal", "one axis", "all equally far", "two points, many times"])
+def test_degenerate_points_are_embedded(x):
+    y = tsne(x, 5, steps=300)
+    assert y.isfinite().all()
+    P = affinities(x, 5)
+    assert divergence(P, y) < max(divergence(P, normal(40, 2, seed=1)), 1e-6)
+
+
+def test_duplicates_come_to_lie_together():
+    x = normal(60, 4)
+    x[1:4] = x[0]
+    y = tsne(x, 10, steps=500)
+    d = torch.cdist(y, y)
+    assert d[:4, :4].max() < 0.2 * d.median()
+
+
+def test_the_fewest_points():
+    assert tsne(normal(4, 2), 1, steps=300).isfinite().all()
+
+
+# trustworthiness
+
+def test_trustworthiness_by_hand():
+    """At 0, 1, 3, 7 in x, in y the second and the last change places, k = 1."""
+    x = torch.tensor([0.0, 1, 3, 7]).unsqueeze(1)
+    y = torch.tensor([0.0, 7, 3, 1]).unsqueeze(1)
+    # i -> its nearest in y (rank in x): 0 -> 3 (3), 1 -> 2 (2), 2 -> 3 (3), 3 -> 0 (3)
+    assert trustworthiness(x, y, 1) == pytest.approx(1 - 2 / (4 * 1 * 4) * (2 + 1 + 2 + 2))
+    assert trustworthiness(x, 3 * x + 1, 1) == 1
+
+
+@pytest.mark.parametrize("k", [1, 5, 12, 24])
+def test_trustworthiness_is_that_of_loops_over_the_definition(k):
+    x, y = normal(50, 6).numpy(), normal(50, 2, seed=1).numpy()
+    y[:, 0] += x[:, 0]
+    excess = 0
+    for i in range(50):
+        by_x, by_y = (sorted((j for j in range(50) if j != i),
+                             key=lambda j, v=v, i=i: ((v[i] - v[j]) ** 2).sum())
+                      for v in (x, y))
+        excess += sum(by_x.index(j) + 1 - k for j in set(by_y[:k]) - set(by_x[:k]))
+    T = 1 - 2 / (50 * k * (100 - 3 * k - 1)) * excess
+    found = trustworthiness(torch.from_numpy(x), torch.from_numpy(y), k)
+    assert found == pytest.approx(T, abs=1e-12) and T < 0.95
+
+
+def test_trustworthiness_does_not_depend_on_the_order_of_ties():
+    x, y = torch.zeros(20, 3), normal(20, 2)
+    assert trustworthiness(x, y) == 1  # of equal points none is nearer
+    assert trustworthiness(torch.eye(20), y) == 1
+
+
+# errors
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_values_that_are_not_finite_are_refused(bad):
+    x, y = normal(40, 3), normal(40, 2)
+    x[7, 1] = bad
+    for run in (lambda: tsne(x, 5), lambda: affinities(x, 5), lambda: trustworthiness(x, y),
+                lambda: trustworthiness(y, x)):
+        with pytest.raises(ValueError, match="not finite"):
+            run()
+
+
+@pytest.mark.parametrize("run, found", [
+    (lambda x: affinities(x, 10), "perplexity of 10 for 10 points, expected 1 to 9"),
+    (lambda x: affinities(x, 0.5), "perplexity of 0.5 for 10 points, expected 1 to 9"),
+    (lambda x: affinities(x, math.nan), "perplexity of nan"),
+    (lambda x: affinities(x[:0], 1), "for 0 points"),
+    (lambda x: tsne(x, 3.1), "perplexity of 3.1 for 10 points, expected 3 at most"),
+    (lambda x: tsne(x), "perplexity of 30 for 10 points, expected 3 at most"),
+    (lambda x: tsne(x, 0), "perplexity of 0 for 10 points, expected 1 to 9"),
+    (lambda x: tsne(x, 3, dims=1), "found 1 dimensions for the points, expected 2 or 3"),
+    (lambda x: trustworthiness(x, x, 5), "found 5 neighbours of 10 points, expected 1 to 4"),
+    (lambda x: trustworthiness(x, x, 0), "found 0 neighbours"),
+])
+def test_what_cannot_be_is_refused_in_a_sentence(run, found):
+    with pytest.raises(ValueError, match=found):
+        run(normal(10, 3))
+
+
+@pytest.mark.real_data
+def test_digits_are_embedded_as_well_as_the_issue_asks_with_fewer_of_them(real_data):
+    file, = Path(real_data, "mnist").glob("t10k-images*")
+    images = torch.from_numpy(idx.read(file)[:300])
+    z = pca.fit(images, 12).encode(images)
+    y = tsne(z, steps=500)
+    assert divergence(affinities(z, 30), y) < 0.7 and trustworthiness(z, y) > 0.95
