@@ -205,8 +205,8 @@ def heatmap(values, names, title, x_label, y_label, unit):
 
 
 def fields(gradients, squares, title):
-    """gradients: name -> (H, W), not negative, its share of the largest on a logarithmic scale;
-    squares: name -> (first row and column, size), outlined."""
+    """gradients: name -> (H, W), not negative, in shares of the largest on a logarithmic
+    scale; squares: name -> (first row and column, size), outlined."""
     figure = Figure(figsize=(1.75 * len(gradients) + 1, 2.7), layout="constrained")
     figure.suptitle(title, fontsize=11)
     grid = figure.subplots(1, len(gradients), squeeze=False)[0]

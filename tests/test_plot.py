@@ -108,3 +108,39 @@ def test_bars_stand_side_by_side_around_their_name(count):
     colours = {drawn[0].get_facecolor() for drawn in axes.containers}
     legend = [text.get_text() for text in figure.legends[0].get_texts()]
     assert len(colours) == count and legend == list(groups)
+
+
+def test_signed_images_share_one_scale_that_is_symmetric():
+    rows = {"a": torch.full((2, 1, 3, 3), -0.2), "b": torch.full((2, 1, 3, 3), 0.5)}
+    figure = plot.image_rows(rows, "MNIST: t", signed=True)
+    drawn = [axes.images[0] for axes in figure.axes[:4]]
+    assert {image.get_clim() for image in drawn} == {(-0.5, 0.5)}
+    assert len(figure.axes) == 5  # and the scale is drawn
+
+
+def test_histograms_are_densities_over_one_axis_of_known_weights():
+    panels = {"conv": {"before": np.repeat([0.0, 1.0], 500), "after": np.zeros(1000)},
+              "linear": {"before": np.linspace(-1, 1, 99), "after": np.linspace(-2, 2, 99)}}
+    axes = plot.histograms(panels, "MNIST: t", "weight").axes
+    assert [panel.get_title() for panel in axes[:2]] == ["conv", "linear"]
+    before, after = (patch.get_xy() for patch in axes[0].patches)
+    for density, highest in ((before, 20), (after, 40)):  # bins are 1/40 wide
+        assert density[:, 1].max() == pytest.approx(highest)
+    assert before[before[:, 1] > 1, 0].max() == 1 and after[after[:, 1] > 1, 0].max() == 1 / 40
+    assert not axes[2].get_visible()
+
+
+def test_a_heatmap_shows_its_values_and_their_unit():
+    figure = plot.heatmap(np.arange(6.0).reshape(2, 3), ["a", "b"], "t", "unit", "class", "u")
+    axes, scale = figure.axes
+    np.testing.assert_array_equal(axes.images[0].get_array(), [[0, 1, 2], [3, 4, 5]])
+    assert [tick.get_text() for tick in axes.get_yticklabels()] == ["a", "b"]
+    assert (axes.get_xlabel(), axes.get_ylabel(), scale.get_ylabel()) == ("unit", "class", "u")
+
+
+def test_fields_are_logarithms_with_their_square_outlined():
+    gradients = {"conv 1": np.array([[0, 1.0], [10, 100]]), "conv 2": np.ones((3, 3))}
+    first, second, _ = plot.fields(gradients, {"conv 1": (0, 1), "conv 2": (1, 2)}, "t").axes
+    np.testing.assert_allclose(first.images[0].get_array(), [[-6, -2], [-1, 0]])
+    square = second.patches[0]
+    assert (square.get_xy(), square.get_width(), square.get_height()) == ((0.5, 0.5), 2, 2)

@@ -46,7 +46,7 @@ from torch import nn
 
 from minidl import conv
 from minidl.conv import output_size, transposed_size
-from minidl.layers import parameter_count
+from minidl.layers import parameter_count, receptive_field
 
 GRID = list(itertools.product(range(1, 9), range(1, 5), (1, 2, 3), (0, 1, 2, 3), (1, 2, 3)))
 
@@ -80,16 +80,6 @@ def ones_stack(conv1d, x, layers):
     for k, s, p, d in layers:
         x = conv1d(x[:, None], torch.ones(1, 1, k, dtype=D), None, s, p, d)[:, 0]
     return x
-
-
-def receptive_field(layers):
-    """(4) for layers (k, s, p, d): output o sees inputs start + o jump .. + size - 1."""
-    size, jump, start = 1, 1, 0
-    for k, s, p, d in layers:
-        size += (k - 1) * d * jump
-        start -= p * jump
-        jump *= s
-    return size, jump, start
 
 
 @claim(47, "exact")

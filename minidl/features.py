@@ -1,0 +1,128 @@
+r"""What excites the units of a convolutional network, and how selective they are.
+
+A layer is a convolution with all that follows up to its ReLU; its maps are what that ReLU is
+given, so that a unit which is off can still be asked for its gradient. A channel is a unit,
+at many places. Checked in tests/test_hw1_features.py.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from minidl.losses import per_example
+
+
+def relus(network):
+    """The network's ReLUs in the order they run: the ends of its layers."""
+    return [part for part in network.modules() if isinstance(part, nn.ReLU)]
+
+
+def maps(network, x):
+    """x (B, 1, H, W) -> every layer's maps (B, C, h, w), before the ReLU."""
+    found = []
+    hooks = [relu.register_forward_pre_hook(lambda _, inputs: found.append(inputs[0]))
+             for relu in relus(network)]
+    try:
+        network(x)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return found
+
+
+def excitation(network, split):
+    """Every layer's (N, C): how strongly each image excites each unit, at the best place."""
+    sizes = []
+
+    def strongest(x, _):
+        layers = [m.relu().amax(dim=(2, 3)) for m in maps(network, x)]  # -> (B, C)
+        sizes[:] = [layer.shape[1] for layer in layers]
+        return torch.cat(layers, dim=1)
+
+    return per_example(strongest, split, network).split(sizes, dim=1)
+
+
+def dead(excited):
+    """(N, C) -> (C,): which units no image excites at any place. No gradient reaches their
+    weights: dead they stay."""
+    return (excited <= 0).all(dim=0)
+
+
+def profile(excited, y, classes):
+    """(N, C), (N,) -> (C, classes): a unit's mean excitation by the images of each class; 0
+    by a class without images."""
+    n = torch.bincount(y, minlength=classes).clamp(min=1)
+    return torch.stack([excited[y == c].sum(dim=0) / n[c] for c in range(classes)], dim=1)
+
+
+def selectivity(profiles):
+    r"""(a_max - a_rest) / (a_max + a_rest), a_rest the mean over the other classes.
+
+    (C, classes), not negative -> (C,): 0 all classes excite the unit alike (or none does), 1
+    one class alone does. Morcos et al. 2018.
+    """
+    highest = profiles.amax(dim=1)
+    rest = (profiles.sum(dim=1) - highest) / (profiles.shape[1] - 1)
+    return (highest - rest) / (highest + rest).clamp(min=1e-12)
+
+
+def scale(activations):
+    """(N, C) -> (C,): the standard deviation of each, for divisions; never 0."""
+    return activations.std(dim=0, correction=0).clamp(min=1e-6)
+
+
+def pick(profiles, n):
+    """The n most selective units, each of another favourite class while there are such."""
+    order = selectivity(profiles).argsort(descending=True).tolist()
+    favourite, seen, first, others = profiles.argmax(dim=1).tolist(), set(), [], []
+    for unit in order:
+        (others if favourite[unit] in seen else first).append(unit)
+        seen.add(favourite[unit])
+    return (first + others)[:n]
+
+
+def excitation_rows(excited, y, classes):
+    """{when: excitation} -> a row a layer: its units, the share of them that is dead, the
+    share of images that excite a unit, the mean selectivity."""
+    rows = []
+    for i, layer in enumerate(zip(*excited.values(), strict=True), 1):
+        rows.append({"layer": f"conv {i}", "units": layer[0].shape[1]})
+        for when, e in zip(excited, layer, strict=True):
+            chosen = selectivity(profile(e, y, classes))
+            rows[-1] |= {f"dead {when}": dead(e).double().mean().item(),
+                         f"excited by, {when}": (e > 0).double().mean().item(),
+                         f"selectivity {when}": chosen.mean().item()}
+    return rows
+
+
+@torch.no_grad()
+def shown_maps(network, x, chosen):
+    """Maps after the ReLU, for the eye: as large as x (B, 1, H, W), each unit in shares of its
+    highest value here. chosen: the units of each layer. -> (B, all of them, H, W)."""
+    layers = [m[:, units].relu() for m, units in zip(maps(network, x), chosen, strict=True)]
+    return torch.cat([F.interpolate(m / m.amax(dim=(0, 2, 3), keepdim=True).clamp(min=1e-12),
+                                    x.shape[2:]) for m in layers], dim=1)
+
+
+def weights(network):
+    """name -> the weights of each layer, in the order they run."""
+    parts = [part for part in network.modules() if isinstance(part, nn.Conv2d | nn.Linear)]
+    return {f"conv {i}" if isinstance(part, nn.Conv2d) else "linear": part.weight.detach()
+            for i, part in enumerate(parts, 1)}
+
+
+def weight_rows(by_time):
+    """{when: weights} -> a row a layer: how many, their standard deviation and kurtosis."""
+    rows = [{"layer": name, "weights": w.numel()}
+            for name, w in next(iter(by_time.values())).items()]
+    for when, layers in by_time.items():
+        for row in rows:
+            w = layers[row["layer"]].double()
+            row |= {f"std {when}": w.std().item(), f"kurtosis {when}": kurtosis(w).item()}
+    return rows
+
+
+def kurtosis(x):
+    """E (x - m)^4 / (E (x - m)^2)^2 of all values: 1.8 uniform, 3 normal."""
+    centred = x.flatten() - x.mean()
+    return (centred**4).mean() / (centred**2).mean() ** 2

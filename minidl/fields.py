@@ -1,0 +1,77 @@
+r"""What a unit sees of the image: its receptive field by formula, by gradient, in pictures.
+
+A unit is a layer's channel at one place (minidl/features.py). Checked in
+tests/test_hw1_features.py; the formula is proven in theory/test_shapes.py.
+"""
+
+import torch
+import torch.nn.functional as F
+
+from minidl.features import maps, relus
+from minidl.layers import kernels, receptive_field
+from minidl.losses import evaluating
+
+
+def field(network, layer):
+    """(size, jump, start) of what a unit of the layer sees: minidl.layers.receptive_field."""
+    return receptive_field(kernels(network, relus(network)[layer]))
+
+
+def gradient_map(network, layer, at, x):
+    """Mean over images and a random mixture of units of |d unit(at, at) / d pixel|: (H, W).
+
+    Max-pooling hands the gradient to the largest of four pixels, a ReLU to none where it is
+    off: a single image shows a part of what a unit can see, many images show all of it.
+    """
+    x = x.clone().requires_grad_()
+    with evaluating(network):  # batch statistics would tie every pixel to every unit
+        unit = maps(network, x)[layer][:, :, at, at]  # (B, C)
+    mixture = torch.randn(unit.shape[1], generator=torch.Generator().manual_seed(0))
+    gradient, = torch.autograd.grad((unit @ mixture.to(unit)).sum(), x)
+    return gradient.abs().mean(dim=(0, 1))
+
+
+def by_gradient(network, layer, images, generator):
+    """-> gradient_map and the formula's first pixel, of the first unit whose field is all
+    inside, on images of noise that are large enough for it."""
+    size, jump, start = field(network, layer)
+    at = -(start // jump)
+    first = start + at * jump
+    side = max(28, first + size + jump)  # 28: the layers behind this one need it
+    x = torch.rand(images, 1, side, side, generator=generator)
+    device = next(network.parameters()).device
+    return gradient_map(network, layer, at, x.to(device)).cpu(), first
+
+
+def support(gradient):
+    """(H, W) -> (first row, last row, first column, last column) that is not 0."""
+    rows, columns = ((gradient != 0).any(axis).nonzero()[:, 0].tolist() for axis in (1, 0))
+    return rows[0], rows[-1], columns[0], columns[-1]
+
+
+def holding(gradient, share):
+    """Side of the smallest square in the middle of the support with this share of the sum."""
+    top, bottom, left, right = support(gradient)
+    inner = gradient[top:bottom + 1, left:right + 1].double()
+    sides = [len(inner) - 2 * cut for cut in range((len(inner) + 1) // 2)]
+    parts = [inner[cut:cut + side, cut:cut + side] for cut, side in enumerate(sides)]
+    return min(len(part) for part in parts if part.sum() >= share * inner.sum())
+
+
+def crop(x, seen, i, j):
+    """The part of x (1, H, W) that unit (i, j) sees, black beyond the border; all of x where
+    the field is no smaller. seen: the unit's (size, jump, start)."""
+    size, jump, start = seen
+    if size >= x.shape[-1]:
+        return x
+    top, left = (start + size + o * jump for o in (i, j))
+    return F.pad(x, (size,) * 4)[:, top:top + size, left:left + size]
+
+
+@torch.no_grad()
+def exciting_parts(network, layer, unit, x):
+    """The part of each image (B, 1, H, W) that excites the unit most: (B, 1, size, size)."""
+    m, seen = maps(network, x)[layer][:, unit], field(network, layer)
+    places = [divmod(int(place), m.shape[2]) for place in m.flatten(1).argmax(dim=1)]
+    return torch.stack([crop(image, seen, i, j)
+                        for image, (i, j) in zip(x, places, strict=True)])

@@ -1,0 +1,296 @@
+"""Homework 1, features: what is said of a network's units, on networks made by hand."""
+
+import contextlib
+import io
+import json
+from unittest.mock import Mock
+
+import hw1_classification as hw1
+import hw1_features
+import pytest
+import torch
+from torch import nn
+
+from minidl import cli, features, fields, maximise, pca
+from minidl.augment import random_affine
+from minidl.classify import logits_of
+from minidl.data import Split
+from minidl.layers import kernels, receptive_field
+from minidl.results import Results
+from minidl.run import Run
+
+SMALL = ["--quick", "--profiled", "60", "--steps", "4", "--judge-epochs", "1"]
+
+
+def start(folder, out):
+    with contextlib.redirect_stdout(io.StringIO()) as said:
+        cli.start(hw1_features.main, data="fashion-mnist", **hw1_features.SIZES,
+                  argv=["--data", str(folder), "--out", str(out), *SMALL])
+    return json.loads((out / "results.json").read_text()), said.getvalue()
+
+
+@pytest.fixture(scope="module")
+def results(module_folder, tmp_path_factory):
+    out = tmp_path_factory.mktemp("outputs") / "hw1_features"
+    return *start(module_folder, out), out
+
+
+@pytest.fixture
+def network():
+    torch.manual_seed(0)
+    return hw1.CNN(4, 10).eval()
+
+
+@pytest.fixture
+def images(generator):
+    return Split(torch.randint(0, 256, (40, 1, 28, 28), dtype=torch.uint8,
+                               generator=generator), torch.arange(40) % 10)
+
+
+def test_the_headlines_and_the_figures_are_there(results):
+    content, said, out = results
+    for name in ("receptive_fields_that_agree", "dead_units_before", "dead_units_after",
+                 "selectivity_last_layer", "weight_std_ratio_most",
+                 "told_right_Gaussian_prior", "told_right_no_regularisation",
+                 "total_variation_smoothness"):
+        assert isinstance(content["numbers"][name]["value"], int | float), name
+    for name in ("weights_before_after.png", "first_layer_filters.png", "feature_maps.png",
+                 "receptive_fields.png", "activation_profile.png", "exciting_patches.png",
+                 "activation_maximisation.png", "activations.tex", "ideal_inputs.md"):
+        assert name in content["files"] and (out / name).stat().st_size > 100
+    assert content["findings"] and all("nan" not in f for f in content["findings"])
+    assert "trained here" in said
+    agree = content["numbers"]["receptive_fields_that_agree"]
+    assert (agree["value"], agree["n"]) == (7, 7)
+
+
+def test_a_borrowed_network_gives_the_same_numbers(results, module_folder, tmp_path,
+                                                   monkeypatch):
+    monkeypatch.setattr(hw1_features, "plot", Mock())  # the figures take the most time
+    monkeypatch.setattr(Results, "figure", lambda *_: None)
+    settings = cli.settings(hw1.main, hw1.SIZES, "quick")
+    with contextlib.redirect_stdout(io.StringIO()):
+        run = Run("hw1_classification", "quick", settings, data=str(module_folder),
+                  sheet_data="fashion-mnist", out=tmp_path / "hw1_classification")
+        hw1.trained_cnn(run, run.load(settings["images"]), settings["images"])
+    content, said = start(module_folder, tmp_path / "hw1_features")
+    assert "taken from" in said and "trained here" not in said
+    assert content["numbers"] == results[0]["numbers"]
+    assert content["findings"] == results[0]["findings"]
+
+
+# --- receptive fields ------------------------------------------------------------------------
+
+def conv(k, s=1, p=0, d=1, channels=(6, 6)):
+    return nn.Conv2d(*channels, k, s, p, d)
+
+
+STACKS = {
+    "one": lambda: [conv(3, p=1)],
+    "pooling": lambda: [conv(3, p=1), nn.MaxPool2d(2), nn.BatchNorm2d(6), nn.ReLU(),
+                        conv(3, p=1)],
+    "strides": lambda: [conv(4, 2, 1), nn.ReLU(), conv(3, 2, 1), nn.ReLU(), conv(2)],
+    "dilation": lambda: [conv(2, d=3), nn.ReLU(), conv(3, p=2), nn.AvgPool2d(2), conv(2, d=2)],
+    "overlap": lambda: [nn.MaxPool2d(3, 2, 1), conv(3, p=1), nn.ReLU(), nn.MaxPool2d(2)],
+    "residual": lambda: [conv(3, p=1), nn.MaxPool2d(2), nn.ReLU(), hw1.Residual(
+        conv(3, p=1), nn.ReLU(), conv(3, p=1), nn.ReLU()), conv(1)]}
+
+
+@pytest.mark.parametrize("name", STACKS)
+def test_the_formula_is_the_support_of_the_gradient(name, generator):
+    """At each of three places; a formula that forgets the jump is found wrong."""
+    torch.manual_seed(0)
+    stack = nn.Sequential(conv(1, channels=(1, 6)), *STACKS[name](), last := nn.ReLU())
+    layers = kernels(stack, last)
+    size, jump, begin = receptive_field(layers)
+    first = -(begin // jump)
+    for at in range(first, first + 3):
+        side = begin + at * jump + size + jump
+        x = torch.rand(400, 1, side, side, generator=generator)
+        seen = fields.support(fields.gradient_map(stack, -1, at, x))
+        expected = begin + at * jump, begin + at * jump + size - 1
+        assert seen == 2 * expected, f"{name}, unit {at}: {seen}, formula {expected}"
+        no_jump = 1 + sum((k - 1) * d for k, _, _, d in layers)
+        assert (seen[1] - seen[0] + 1 == no_jump) == (name == "one")
+
+
+def test_a_field_is_read_off_the_parts_that_come_before(network):
+    assert [fields.field(network, i)[0] for i in range(7)] == [4, 10, 18, 26, 38, 54, 70]
+    assert kernels(network, network[4]) == [(3, 1, 1, 1), (2, 2, 0, 1), (3, 1, 1, 1)]
+    with pytest.raises(ValueError, match=r"AdaptiveMaxPool2d.*see a part"):
+        kernels(network, network[-1])
+    with pytest.raises(ValueError, match="is no part"):
+        kernels(network[:4], network[5])
+    with pytest.raises(ValueError, match="square"):
+        kernels(odd := nn.Sequential(nn.Conv2d(1, 1, (3, 5))), odd[0])
+
+
+def test_a_crop_is_what_the_unit_sees_and_black_beyond_the_border():
+    x = torch.arange(1.0, 101).view(1, 10, 10)
+    torch.testing.assert_close(fields.crop(x, (3, 2, -1), 2, 1)[0], x[0, 3:6, 1:4])
+    corner = fields.crop(x, (3, 2, -1), 0, 0)[0]
+    assert corner[0].abs().sum() == corner[:, 0].abs().sum() == 0
+    assert torch.equal(corner[1:, 1:], x[0, :2, :2])
+    assert fields.crop(x, (10, 2, -4), 0, 0) is x
+
+
+def test_the_exciting_part_is_where_the_pattern_is():
+    """A filter that is a cross finds the cross, wherever it stands."""
+    finder = nn.Sequential(nn.Conv2d(1, 1, 3, padding=1, bias=False), nn.ReLU())
+    cross = torch.tensor([[0.0, 1, 0], [1, 1, 1], [0, 1, 0]])
+    finder[0].weight.data[0, 0] = cross - 0.5
+    x = torch.zeros(2, 1, 12, 12)
+    x[0, 0, 2:5, 6:9] = x[1, 0, 9:12, 0:3] = cross
+    for part in fields.exciting_parts(finder, 0, 0, x):
+        assert torch.equal(part[0], cross), part
+
+
+def test_the_middle_that_holds_a_share():
+    g = torch.zeros(9, 9)
+    g[1:8, 1:8] = 1.0
+    g[4, 4] = 100.0
+    assert [fields.holding(g, share) for share in (0.6, 0.7, 0.99, 1)] == [1, 3, 7, 7]
+
+
+# --- activations and weights -----------------------------------------------------------------
+
+def test_a_dead_unit_is_counted(network, images):
+    before = [int(features.dead(e).sum()) for e in features.excitation(network, images)]
+    network[6].bias.data[2] = -100
+    excited = features.excitation(network, images)
+    after = [int(features.dead(e).sum()) for e in excited]
+    assert after[1] == before[1] + 1 and features.dead(excited[1])[2] and after[0] == before[0]
+    rows = features.excitation_rows({"now": excited}, images.y, 10)
+    assert rows[1]["dead now"] == after[1] / 8 and rows[1]["units"] == 8
+
+
+def test_excitation_is_the_maps_highest_value(network, images):
+    x = images.x.float() / 255
+    maps = features.maps(network, x)
+    for e, m in zip(features.excitation(network, images), maps, strict=True):
+        torch.testing.assert_close(e, m.relu().flatten(2).max(dim=2).values)
+    first = network[0](x)
+    torch.testing.assert_close(maps[0], network[2](network[1](first)))  # before the ReLU
+    assert not network[3]._forward_pre_hooks
+
+
+def test_selectivity_of_known_profiles():
+    y = torch.tensor([0, 0, 1, 2])
+    excited = torch.tensor([[1.0, 4, 0], [3, 0, 0], [2, 0, 0], [2, 0, 0]])
+    profiles = features.profile(excited, y, 3)
+    assert profiles.tolist() == [[2, 2, 2], [2, 0, 0], [0, 0, 0]]
+    assert features.profile(excited, y, 4)[:, 3].tolist() == [0, 0, 0]  # not nan
+    assert features.selectivity(profiles).tolist() == [0, 1, 0]
+    assert features.selectivity(torch.tensor([[3.0, 1, 1]])).item() == 0.5
+    assert features.pick(torch.tensor([[9.0, 0, 0], [9, 1, 0], [0, 9, 8]]), 2) == [0, 2]
+    assert features.pick(torch.tensor([[9.0, 0, 0], [9, 1, 0], [0, 9, 8]]), 3) == [0, 2, 1]
+
+
+def test_the_weights_deviation_and_kurtosis():
+    two = torch.tensor([-1.0, 1, -1, 1])
+    assert features.kurtosis(two).item() == 1
+    ramp = torch.linspace(0, 1, 10_001).double()
+    assert features.kurtosis(ramp).item() == pytest.approx(1.8)
+    rows = features.weight_rows({"before": {"conv 1": two}, "after": {"conv 1": 3 * two + 5}})
+    assert rows == [{"layer": "conv 1", "weights": 4,
+                     "std before": pytest.approx((4 / 3) ** 0.5), "kurtosis before": 1,
+                     "std after": pytest.approx(3 * (4 / 3) ** 0.5), "kurtosis after": 1}]
+
+
+def test_before_is_where_the_training_of_homework_1_started(module_folder, tmp_path, capsys):
+    run = Run("s", "quick", {}, out=tmp_path, data=str(module_folder))
+    data = run.load(None)
+    trained, before = hw1.trained_cnn(run, data, 1500), hw1_features.new(run, data, "CNN")
+    assert list(features.weights(before)) == [*(f"conv {i}" for i in range(1, 8)), "linear"]
+    moved = [(w - features.weights(before)[name]).abs().max().item() / w.abs().max().item()
+             for name, w in features.weights(trained).items()]
+    assert min(moved) > 0 and max(moved) < 1.5, moved  # a few steps away, not another start
+
+
+# --- activation maximisation -----------------------------------------------------------------
+
+def test_total_variation_of_pictures_that_are_known():
+    x = torch.zeros(3, 1, 4, 5)
+    x[1, 0, :, 2:] = 1                                     # one edge, 4 pixels long
+    x[2, 0] = (torch.arange(4)[:, None] + torch.arange(5)) % 2  # a chessboard
+    tv = maximise.total_variation(x)
+    assert tv.tolist() == pytest.approx([0, 4 / 20, (3 * 5 + 4 * 4) / 20])
+
+
+def test_blur_keeps_the_sum_and_spreads_by_sigma():
+    x = torch.zeros(1, 1, 31, 31, dtype=torch.float64)
+    x[..., 15, 15] = 1
+    y = maximise.blur(x, 1.5)
+    steps = torch.arange(31) - 15
+    assert y.sum().item() == pytest.approx(1)
+    assert (y[0, 0].sum(dim=0) * steps**2).sum().item() == pytest.approx(1.5**2, rel=0.04)
+    assert torch.equal(y, y.flip(2)) and torch.equal(y, y.transpose(2, 3))
+
+
+def test_the_prior_is_the_gaussian_of_the_images(generator):
+    """-log p of its picture is, up to a constant, that of torch's own Gaussian; z = 0 is the
+    mean; what lies beyond [0, 1] is cut."""
+    x = 0.5 + 0.02 * torch.randn(500, 1, 2, 3, generator=generator, dtype=torch.float64)
+    prior = maximise.GaussianPrior(pca.fit(x, 6))
+    z = torch.randn(5, 1, 2, 3, generator=generator, dtype=torch.float64)
+    mu, covariance = x.flatten(1).mean(dim=0), torch.cov(x.flatten(1).T, correction=0)
+    gaussian = torch.distributions.MultivariateNormal(mu, covariance)
+    log_p = gaussian.log_prob(prior.picture(z).flatten(1)) - gaussian.log_prob(mu)
+    torch.testing.assert_close(prior.penalty(z), -log_p)
+    torch.testing.assert_close(prior.picture(0 * z)[0].flatten(), mu)
+    far = prior.picture(1000 * z)
+    assert far.min() == 0 and far.max() == 1
+
+
+def test_the_ascent_raises_its_unit_and_smoothness_lowers_the_total_variation(
+        network, images, tmp_path, generator):
+    """Of the same starts: a unit deep inside, each way; the plain picture varies most."""
+    run = Run("s", "quick", {}, out=tmp_path)
+    ways = maximise.ways(maximise.GaussianPrior(pca.fit(images.x, 784)), 0.02, run.generator)
+    s = logits_of(network, images).std(dim=0)
+
+    def logits(x):
+        return network(x).diagonal() / s
+
+    tv = {}
+    network.requires_grad_(False)
+    for name, way in ways.items():
+        heights = []
+        for steps in (0, 30):
+            run.seed_everything(0)
+            x, height = hw1_features.ascend(run, logits, 10, way, steps)
+            heights.append(height)
+        assert (heights[1] > heights[0]).all(), f"{name}: {heights}"
+        assert x.min() >= 0 and x.max() <= 1 and not x.requires_grad
+        tv[name] = maximise.total_variation(x).mean().item()
+    assert tv["smoothness"] < 0.5 * tv["no regularisation"], tv
+
+
+def test_the_ascent_finds_the_maximum_that_is_known(tmp_path):
+    """a(x) = -|x - target|^2, without penalty: the picture becomes the target."""
+    run, target = Run("s", "quick", {}, out=tmp_path), torch.full((2, 1, 28, 28), 0.3)
+    target[1] = 0.8
+    way = maximise.Way(torch.sigmoid, lambda z, x: x.new_zeros(len(x)), lambda x: x, 0.1)
+    x, height = hw1_features.ascend(
+        run, lambda x: -(x - target).square().sum(dim=(1, 2, 3)), 2, way, 200)
+    torch.testing.assert_close(x, target, atol=1e-3, rtol=0)
+    assert (height > -0.01).all()
+
+
+def test_of_several_ascents_the_highest_is_taken(network, images, tmp_path, monkeypatch):
+    """Pictures 0 .. 29 of 3 ascents for 10 classes, with heights that are known."""
+    run = Run("s", "quick", {}, out=tmp_path)
+    data = type("data", (), {"val": images, "classes": range(10)})
+    height = torch.zeros(3, 10)
+    best = torch.arange(10) % 3
+    height[best, torch.arange(10)] = 1
+    monkeypatch.setattr(hw1_features, "ascend", lambda run, activation, B, way, steps: (
+        torch.arange(B), height.flatten()))
+    found = hw1_features.ideal_of_classes(run, data, network, None, 1, 3)
+    assert found.tolist() == (best * 10 + torch.arange(10)).tolist()
+
+
+def test_random_moves_pass_the_gradient_on(generator):
+    x = torch.rand(2, 1, 8, 8, generator=generator, requires_grad=True)
+    random_affine(x, generator, degrees=5, scale=0.05, shear=0.05, shift=0.05).sum().backward()
+    assert (x.grad[..., 2:6, 2:6] > 0).all()
