@@ -39,3 +39,17 @@ def random_mirror(x, generator):
     """
     chosen = torch.rand(len(x), generator=generator) < 0.5
     return torch.where(chosen.to(x.device).view(-1, 1, 1, 1), x.flip(-1), x)
+
+
+def random_shift(x, generator, pixels):
+    """Each image by whole pixels, up to so many in both directions, 0 from outside.
+
+    (B, C, H, W) -> the same. Nothing is interpolated, so nothing is blurred.
+    """
+    B, C, H, W = x.shape
+    down, right = torch.randint(0, 2 * pixels + 1, (2, B, 1), generator=generator)
+    rows = (down + torch.arange(H)).to(x.device).view(B, 1, H, 1)
+    columns = (right + torch.arange(W)).to(x.device).view(B, 1, 1, W)
+    image, channel = (torch.arange(n, device=x.device) for n in (B, C))
+    padded = F.pad(x, [pixels] * 4)
+    return padded[image.view(B, 1, 1, 1), channel.view(1, C, 1, 1), rows, columns]

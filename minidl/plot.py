@@ -31,12 +31,15 @@ def curves(lines, title, x_label, y_label, log_y=False, log_x=False):
     if log_x:
         axes.set_xscale("log")
     else:
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        whole = all(float(x).is_integer() for line in lines.values()
+                    if not isinstance(line, float) for x in line[0])
+        axes.xaxis.set_major_locator(MaxNLocator(integer=whole))
     if log_y:
         axes.set_yscale("log")
         low, high = axes.get_ylim()
         decades = math.log10(high / low)
-        subs = (1, 1.5, 2, 3, 4, 6) if decades < 1.5 else (1, 3) if decades < 4 else (1,)
+        subs = (range(1, 10) if decades < 0.6 else (1, 1.5, 2, 3, 4, 6) if decades < 1.5 else
+                (1, 3) if decades < 4 else (1,))
         axes.yaxis.set_major_locator(LogLocator(subs=subs, numticks=20))
         axes.yaxis.set_minor_locator(NullLocator())
         axes.yaxis.set_major_formatter(FormatStrFormatter("%.3g"))

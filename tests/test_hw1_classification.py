@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from minidl import classify, cli, precision
-from minidl.augment import random_mirror
+from minidl.augment import random_mirror, random_shift
 from minidl.data import Split, load
 from minidl.layers import layer_rows
 from minidl.run import Run, RunError
@@ -36,7 +36,7 @@ def test_a_run_scores_both_networks_by_cross_validation_and_on_the_test_images(a
         assert content["numbers"][f"cross_validated_accuracy_{kind}"]["n"] == 2
         assert content["numbers"][f"test_accuracy_{kind}"]["n"] == 30
     for name in ("loss.png", "confusion_cnn.png", "hardest.png", "errors_by_class.png",
-                 "accuracy.tex"):
+                 "scores.tex"):
         assert name in content["files"] and (out / name).stat().st_size > 100
 
 
@@ -94,10 +94,15 @@ def test_folds_and_validation_images_are_not_trained_on(module_folder, tmp_path,
     assert seen == [*in_folds, ("MLP", 110, 10), ("CNN", 110, 10)]
 
 
-@pytest.mark.parametrize(("flag", "value"), [("--folds", "1"), ("--batch-size", "1")])
-def test_senseless_settings_are_a_sentence(module_folder, tmp_path, capsys, flag, value):
+def test_one_fold_is_no_cross_validation(module_folder, tmp_path):
+    content = start(module_folder, tmp_path, "--folds", "1", "--shift", "1")
+    assert "test_accuracy_cnn" in content["numbers"]
+    assert not any("cross" in name and "valid" in name for name in content["numbers"])
+
+
+def test_a_batch_of_one_is_a_sentence(module_folder, tmp_path, capsys):
     with pytest.raises(SystemExit) as stopped:
-        start(module_folder, tmp_path, flag, value)
+        start(module_folder, tmp_path, "--batch-size", "1")
     assert stopped.value.code == 2 and "expected 2 or more" in capsys.readouterr().err
 
 
@@ -150,6 +155,26 @@ def test_a_score_is_the_mean_over_all_examples(folder):
 
 
 # --- minidl/augment.py, minidl/precision.py ------------------------------------------
+
+def test_a_shift_moves_each_image_by_whole_pixels_and_all_moves_occur(generator):
+    x = torch.zeros(2000, 1, 9, 9)
+    x[:, :, 4, 4] = 1
+    moved = random_shift(x, generator, 2)
+    assert (moved.sum(dim=(1, 2, 3)) == 1).all() and (moved.amax(dim=(1, 2, 3)) == 1).all()
+    places, counts = moved.sum(dim=(0, 1)).nonzero(), moved.sum(dim=(0, 1))
+    assert places.min() == 2 and places.max() == 6 and len(places) == 25
+    assert counts[2:7, 2:7].min() > 40  # 80 each on average, deviation 9
+    edge = torch.ones(50, 3, 4, 4)
+    assert (random_shift(edge, generator, 1).sum(dim=(2, 3)) >= 9).all()  # 0 from outside
+
+
+def test_a_network_asked_both_ways_answers_for_the_mirror_image_too():
+    network = nn.Sequential(nn.Flatten(), nn.Linear(6, 2))
+    x = torch.rand(3, 1, 2, 3)
+    both = hw1.BothWays(network)
+    torch.testing.assert_close(both(x), both(x.flip(-1)))
+    assert not torch.allclose(network(x), network(x.flip(-1)))
+
 
 def test_a_mirror_turns_half_of_the_images_and_each_of_them_wholly(generator):
     x = torch.arange(2000 * 6.0).view(2000, 1, 2, 3)
