@@ -75,7 +75,7 @@ def gradient(P, y):
     pull, push, Z = torch.zeros_like(y_one), torch.zeros_like(y_one), -N  # without w_ii = 1
     for start in range(0, N, _rows(N)):
         j = slice(start, start + _rows(N))
-        w = (left[j] @ right).clamp_(min=1).reciprocal_()  # rounding may leave less than 1
+        w = (left[j] @ right).reciprocal_()
         Z = Z + w.sum()
         pull.addmm_(y_one[:, j], P[j] * w)
         push.addmm_(y_one[:, j], w.square_())
@@ -102,7 +102,7 @@ def descent(P, y, steps, exaggeration=12, early=250):
         yield y
 
 
-def tsne(x, perplexity=30, dims=2, steps=1250, *, generator=None, say=None):
+def tsne(x, perplexity=30, dims=2, steps=1500, *, generator=None, say=None):
     """y (N, dims), float32, of x (N, ...): the same for the same x, generator and machine.
 
     The start is the principal components, scaled to a deviation of 1e-4, and noise of 1e-6
