@@ -224,3 +224,27 @@ def fields(gradients, squares, title):
     grid[0].set_ylabel("pixel", fontsize=9)
     figure.colorbar(drawn, ax=grid, label="log10, of the largest", aspect=12)
     return figure
+
+
+def scatter(points, y, names, title, axis_labels):
+    """points (N, 2) or (N, 3), a colour and a marker a class of y (N,); each class's name
+    stands at the median of its points, since no ten colours are told apart by everybody."""
+    points, y = points.cpu().numpy(), y.cpu().numpy()
+    dims = points.shape[1]
+    figure = Figure(figsize=(8.5, 6.5), layout="constrained")
+    axes = figure.add_subplot(projection="3d" if dims == 3 else None)
+    for c, name in enumerate(names):
+        own = points[y == c]
+        if not len(own):
+            continue
+        axes.plot(*own.T, "o^s"[c // 4 % 3], color=COLOURS[c % 4], alpha=0.5, label=name,
+                  markersize=3.5 if dims == 2 else 3, markeredgewidth=0)
+        axes.text(*numpy.median(own, axis=0), name, fontsize=10, ha="center", va="center",
+                  zorder=10, bbox={"facecolor": "white", "alpha": 0.75, "edgecolor": "none",
+                                   "pad": 1})
+    axes.set(title=title, **dict(zip(("xlabel", "ylabel", "zlabel"), axis_labels,
+                                     strict=False)))
+    axes.grid(alpha=0.3)
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside right center",
+                  frameon=False, fontsize=9, markerscale=2)
+    return figure

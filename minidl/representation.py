@@ -82,3 +82,11 @@ def explained(z, t, y, test_z, test_t, test_y):
     if whole == 0:
         raise ValueError("t is the same for all examples of a class, expected some variance")
     return 1 - left / whole
+
+
+def nearest(x, others, block=1000):
+    """-> (distance |x_n - o_m| (M,), index n in 0 ... N-1), of the nearest of others (N, ...) to
+    each of x (M, ...), Euclidean over all their values. By blocks: (block, N) at a time."""
+    others = others.flatten(1)
+    found = [torch.cdist(part, others).min(dim=1) for part in x.flatten(1).split(block)]
+    return (torch.cat([f.values for f in found]), torch.cat([f.indices for f in found]))
