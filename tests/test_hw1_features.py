@@ -115,8 +115,8 @@ def test_the_formula_is_the_support_of_the_gradient(name, generator):
 
 
 def test_a_field_is_read_off_the_parts_that_come_before(network):
-    assert [fields.field(network, i)[0] for i in range(7)] == [4, 10, 18, 26, 38, 54, 70]
-    assert kernels(network, network[4]) == [(3, 1, 1, 1), (2, 2, 0, 1), (3, 1, 1, 1)]
+    assert [fields.field(network, i)[0] for i in range(7)] == [3, 9, 17, 25, 37, 53, 69]
+    assert kernels(network, network[4]) == [(3, 2, 1, 1), (3, 1, 1, 1), (2, 2, 0, 1)]
     with pytest.raises(ValueError, match=r"AdaptiveMaxPool2d.*see a part"):
         kernels(network, network[-1])
     with pytest.raises(ValueError, match="is no part"):
@@ -156,7 +156,7 @@ def test_the_middle_that_holds_a_share():
 
 def test_a_dead_unit_is_counted(network, images):
     before = [int(features.dead(e).sum()) for e in features.excitation(network, images)]
-    network[6].bias.data[2] = -100
+    network[5].bias.data[2] = -100
     excited = features.excitation(network, images)
     after = [int(features.dead(e).sum()) for e in excited]
     assert after[1] == before[1] + 1 and features.dead(excited[1])[2] and after[0] == before[0]
@@ -170,8 +170,8 @@ def test_excitation_is_the_maps_highest_value(network, images):
     for e, m in zip(features.excitation(network, images), maps, strict=True):
         torch.testing.assert_close(e, m.relu().flatten(2).max(dim=2).values)
     first = network[0](x)
-    torch.testing.assert_close(maps[0], network[2](network[1](first)))  # before the ReLU
-    assert not network[3]._forward_pre_hooks
+    torch.testing.assert_close(maps[0], network[1](first))  # before the ReLU
+    assert not network[2]._forward_pre_hooks
 
 
 def test_selectivity_of_known_profiles():
