@@ -85,8 +85,10 @@ def explained(z, t, y, test_z, test_t, test_y):
 
 
 def nearest(x, others, block=1000):
-    """-> (distance |x_n - o_m| (M,), index n in 0 ... N-1), of the nearest of others (N, ...) to
-    each of x (M, ...), Euclidean over all their values. By blocks: (block, N) at a time."""
+    """The nearest of others (N, ...) to each of x (M, ...), Euclidean over all their values.
+
+    -> (distances (M,), indices in 0 ... N-1 (M,)). A block of x at a time: (block, N) numbers.
+    """
     others = others.flatten(1)
     found = [torch.cdist(part, others).min(dim=1) for part in x.flatten(1).split(block)]
     return (torch.cat([f.values for f in found]), torch.cat([f.indices for f in found]))
