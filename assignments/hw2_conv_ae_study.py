@@ -32,7 +32,7 @@ from torch.optim import SGD, Adam, AdamW, RMSprop
 
 from minidl import cli, noise, plot
 from minidl.data import batches, steps_per_epoch
-from minidl.losses import evaluate, mse, per_example
+from minidl.losses import contraction, evaluate, mse, per_example
 from minidl.representation import linear_probe
 from minidl.results import deviation, markdown, slug
 from minidl.schedules import one_cycle
@@ -123,8 +123,7 @@ def train(run, name, data, seed, epochs, batch_size, filters, hidden, rate, *, o
             x_hat = decoder(z + code_noise * z.detach().std() * e)
             loss = mse(x_hat, x.detach()).mean() + sparse * z.abs().mean()
             if contractive:
-                slope, = torch.autograd.grad((e * z).sum(), seen, create_graph=True)
-                loss = loss + contractive * slope.square().flatten(1).sum(dim=1).mean()
+                loss = loss + contractive * contraction(z, seen, e).mean()
             optimizer.zero_grad(); loss.backward(); optimizer.step(); schedule.step()
             run.track(len(x), train_loss=loss)
         run.log(val_mse=evaluate(lambda x, _: mse(model(x), x), data.val, model))

@@ -162,8 +162,8 @@ def tabulate(run, data, done, best, scores, epochs, budgets):
         f"{rows[1]['draws']}. Trained for {budgets[-1]} epochs their winners have a "
         f"cross-validated MSE of {rows[0]['cross-validated MSE']:.5f} and "
         f"{rows[1]['cross-validated MSE']:.5f}; paired difference "
-        f"{statistics.mean(gain):+.5f} +- {deviation(gain):.5f}, halving better for {sum(g < 0 for g in gain)} of "
-        f"{len(gain)} seeds.")
+        f"{statistics.mean(gain):+.5f} +- {deviation(gain):.5f}, halving better for "
+        f"{sum(g < 0 for g in gain)} of {len(gain)} seeds.")
 
 
 def draw(run, data, done):

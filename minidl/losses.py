@@ -30,6 +30,18 @@ def mse(x_hat, x):
     return (x_hat - x).square().flatten(1).mean(dim=1)
 
 
+def contraction(z, x, u):
+    r"""|d(u . z_b) / dx_b|^2, whose mean over u ~ N(0, I) is the squared norm of the Jacobian,
+
+        E_u |J^T u|^2 = E_u u^T J J^T u = tr(J J^T) = sum_kp (dz_k / dx_p)^2.
+
+    z (B, D) computed from x (B, ...), which requires a gradient, u (B, D) -> (B,). One
+    backward pass instead of D; it can be differentiated again. Rifai et al. (2011).
+    """
+    slope, = torch.autograd.grad((u * z).sum(), x, create_graph=True)
+    return slope.square().flatten(1).sum(dim=1)
+
+
 def _same_shape(x_hat, x):
     # (B, 784) against (B, 1, 28, 28) would broadcast to (B, 1, B, 784) without a word
     if x_hat.shape != x.shape:

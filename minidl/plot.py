@@ -61,20 +61,20 @@ def image_rows(rows, title, column_labels=(), columns=20, signed=False):
     blocks, columns = math.ceil(N / columns), min(N, columns)
     height = 0.66 * len(rows) * blocks + 0.8 + 0.25 * (blocks - 1)
     figure = Figure(figsize=(0.62 * columns + 1.5, height), layout="constrained")
-    figure.get_layout_engine().set(w_pad=0.02, h_pad=0.03, wspace=0.02, hspace=0.02)
     figure.suptitle(title, fontsize=11)
-    grid = figure.subplots(len(rows) * blocks, columns, squeeze=False)
-    for axes in grid.flat:
-        axes.set(xticks=[], yticks=[])
+    grid = figure.subplots(blocks, squeeze=False)[:, 0]  # axes for each image take seconds
+    for block, axes in enumerate(grid):
+        shown = slice(block * columns, (block + 1) * columns)
+        for i, images in enumerate(rows.values()):
+            for n, image in enumerate(images[shown].cpu().numpy()):
+                drawn = axes.imshow(image[0], interpolation="nearest", **colours,
+                                    extent=(n + 0.03, n + 0.97, i + 0.97, i + 0.03))
+        labels = column_labels[shown]
+        axes.set(xlim=(0, columns), ylim=(len(rows), 0))
+        axes.set_xticks([n + 0.5 for n in range(len(labels))], labels, fontsize=8)
+        axes.set_yticks([i + 0.5 for i in range(len(rows))], rows, fontsize=9)
+        axes.tick_params(length=0)
         axes.spines[:].set_visible(False)
-    for i, (name, images) in enumerate(rows.items()):
-        for n, image in enumerate(images.cpu().numpy()):
-            axes = grid[n // columns * len(rows) + i, n % columns]
-            drawn = axes.imshow(image[0], interpolation="nearest", **colours)
-            if n % columns == 0:
-                axes.set_ylabel(name, rotation=0, ha="right", va="center", fontsize=9)
-            if i == len(rows) - 1 and n < len(column_labels):
-                axes.set_xlabel(column_labels[n], fontsize=8)
     if signed:
         figure.colorbar(drawn, ax=grid, aspect=25, fraction=0.05)
     return figure

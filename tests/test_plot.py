@@ -34,46 +34,39 @@ def test_each_axis_is_logarithmic_where_asked_for(log_x, log_y):
         assert all(tick == round(tick) for tick in axes.get_xticks())
 
 
-def cells(figure):
-    """{(row, column): axes} of a figure's grid."""
-    at = ((axes.get_subplotspec(), axes) for axes in figure.axes)
-    return {(place.rowspan.start, place.colspan.start): axes for place, axes in at}
-
-
 def image_rows(N, **more):
+    """-> what was to be drawn, and a {(row, column): image} of each block of the figure."""
     x = torch.linspace(0, 1, 2 * N).reshape(2, N, 1, 1, 1).expand(2, N, 1, 3, 3)
     rows = {"input": x[0], "output": x[1]}
-    return rows, cells(plot.image_rows(rows, "MNIST: t", **more))
+    figure = plot.image_rows(rows, "MNIST: t", **more)
+    return rows, figure.axes, [
+        {(int(image.get_extent()[3]), int(image.get_extent()[0])): image.get_array()
+         for image in axes.images} for axes in figure.axes]
+
+
+def ticks(axis):
+    return {round(at - 0.5): label.get_text()
+            for at, label in zip(axis.get_ticklocs(), axis.get_ticklabels(), strict=True)}
 
 
 def test_images_beyond_the_columns_go_on_in_blocks_below():
-    rows, grid = image_rows(5, columns=2, column_labels="vwxyz")
-    assert set(grid) == {(r, c) for r in range(6) for c in range(2)}  # 3 blocks of 2 rows
+    rows, blocks, shown = image_rows(5, columns=2, column_labels="vwxyz")
+    assert [set(block) for block in shown] == [
+        {(0, 0), (0, 1), (1, 0), (1, 1)}] * 2 + [{(0, 0), (1, 0)}]  # the rest stays blank
     for i, images in enumerate(rows.values()):
         for n in range(5):
-            shown = grid[2 * (n // 2) + i, n % 2].images[0].get_array()
-            np.testing.assert_array_equal(shown, images[n, 0])
-    names = [grid[r, 0].get_ylabel() for r in range(6)]
-    assert names == ["input", "output"] * 3
-    assert not any(grid[r, 1].get_ylabel() for r in range(6))
-    labels = [grid[r, c].get_xlabel() for r in range(6) for c in range(2)]
-    assert labels == ["", "", "v", "w", "", "", "x", "y", "", "", "z", ""]
+            np.testing.assert_array_equal(shown[n // 2][i, n % 2], images[n, 0])
+    for axes, labels in zip(blocks, ("vw", "xy", "z"), strict=True):
+        assert ticks(axes.yaxis) == {0: "input", 1: "output"}
+        assert ticks(axes.xaxis) == dict(enumerate(labels))
 
 
-def test_places_left_over_stay_blank():
-    _, grid = image_rows(5, columns=2)
-    for r in (4, 5):
-        axes = grid[r, 1]
-        assert not axes.images and not len(axes.get_xticks()) and not len(axes.get_yticks())
-        assert not any(spine.get_visible() for spine in axes.spines.values())
-        assert len(grid[r, 0].images) == 1
-
-
-@pytest.mark.parametrize("N, columns, shape", [(3, 20, (2, 3)), (4, 4, (2, 4)),
-                                               (5, 4, (4, 4)), (2, 1, (4, 1))])
-def test_the_grid_is_no_larger_than_its_images_need(N, columns, shape):
-    _, grid = image_rows(N, columns=columns)
-    assert tuple(1 + np.max(list(grid), axis=0)) == shape
+@pytest.mark.parametrize("N, columns, blocks, width", [(3, 20, 1, 3), (4, 4, 1, 4),
+                                                       (5, 4, 2, 4), (2, 1, 2, 1)])
+def test_the_grid_is_no_larger_than_its_images_need(N, columns, blocks, width):
+    _, drawn, _ = image_rows(N, columns=columns)
+    assert len(drawn) == blocks
+    assert all(axes.get_xlim() == (0, width) and axes.get_ylim() == (2, 0) for axes in drawn)
 
 
 def test_a_matrix_shows_its_counts_and_colours_them_by_the_rows_share():
@@ -113,9 +106,8 @@ def test_bars_stand_side_by_side_around_their_name(count):
 def test_signed_images_share_one_scale_that_is_symmetric():
     rows = {"a": torch.full((2, 1, 3, 3), -0.2), "b": torch.full((2, 1, 3, 3), 0.5)}
     figure = plot.image_rows(rows, "MNIST: t", signed=True)
-    drawn = [axes.images[0] for axes in figure.axes[:4]]
-    assert {image.get_clim() for image in drawn} == {(-0.5, 0.5)}
-    assert len(figure.axes) == 5  # and the scale is drawn
+    assert {image.get_clim() for image in figure.axes[0].images} == {(-0.5, 0.5)}
+    assert len(figure.axes[0].images) == 4 and len(figure.axes) == 2  # and the scale is drawn
 
 
 def test_histograms_are_densities_over_one_axis_of_known_weights():
@@ -144,3 +136,24 @@ def test_fields_are_logarithms_with_their_square_outlined():
     np.testing.assert_allclose(first.images[0].get_array(), [[-6, -2], [-1, 0]])
     square = second.patches[0]
     assert (square.get_xy(), square.get_width(), square.get_height()) == ((0.5, 0.5), 2, 2)
+
+
+def test_a_class_has_its_own_look_and_its_name_at_its_median():
+    points, y = torch.rand(120, 2), torch.arange(120) % 12
+    axes = plot.scatter(points, y, [f"class {c}" for c in range(12)], "t", ("a", "b")).axes[0]
+    assert len({(line.get_color(), line.get_marker()) for line in axes.lines}) == 12
+    for c, (line, text) in enumerate(zip(axes.lines, axes.texts, strict=True)):
+        np.testing.assert_allclose(line.get_xydata(), points[y == c], atol=1e-7)
+        assert text.get_text() == line.get_label() == f"class {c}"
+        assert text.get_position() == pytest.approx(np.median(points[y == c], axis=0))
+    space = plot.scatter(torch.rand(9, 3), torch.zeros(9), ["x"], "t", "abc").axes[0]
+    assert space.get_zlabel() == "c"
+
+
+def test_trials_have_the_axes_that_they_were_drawn_from_and_failures_are_left_out():
+    done = [{"settings": {"rate": 10.0 ** -i, "layers": i}, "score": i + 1.0} for i in range(4)]
+    done.append({"settings": {"rate": 1.0, "layers": 9}, "failure": "nan"})
+    rate, layers = plot.trials(done, "t", "error", ["rate"]).axes[:2]
+    assert rate.get_xscale() == "log" and layers.get_xscale() == "linear"
+    assert sorted(layers.lines[0].get_xdata()) == [0, 1, 2, 3]
+    assert list(rate.lines[1].get_xydata()[0]) == [1.0, 1.0]  # the star: least score

@@ -1,0 +1,274 @@
+"""Homework 2's scripts as whole runs on small images, and what noise and neighbours are."""
+
+import json
+
+import hw2_conv_ae
+import hw2_conv_ae_study
+import hw2_denoising
+import hw2_fine_tuning
+import hw2_latent_space
+import hw2_tuning
+import pytest
+import torch
+from torch import nn
+
+from minidl import cli, noise
+from minidl.data import Dataset, Split, to_unit
+from minidl.losses import contraction
+from minidl.progress import Line
+from minidl.representation import nearest
+from minidl.run import Run
+
+SMALL = {
+    hw2_conv_ae: ["--epochs", "2", "--fc-epochs", "1"],
+    hw2_conv_ae_study: ["--filters", "2", "--hidden", "8"],
+    hw2_tuning: ["--subset", "60", "--epochs", "1", "--trials", "5"],
+    hw2_denoising: ["--filters", "2", "--hidden", "16"],
+    hw2_fine_tuning: ["--rounds", "1", "--all-rounds", "1"],
+    hw2_latent_space: ["--points", "30", "--perplexity", "3", "--samples", "14"]}
+
+
+def start(script, folder, out, *argv):
+    cli.start(script.main, data="fashion-mnist", **script.SIZES, argv=[
+        "--data", str(folder), "--out", str(out), "--quick", *SMALL[script], *argv])
+    return json.loads((out / "results.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def results(module_folder, tmp_path_factory):
+    """Each script's results, its folder, and its steps and its reading of the test images."""
+    outputs, threads = tmp_path_factory.mktemp("outputs"), torch.get_num_threads()
+    found, test, clear = {}, Dataset.test, torch.optim.Optimizer.zero_grad
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(hw2_fine_tuning, "EVERY", 3)
+        patch.setattr(hw2_denoising, "COMPONENTS", (2, 8))
+        for script in SMALL:
+            events, out = [], outputs / script.__name__
+            patch.setattr(Dataset, "test", lambda data, events=events: [
+                events.append("test"), test(data)][1])
+            patch.setattr(torch.optim.Optimizer, "zero_grad", lambda self, events=events: [
+                events.append("step"), clear(self)][1])
+            found[script] = start(script, module_folder, out), out, events
+    torch.set_num_threads(threads)  # hw2_tuning sets them
+    return found
+
+
+@pytest.mark.parametrize(("script", "headlines", "files"), [
+    (hw2_conv_ae, ["test_mse", "pca_test_mse", "test_mse_fully_connected"],
+     ["loss.png", "reconstructions.png", "best_median_worst.png", "classes.tex"]),
+    (hw2_conv_ae_study, ["test_mse_base", "paired_contractive_1e_4", "near_zero_base"],
+     ["optimizer.png", "regularisation.png", "test_mse.png", "variants.tex"]),
+    (hw2_tuning, ["test_mse", "cross_validated_mse_random_search",
+                  "paired_difference_halving"], ["trials.png", "importance.png"]),
+    (hw2_denoising, ["psnr_gain_db", "psnr_PCA_Gaussian_0_5"],
+     ["psnr_Gaussian.png", "images_masking.png", "psnr.tex"]),
+    (hw2_fine_tuning, ["paired_gain_few_over_random_weights"],
+     ["speed_few.png", "speed_all.png", "speed.tex"]),
+    (hw2_latent_space, ["explained_variance_2", "trustworthiness_t_SNE_2_D",
+                        "found_again_one_Gaussian"],
+     ["codes_PCA_3_D.png", "codes_t_SNE_2_D.png", "interpolation.png", "traversals.png",
+      "new_images.png", "explained_variance.png"])])
+def test_the_headlines_and_the_figures_are_there(results, script, headlines, files):
+    content, out, _ = results[script]
+    for name in headlines:
+        assert isinstance(content["numbers"][name]["value"], float), name
+    for name in files:
+        assert name in content["files"] and (out / name).stat().st_size > 100
+    assert content["findings"] and all("nan" not in f for f in content["findings"])
+
+
+@pytest.mark.parametrize("script", [hw2_conv_ae, hw2_conv_ae_study, hw2_denoising])
+def test_stopped_in_the_middle_and_resumed_it_is_as_if_left_alone(
+        results, script, module_folder, tmp_path, monkeypatch):
+    epochs, begun = Run.epochs, []
+
+    def stop(self, n, name="model", **parts):
+        for epoch in epochs(self, n, name, **parts):
+            begun.append(name)
+            if len(begun) == 3:
+                raise KeyboardInterrupt
+            yield epoch
+
+    monkeypatch.setattr(hw2_denoising, "COMPONENTS", (2, 8))
+    monkeypatch.setattr("minidl.results.Results.figure", lambda *_: None)
+    monkeypatch.setattr(Run, "epochs", stop)
+    with pytest.raises(SystemExit):
+        start(script, module_folder, tmp_path)
+    monkeypatch.setattr(Run, "epochs", epochs)
+    content = start(script, module_folder, tmp_path, "--resume")
+    assert content["numbers"] == results[script][0]["numbers"]
+    assert content["findings"] == results[script][0]["findings"]
+
+
+@pytest.mark.parametrize("script", SMALL)
+def test_the_test_images_are_read_once_after_the_last_training(results, script):
+    events = results[script][2]
+    assert events.count("test") == 1 and "step" in events
+    after = events[events.index("test"):].count("step")
+    # a linear probe of codes is fitted afterwards; it takes no setting from the test images
+    assert after == 0 or script in (hw2_conv_ae_study, hw2_latent_space)
+
+
+# --- denoising ----------------------------------------------------
+
+def test_the_target_is_the_clean_image_and_the_noise_is_fresh(folder, tmp_path, monkeypatch):
+    seen, targets = [], []
+    run = Run("s", "quick", {}, out=tmp_path, sheet_data="mnist", data=str(folder))
+    data = run.load()
+    loss = hw2_denoising.mse
+    monkeypatch.setattr(hw2_denoising, "mse", lambda x_hat, x: [
+        targets.append(x.detach()), loss(x_hat, x)][1])
+
+    def corrupt(x, generator):
+        seen.append(noise.gaussian(x, 0.5, generator))
+        return seen[-1]
+
+    network = nn.Conv2d(1, 1, 1)
+    hw2_denoising.train(run, "n", network, data, corrupt, 2, 110, 1e-3, "float32")
+    clean = {x.numpy().tobytes() for x in to_unit(data.train.x)}
+    assert len(seen) == len(targets) == 2
+    assert {x.numpy().tobytes() for batch in targets for x in batch} == clean
+    first, second = (part[targets[i].flatten(1).sum(dim=1).argsort()]
+                     for i, part in enumerate(seen))
+    assert (first != second).float().mean() > 0.5  # the same images, other noise
+
+
+@pytest.mark.parametrize("kind", noise.KINDS)
+def test_noise_stays_in_the_unit_interval_and_the_generator_decides_it(kind, generator):
+    x = torch.rand(4, 1, 28, 28)
+    noisy = noise.KINDS[kind](x, 0.5, generator)
+    assert noisy.shape == x.shape and noisy.min() >= 0 and noisy.max() <= 1
+    assert not torch.equal(noise.KINDS[kind](x, 0.5, generator), noisy)
+    again = noise.KINDS[kind](x, 0.5, torch.Generator().manual_seed(0))
+    assert torch.equal(again, noisy)
+
+
+def test_noise_of_a_level_is_as_strong_as_it_says(generator):
+    """Shares of 78,400 pixels: 5 deviations are below 0.01."""
+    x = torch.full((100, 1, 28, 28), 0.5)
+    e = noise.gaussian(x, 0.1, generator) - x
+    assert e.std().item() == pytest.approx(0.1, rel=0.02) and abs(e.mean()) < 0.002
+    spoilt = noise.salt_and_pepper(x, 0.3, generator)
+    assert (spoilt == 1).float().mean().item() == pytest.approx(0.15, abs=0.01)
+    assert (spoilt == 0).float().mean().item() == pytest.approx(0.15, abs=0.01)
+    masked = noise.masking(x, 0.3, generator)
+    assert (masked == 0).float().mean().item() == pytest.approx(0.3, abs=0.01)
+    assert set(masked.unique().tolist()) == {0.0, 0.5}
+
+
+def test_each_level_of_a_batch_is_its_images_own(generator):
+    levels = torch.tensor([0.0, 0.9]).view(2, 1, 1, 1)
+    for add in noise.KINDS.values():
+        x = torch.full((2, 1, 28, 28), 0.5)
+        noisy = add(x, levels, generator)
+        assert torch.equal(noisy[0], x[0]) and (noisy[1] != x[1]).float().mean() > 0.5
+
+
+def test_a_median_filter_takes_a_speck_away_and_leaves_an_edge():
+    x = torch.zeros(1, 1, 7, 7)
+    x[..., 4:] = 1
+    speck = x.clone()
+    speck[0, 0, 3, 1] = 1
+    assert torch.equal(noise.median_filter(speck, 3), x)
+    assert not torch.equal(noise.median_filter(speck, 1), x)
+    values = torch.rand(1, 1, 3, 3)
+    middle = noise.median_filter(values, 3)[0, 0, 1, 1]
+    assert middle == values.flatten().sort().values[4]
+
+
+def test_psnr_of_known_errors():
+    assert noise.psnr(1) == 0 and noise.psnr(0.01) == pytest.approx(20)
+    assert noise.psnr(0.5e-3) - noise.psnr(1e-3) == pytest.approx(3.0103, abs=1e-4)
+
+
+# --- fine-tuning ----------------------------------------------------
+
+def test_few_labels_are_as_many_of_each_class():
+    split = Split(torch.arange(1000).view(-1, 1), torch.arange(1000) % 4)
+    chosen = hw2_fine_tuning.few(split, 0.02, seed=1)
+    assert torch.bincount(chosen.y).tolist() == [5] * 4
+    assert torch.equal(chosen.x[:, 0] % 4, chosen.y)
+    assert not torch.equal(chosen.x, hw2_fine_tuning.few(split, 0.02, seed=2).x)
+
+
+def test_the_first_look_with_the_accuracy_counts():
+    history = {"val_accuracy": [0.5, 0.81, 0.79, 0.9], "seconds": [1.0, 2.0, 3.0, 4.0]}
+    every = hw2_fine_tuning.EVERY
+    assert hw2_fine_tuning.reached(history, 0.8) == (2 * every, 2.0)
+    assert hw2_fine_tuning.reached(history, 0.9) == (4 * every, 4.0)
+    assert hw2_fine_tuning.reached(history, 0.95) is None
+
+
+def test_the_pretrained_encoder_is_copied_and_the_mlps_begin_alike(tmp_path):
+    run = Run("s", "quick", {}, out=tmp_path)
+    size = cli.settings(hw2_conv_ae.main, hw2_conv_ae.SIZES, "quick")
+    autoencoder = hw2_conv_ae.build(hw2_conv_ae.CONV, size["latent"], size["filters"],
+                                    size["hidden"])
+    built = {}
+    for name in (hw2_fine_tuning.SCRATCH, hw2_fine_tuning.PRETRAINED):
+        run.seed_everything(3)
+        built[name] = hw2_fine_tuning.build(run, name, autoencoder, 10)
+    scratch, pretrained = built.values()
+    for name, tensor in autoencoder[0].state_dict().items():
+        copy = pretrained[0].state_dict()[name]
+        assert torch.equal(copy, tensor) and copy.data_ptr() != tensor.data_ptr()
+    assert not torch.equal(scratch[0][0].weight, pretrained[0][0].weight)
+    for a, b in zip(scratch[1].parameters(), pretrained[1].parameters(), strict=True):
+        assert torch.equal(a, b)
+
+
+# --- the latent space, the study, the search -------------------------------------------
+
+def test_nearest_is_what_a_double_loop_finds():
+    x, others = torch.rand(7, 1, 2, 2), torch.rand(23, 1, 2, 2)
+    distance, index = nearest(x, others, block=3)
+    for n, one in enumerate(x):
+        all_of_them = torch.stack([(one - other).square().sum().sqrt() for other in others])
+        assert index[n] == all_of_them.argmin()
+        assert distance[n].item() == pytest.approx(all_of_them.min().item(), abs=1e-5)
+
+
+def test_codes_by_each_rule_are_like_the_codes_that_it_was_fitted_to(generator):
+    y = torch.arange(4000) % 2
+    z = torch.randn(4000, 3, generator=generator) @ torch.diag(torch.tensor([1.0, 2, 3]))
+    z[y == 1] += 10
+    box, one, per_class = (hw2_latent_space.draw(rule, z, y, 4000, generator)
+                           for rule in hw2_latent_space.RULES)
+    assert (box >= z.amin(dim=0)).all() and (box <= z.amax(dim=0)).all()
+    for drawn in (one, per_class):  # 5 deviations of a mean of 4,000
+        assert (drawn.mean(dim=0) - z.mean(dim=0)).abs().max() < 0.5
+        assert (torch.cov(drawn.T) - torch.cov(z.T)).abs().max() < 3
+    between = [((d.mean(dim=1) - 5).abs() < 1).float().mean().item() for d in (one, per_class)]
+    assert between[0] > 0.1 and between[1] < 0.02  # one Gaussian fills the gap of two
+
+
+def test_a_contraction_is_on_average_the_squared_norm_of_the_jacobian():
+    """Over 20,000 directions; of a network whose slopes differ from image to image."""
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Linear(5, 4), nn.Tanh(), nn.Linear(4, 3)).double()
+    x = torch.randn(2, 5, dtype=torch.float64)
+    many = x.repeat(20_000, 1).requires_grad_()
+    found = contraction(network(many), many, torch.randn(40_000, 3).double())
+    for i in range(2):
+        J = torch.autograd.functional.jacobian(network, x[i])  # (3, 5)
+        assert found[i::2].mean().item() == pytest.approx(J.square().sum().item(), rel=0.05)
+    assert found.requires_grad  # a penalty has a gradient of its own
+
+
+def test_halving_spends_at_most_what_random_search_does():
+    for epochs, budgets in ((36, (1, 3, 9)), (150, (1, 5, 15)), (12, (1, 2, 6))):
+        n = hw2_tuning.halving_draws(epochs, budgets)
+        spent = sum(max(1, round(n ** (1 - i / 2))) * b for i, b in enumerate(budgets))
+        assert spent <= epochs and n >= epochs // budgets[-1]
+
+
+def test_a_search_of_the_autoencoder_tries_other_nonlinearities(folder):
+    for name in ("ReLU", "Tanh"):
+        model = hw2_tuning.build(2, 8, name)
+        kinds = {type(layer).__name__ for half in model for layer in half}
+        assert name in kinds and "GELU" not in kinds
+    settings = {"filters": 2, "hidden": 8, "activation": "Tanh", "learning_rate": 1e30,
+                "batch_size": 32, "weight_decay": 0.0}
+    split = Split(torch.randint(0, 255, (64, 1, 28, 28)).byte(), torch.arange(64) % 10)
+    with pytest.raises(FloatingPointError, match="the loss is nan after epoch"):
+        hw2_tuning.fit(settings, split, 3, 0, Line())
