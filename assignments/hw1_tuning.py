@@ -50,9 +50,9 @@ def main(run,
          points: "values of each parameter in the grid" = 2,
          folds: "parts of the cross-validation" = 3,
          epochs: "passes over the images in a trial" = 5,
-         subset: "images of a search" = 3000,
+         subset: "images of a search" = 2000,
          curve_points: "points of a regression's search" = 100,
-         curve_steps: "steps of a regression's training" = 300,
+         curve_steps: "steps of a regression's training" = 200,
          images: "training images used, validation included" = 60_000):
     data = run.load(images)
     if seeds * subset > len(data.train.y):

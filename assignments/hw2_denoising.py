@@ -37,7 +37,7 @@ SIZES_OF_FILTER, COMPONENTS = (3, 5, 7), (4, 8, 16, 32, 64, 128)
 
 def main(run,
          level: "of the noise that the networks are trained on" = 0.5,
-         epochs: "passes over the training images" = 8,
+         epochs: "passes over the training images" = 4,
          batch_size: "images a step" = 128,
          learning_rate: "the highest of the one-cycle schedule" = 6e-3,
          latent: "d, numbers in the code" = 64,

@@ -54,6 +54,8 @@ MUTANTS = [
      'seeds: "trainings of each variant" = 1,'),
     (10, TRANSFER, "few = subset(data, kind, 100, seed)",
      "few = subset(data, kind, 100, seed + 1)"),
+    (15, "assignments/hw2_denoising.py", "x_hat = network(corrupt(x, run.generator))",
+     "x = corrupt(x, run.generator); x_hat = network(x)"),
 ]
 
 

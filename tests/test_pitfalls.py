@@ -13,17 +13,19 @@ import ex2_classifier_decoding
 import ex2_conv_ae
 import ex2_few_labels
 import ex2_transfer
+import hw2_denoising
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from minidl import cli, glyphs, idx
+from minidl import cli, glyphs, idx, noise
 from minidl.data import batches, load, to_unit
 from minidl.frozen import frozen
 from minidl.losses import evaluate, l1, per_example
 from minidl.results import slug
+from minidl.run import Run
 
 DECODING = slug("decoder of the classifier's code")
 
@@ -240,3 +242,26 @@ def test_trap_10_several_seeds_and_pairs_of_the_same_subset(tasks_4_and_5):
         a = few[slug(f"100 labels, {kind}, plain, seed 0")]["classifier"]
         b = transfer[slug(f"{kind}, {ex2_transfer.PLAIN}, seed 0")]["classifier"]
         assert all(torch.equal(a[name], b[name]) for name in a)
+
+
+def test_trap_15_a_denoisers_target_is_the_clean_image_and_its_noise_fresh(
+        folder, tmp_path, monkeypatch):
+    seen, targets = [], []
+    run = Run("s", "quick", {}, out=tmp_path, sheet_data="mnist", data=str(folder))
+    data = run.load()
+    loss = hw2_denoising.mse
+    monkeypatch.setattr(hw2_denoising, "mse", lambda x_hat, x: [
+        targets.append(x.detach()), loss(x_hat, x)][1])
+
+    def corrupt(x, generator):
+        seen.append(noise.gaussian(x, 0.5, generator))
+        return seen[-1]
+
+    network = nn.Conv2d(1, 1, 1)
+    hw2_denoising.train(run, "n", network, data, corrupt, 2, 110, 1e-3, "float32")
+    clean = {x.numpy().tobytes() for x in to_unit(data.train.x)}
+    assert len(seen) == len(targets) == 2
+    assert {x.numpy().tobytes() for batch in targets for x in batch} == clean
+    first, second = (part[targets[i].flatten(1).sum(dim=1).argsort()]
+                     for i, part in enumerate(seen))
+    assert (first != second).float().mean() > 0.5  # the same images, other noise

@@ -151,7 +151,8 @@ def test_a_class_has_its_own_look_and_its_name_at_its_median():
 
 
 def test_trials_have_the_axes_that_they_were_drawn_from_and_failures_are_left_out():
-    done = [{"settings": {"rate": 10.0 ** -i, "layers": i}, "score": i + 1.0} for i in range(4)]
+    done = [{"settings": {"rate": 10.0 ** -i, "layers": i}, "score": i + 1.0}
+            for i in range(4)]
     done.append({"settings": {"rate": 1.0, "layers": 9}, "failure": "nan"})
     rate, layers = plot.trials(done, "t", "error", ["rate"]).axes[:2]
     assert rate.get_xscale() == "log" and layers.get_xscale() == "linear"
