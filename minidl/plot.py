@@ -93,6 +93,8 @@ def matrix(values, names, title, x_label, y_label):
                       color="white" if share[row, column] > 0.5 else "black")
     axes.set(title=title, xlabel=x_label, ylabel=y_label, xticks=range(len(names)),
              yticks=range(len(names)), xticklabels=names, yticklabels=names)
+    if max(map(len, names)) > 5:  # longer ones would touch
+        axes.set_xticks(range(len(names)), names, rotation=40, ha="right")
     return figure
 
 

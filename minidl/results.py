@@ -7,6 +7,8 @@ from pathlib import Path
 
 from minidl.files import whole_file
 
+DPI = 150  # of the figures: legible at a page's width
+
 
 class Results:
     """Collects what a script found and writes it into the run's folder.
@@ -44,7 +46,7 @@ class Results:
     def figure(self, name, figure):
         """Write a matplotlib figure as <name>.png; no date or version goes into the file."""
         with whole_file(self._file(f"{name}.png")) as path:
-            figure.savefig(path, format="png", dpi=150, metadata={"Software": None})
+            figure.savefig(path, format="png", dpi=DPI, metadata={"Software": None})
 
     def table(self, name, rows, caption=""):
         """Write rows, dicts with the same keys, as <name>.md and <name>.tex."""

@@ -28,6 +28,14 @@ def no_network(monkeypatch):
     monkeypatch.setattr(socket.socket, "connect", local_only)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def small_figures():
+    """Figures are drawn in every run of a script, and most of a short run's time."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("minidl.results.DPI", 30)
+        yield
+
+
 @pytest.fixture
 def real_data():
     """The folder of the real data sets; the test is skipped where there is none."""
