@@ -1,5 +1,6 @@
 """Small data sets that every test can use, and the reason where real data are absent."""
 
+import contextlib
 import os
 import socket
 
@@ -11,6 +12,7 @@ import pytest
 import torch
 
 from minidl import glyphs, idx
+from minidl.run import Run
 
 FILES = [file for pair in glyphs.FILES.values() for file in pair]
 
@@ -66,6 +68,28 @@ def folder(tmp_path):
 def module_folder(tmp_path_factory):
     """The same for all tests of a file, which leave it as it is."""
     return write_stripes(tmp_path_factory.mktemp("data") / "stripes")
+
+
+@pytest.fixture
+def interrupted():
+    """`with interrupted(n): start(...)`: Ctrl-C in the n-th epoch of all its trainings."""
+    @contextlib.contextmanager
+    def stop(n):
+        epochs, begun = Run.epochs, []
+
+        def stopping(self, *args, **parts):
+            for epoch in epochs(self, *args, **parts):
+                begun.append(epoch)
+                if len(begun) == n:
+                    raise KeyboardInterrupt
+                yield epoch
+
+        with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit) as stopped:
+            patch.setattr(Run, "epochs", stopping)
+            yield
+        assert stopped.value.code == 130
+
+    return stop
 
 
 @pytest.fixture

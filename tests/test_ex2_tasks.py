@@ -73,21 +73,9 @@ def test_the_headlines_and_the_figures_are_there(results, script, headlines, fil
 
 @pytest.mark.parametrize("script", [ex2_few_labels, ex2_transfer])
 def test_stopped_in_the_middle_and_resumed_it_is_as_if_left_alone(
-        results, script, module_folder, tmp_path, monkeypatch):
-    epochs, begun = Run.epochs, []
-
-    def stop(self, n, name="model", **parts):
-        for epoch in epochs(self, n, name, **parts):
-            begun.append(name)
-            if len(begun) == 14:
-                raise KeyboardInterrupt
-            yield epoch
-
-    monkeypatch.setattr(Run, "epochs", stop)
-    with pytest.raises(SystemExit) as stopped:
+        results, script, module_folder, tmp_path, interrupted):
+    with interrupted(14):
         start(script, module_folder, tmp_path)
-    assert stopped.value.code == 130
-    monkeypatch.setattr(Run, "epochs", epochs)
     content = start(script, module_folder, tmp_path, "--resume")
     assert content["numbers"] == results[script][0]["numbers"]
     assert content["findings"] == results[script][0]["findings"]

@@ -41,20 +41,9 @@ def test_a_run_scores_both_networks_by_cross_validation_and_on_the_test_images(a
 
 
 def test_stopped_in_the_middle_and_resumed_it_is_as_if_left_alone(
-        alone, module_folder, tmp_path, monkeypatch):
-    epochs, begun = Run.epochs, []
-
-    def stop(self, n, name="model", **parts):
-        for epoch in epochs(self, n, name, **parts):
-            begun.append(name)
-            if len(begun) == 8:
-                raise KeyboardInterrupt
-            yield epoch
-
-    monkeypatch.setattr(Run, "epochs", stop)
-    with pytest.raises(SystemExit):
+        alone, module_folder, tmp_path, interrupted):
+    with interrupted(8):
         start(module_folder, tmp_path)
-    monkeypatch.setattr(Run, "epochs", epochs)
     content = start(module_folder, tmp_path, "--resume")
     assert content["numbers"] == alone[0]["numbers"]
     assert content["findings"] == alone[0]["findings"]

@@ -88,23 +88,11 @@ def test_the_hand_written_steps_are_torchs_on_both_tasks(results):
 
 
 def test_stopped_in_the_middle_and_resumed_it_is_as_if_left_alone(
-        results, module_folder, tmp_path, monkeypatch):
-    epochs, begun = Run.epochs, []
-
-    def stop(self, n, name="model", **parts):
-        for epoch in epochs(self, n, name, **parts):
-            begun.append(name)
-            if len(begun) == 50:
-                raise KeyboardInterrupt
-            yield epoch
-
+        results, module_folder, tmp_path, interrupted, monkeypatch):
     shorten(monkeypatch)
     monkeypatch.setattr(Results, "figure", lambda self, name, _: self._file(f"{name}.png"))
-    monkeypatch.setattr(Run, "epochs", stop)
-    with pytest.raises(SystemExit) as stopped:
+    with interrupted(50):
         start(module_folder, tmp_path)
-    assert stopped.value.code == 130
-    monkeypatch.setattr(Run, "epochs", epochs)
     content = start(module_folder, tmp_path, "--resume")
     for part in ("numbers", "findings", "files"):
         assert content[part] == results[0][part]

@@ -79,22 +79,11 @@ def test_the_headlines_and_the_figures_are_there(results, script, headlines, fil
 
 @pytest.mark.parametrize("script", [hw2_conv_ae, hw2_conv_ae_study, hw2_denoising])
 def test_stopped_in_the_middle_and_resumed_it_is_as_if_left_alone(
-        results, script, module_folder, tmp_path, monkeypatch):
-    epochs, begun = Run.epochs, []
-
-    def stop(self, n, name="model", **parts):
-        for epoch in epochs(self, n, name, **parts):
-            begun.append(name)
-            if len(begun) == 3:
-                raise KeyboardInterrupt
-            yield epoch
-
+        results, script, module_folder, tmp_path, interrupted, monkeypatch):
     monkeypatch.setattr(hw2_denoising, "COMPONENTS", (2, 8))
     monkeypatch.setattr("minidl.results.Results.figure", lambda *_: None)
-    monkeypatch.setattr(Run, "epochs", stop)
-    with pytest.raises(SystemExit):
+    with interrupted(3):
         start(script, module_folder, tmp_path)
-    monkeypatch.setattr(Run, "epochs", epochs)
     content = start(script, module_folder, tmp_path, "--resume")
     assert content["numbers"] == results[script][0]["numbers"]
     assert content["findings"] == results[script][0]["findings"]
