@@ -8,9 +8,9 @@ r"""Homework 2: what lies where in the latent space, and what comes out of it.
 by hand (minidl/pca.py, minidl/tsne.py): how much variance is left, how far classes lie apart.
 (b) Lines: between the codes of two images, and along the principal axes of all codes.
 (c) New images: codes drawn by three rules, decoded, and judged by homework 1's CNN, by the
-nearest training image and by whether the encoder finds the code again. The last says why a
-plain autoencoder is no generative model: nothing in its loss says where codes shall lie, so no
-rule knows; hw2_vae.py adds the term that does.
+nearest training image and by whether the encoder finds the code again. A plain autoencoder is
+no generative model, since nothing in its loss says where codes shall lie, so no rule knows;
+hw2_vae.py adds the term that does.
 """
 
 import itertools
@@ -21,7 +21,13 @@ import _path  # noqa: F401
 import hw2_conv_ae
 import torch
 from hw1_classification import BothWays, trained_cnn
-from torch.distributions import MultivariateNormal
+from torch.distributions import (
+    Categorical,
+    Independent,
+    MixtureSameFamily,
+    MultivariateNormal,
+    Uniform,
+)
 
 from minidl import cli, pca, plot
 from minidl.data import to_unit
@@ -30,8 +36,6 @@ from minidl.progress import Line
 from minidl.representation import linear_probe, nearest, spread
 from minidl.results import markdown, slug
 from minidl.tsne import trustworthiness, tsne
-
-RULES = ("uniform in the box", "one Gaussian", "a Gaussian per class")
 
 
 def main(run,
@@ -148,7 +152,7 @@ def traverse(run, data, decoder, codes, steps):
     run.results.figure("traversals", plot.image_rows(
         rows, f"{data.title}: from the mean code along principal axes\nbelow: deviations "
         "from the mean; in brackets the share of the codes' variance",
-        [f"{value:+.1f}" for value in t.tolist()]))
+        [f"{round(value, 1) + 0.0:+.1f}" for value in t.tolist()]))
 
 
 # --- (c) new images -------------------------------------------------------------------
@@ -163,9 +167,10 @@ class Judged(NamedTuple):
 def generate(run, data, autoencoder, judge, codes, test, samples):
     """Codes by three rules beside those of test images, decoded and judged."""
     encoder, decoder = autoencoder
+    rules = rules_for(codes["train"], data.train.y)
+    run.seed_everything(run.seed)
     drawn = {"test images": codes["test"][:samples]} | {
-        rule: draw(rule, codes["train"], data.train.y, samples, run.generator)
-        for rule in RULES}
+        name: rule.sample((samples,)) for name, rule in rules.items()}
     train, deviation = to_unit(data.train.x), codes["train"].std(dim=0)
     rows, shown = [], {}
     for name, z in drawn.items():
@@ -194,33 +199,34 @@ def generate(run, data, autoencoder, judge, codes, test, samples):
             f"test images {real['confidence']:.0%}), the nearest training image is "
             f"{row['distance']:.3f} away ({real['distance']:.3f}), the encoder finds "
             f"{row['found again']:.0%} of the codes again ({real['found again']:.0%}).")
+    surprise = {name: -rule.log_prob(codes["train"]).mean().item()
+                for name, rule in rules.items()}
+    for name, nats in surprise.items():
+        run.results.number(f"surprise_{slug(name)}", nats, "nats, mean -log p(z)")
     run.results.finding(
-        "Why this is no generative model: the loss asks for nothing between the codes of "
-        f"images, so the decoder answers there with what it likes: {box['found again']:.0%}, "
-        f"{one['found again']:.0%} and {per_class['found again']:.0%} of the drawn codes are "
-        f"codes of what they decode to, against {real['found again']:.0%}. Better rules need "
-        "the labels, or a model of the codes.")
+        "Why this is no generative model: nothing in its loss says where codes shall lie, so "
+        "every rule is a guess at it. The mean surprise -log p(z) of the training codes is "
+        + ", ".join(f"{nats:.1f} nats ({name})" for name, nats in surprise.items())
+        + ": the better a rule knows the codes, the more its images look like images; and the "
+        "best one here needs the labels.")
 
 
-def draw(rule, z, y, n, generator):
-    """n codes by a rule fitted to the codes z (N, D) with classes y."""
-    if rule == RULES[0]:
-        low, high = z.amin(dim=0), z.amax(dim=0)
-        return low + (high - low) * torch.rand(n, z.shape[1], generator=generator).to(z.device)
-    if rule == RULES[1]:
-        return gaussian(z, n, generator)
-    classes = y.unique()
-    counts = [len(part) for part in torch.arange(n).tensor_split(len(classes))]
-    drawn = torch.cat([gaussian(z[y == c], k, generator)
-                       for c, k in zip(classes, counts, strict=True)])
-    return drawn[torch.randperm(n, generator=generator).to(z.device)]
+def rules_for(z, y):
+    """name -> a distribution of codes, fitted to the codes z (N, D) with classes y (N,)."""
+    parts = [z[y == c] for c in y.unique()]
+    shares = torch.tensor([float(len(part)) for part in parts], device=z.device)
+    means, covariances = zip(*map(moments, parts), strict=True)
+    return {
+        "uniform in the box": Independent(Uniform(z.amin(dim=0), z.amax(dim=0) + 1e-6), 1),
+        "one Gaussian": MultivariateNormal(*moments(z)),
+        "a Gaussian per class": MixtureSameFamily(
+            Categorical(shares), MultivariateNormal(torch.stack(means),
+                                                    torch.stack(covariances)))}
 
 
-def gaussian(z, n, generator):
-    """n draws of N(mean, covariance) of z (N, D): mean + L e, L L^T the covariance."""
-    covariance = torch.cov(z.T) + 1e-6 * torch.eye(z.shape[1], device=z.device)
-    L = MultivariateNormal(z.mean(dim=0), covariance).scale_tril
-    return z.mean(dim=0) + torch.randn(n, z.shape[1], generator=generator).to(z.device) @ L.T
+def moments(z):
+    """The mean (D,) and the covariance (D, D) of z (N, D), kept off 0 for few examples."""
+    return z.mean(dim=0), torch.cov(z.T) + 1e-6 * torch.eye(z.shape[1], device=z.device)
 
 
 SIZES = {"quick": {"points": 120, "perplexity": 10, "samples": 100, "images": 1500},

@@ -51,8 +51,9 @@ def curves(lines, title, x_label, y_label, log_y=False, log_x=False):
 def image_rows(rows, title, column_labels=(), columns=20, signed=False):
     """rows: name -> images (N, 1, H, W) in [0, 1], one labelled row each, 0 black, 1 white.
 
-    More than `columns` images go on in a further block of the same rows, below. signed: of any
-    values, white is 0, orange and purple are as far below and above it in all the figure.
+    More than `columns` images go on in a further block of the same rows, below. Spaces tell
+    rows of the same name apart. signed: of any values, white is 0, orange and purple are as far
+    below and above it in all the figure.
     """
     limit = max(float(abs(images).max()) for images in rows.values())
     colours = ({"cmap": "PuOr", "vmin": -limit, "vmax": limit} if signed else
@@ -60,7 +61,8 @@ def image_rows(rows, title, column_labels=(), columns=20, signed=False):
     N = len(next(iter(rows.values())))
     blocks, columns = math.ceil(N / columns), min(N, columns)
     height = 0.66 * len(rows) * blocks + 0.8 + 0.25 * (blocks - 1)
-    figure = Figure(figsize=(0.62 * columns + 1.5, height), layout="constrained")
+    width = 0.62 * columns + 0.5 + 0.08 * max(len(name.strip()) for name in rows)
+    figure = Figure(figsize=(width, height), layout="constrained")
     figure.suptitle(title, fontsize=11)
     grid = figure.subplots(blocks, squeeze=False)[:, 0]  # axes for each image take seconds
     for block, axes in enumerate(grid):
@@ -72,7 +74,8 @@ def image_rows(rows, title, column_labels=(), columns=20, signed=False):
         labels = column_labels[shown]
         axes.set(xlim=(0, columns), ylim=(len(rows), 0))
         axes.set_xticks([n + 0.5 for n in range(len(labels))], labels, fontsize=8)
-        axes.set_yticks([i + 0.5 for i in range(len(rows))], rows, fontsize=9)
+        axes.set_yticks([i + 0.5 for i in range(len(rows))],
+                        [name.strip() for name in rows], fontsize=9)
         axes.tick_params(length=0)
         axes.spines[:].set_visible(False)
     if signed:
