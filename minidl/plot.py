@@ -52,8 +52,8 @@ def image_rows(rows, title, column_labels=(), columns=20, signed=False):
     """rows: name -> images (N, 1, H, W) in [0, 1], one labelled row each, 0 black, 1 white.
 
     More than `columns` images go on in a further block of the same rows, below. Spaces tell
-    rows of the same name apart. signed: of any values, white is 0, orange and purple are as far
-    below and above it in all the figure.
+    rows of the same name apart. signed: of any values, white is 0, orange and purple are as
+    far below and above it in all the figure.
     """
     limit = max(float(abs(images).max()) for images in rows.values())
     colours = ({"cmap": "PuOr", "vmin": -limit, "vmax": limit} if signed else
