@@ -170,6 +170,11 @@ def compare(run, data, labels, count, history, accuracy):
                                if all(found) else f"in {sum(map(bool, found))} of "
                                f"{len(found)} seeds only") for name, found in steps.items()]
         finding(f"{count:,} labels, {goal:.0%} of the validation images: {', '.join(words)}.")
+        if (labels, goal) == ("all", 0.85):
+            for name, key in ((SCRATCH, "scratch"), (PRETRAINED, "pretrained")):
+                if all(steps[name]):
+                    run.results.number(f"steps_to_85_{key}", statistics.mean(steps[name]),
+                                       "steps, all labels", n=len(seeds))
 
 
 def draw(run, data, history, counts):
