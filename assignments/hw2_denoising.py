@@ -30,7 +30,7 @@ from minidl.results import markdown, slug
 from minidl.run import RunError
 from minidl.schedules import one_cycle
 
-LEVELS = (0.1, 0.3, 0.5, 0.7)
+LEVELS = (0.2, 0.5, 0.8)
 PLAIN, ALL = "plain autoencoder", "trained on all kinds"
 SIZES_OF_FILTER, COMPONENTS = (3, 5, 7), (4, 8, 16, 32, 64, 128)
 
