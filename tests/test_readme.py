@@ -60,10 +60,14 @@ def test_the_code_imports_the_four_packages_and_the_standard_library_only():
             assert {name.split(".")[0] for name in names} <= allowed, path
 
 
-def test_the_numbers_in_the_readme_are_those_of_the_results_that_are_kept():
-    shown = re.findall(r"test L1 (0\.\d{4}) \(`results/(\w+)\.json`", README)
+@pytest.mark.parametrize(("words", "key", "form", "data"), [
+    ("test L1", "test_l1", ".4f", "mnist"),
+    ("the CNN's test accuracy", "test_accuracy_cnn", ".2%", "fashion-mnist")])
+def test_the_numbers_in_the_readme_are_those_of_the_results_that_are_kept(
+        words, key, form, data):
+    shown = re.findall(rf"{words} ([\d.]+%?) \(`results/(\w+)\.json`", README)
     assert shown
     for number, name in shown:
         kept = json.loads((ROOT / "results" / f"{name}.json").read_text())
-        assert f"{kept['numbers']['test_l1']['value']:.4f}" == number
-        assert kept["data"] == "mnist" and kept["size"] == "full"
+        assert format(kept["numbers"][key]["value"], form) == number
+        assert kept["data"] == data and kept["size"] == "full"
