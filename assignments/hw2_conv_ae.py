@@ -32,8 +32,8 @@ CONV, FC = "convolutional", "fully connected"
 
 def main(run,
          latent: "d, numbers in the latent code" = 16,
-         epochs: "passes over the training images, convolutional" = 14,
-         fc_epochs: "the same, fully connected" = 20,
+         epochs: "passes over the training images, convolutional" = 16,
+         fc_epochs: "the same, fully connected" = 12,
          batch_size: "images a step" = 128,
          learning_rate: "the highest of the one-cycle schedule" = 6e-3,
          filters: "of the first convolution; each further one has twice as many" = 16,
