@@ -105,9 +105,9 @@ def project(run, data, codes, test, points, perplexity):
         f"A linear classifier reads the class off the whole code for "
         f"{whole['linear probe']:.0%} of the images, off two components for "
         f"{plane['linear probe']:.0%} and off t-SNE's two numbers for "
-        f"{other['linear probe']:.0%}. Of a point's nearest neighbours t-SNE invents few "
-        f"(trustworthiness {other['trustworthiness']:.3f}), PCA more "
-        f"({plane['trustworthiness']:.3f}).")
+        f"{other['linear probe']:.0%}. How far a point's neighbours are its real ones "
+        f"(trustworthiness, 1: all of them): t-SNE {other['trustworthiness']:.3f}, two "
+        f"components {plane['trustworthiness']:.3f}.")
 
 
 # --- (b) lines ------------------------------------------------------------------------
@@ -207,8 +207,8 @@ def generate(run, data, autoencoder, judge, codes, test, samples):
         "Why this is no generative model: nothing in its loss says where codes shall lie, so "
         "every rule is a guess at it. The mean surprise -log p(z) of the training codes is "
         + ", ".join(f"{nats:.1f} nats ({name})" for name, nats in surprise.items())
-        + ": the better a rule knows the codes, the more its images look like images; and the "
-        "best one here needs the labels.")
+        + f"; the least has {min(surprise, key=surprise.get)}, the nearest training image is "
+        f"nearest for {min(rows[1:], key=lambda row: row['distance'])['codes']}.")
 
 
 def rules_for(z, y):
