@@ -55,13 +55,11 @@ def main(run,
          curve_steps: "steps of a regression's training" = 200,
          images: "training images used, validation included" = 60_000):
     data = run.load(images)
-    if seeds * subset > len(data.train.y):
-        raise RunError(f"--seeds {seeds} --subset {subset}: expected a product of at most "
-                       f"{len(data.train.y)}, as each search has images of its own")
+    parts = own_images(data, seeds, subset)
     torch.set_num_threads(1)  # sums in one order, so that each number of processes agrees
     tasks = {
-        data.title: [classification(data, seed, subset, folds, epochs)
-                     for seed in range(seeds)],
+        data.title: [classification(data, part, seed, folds, epochs)
+                     for seed, part in enumerate(parts)],
         "regression of made points": [
             regression(run.seed + seed, curve_points, folds, curve_steps)
             for seed in range(seeds)]}
@@ -117,11 +115,17 @@ def jobs(tasks, searches):
                     yield (task, seed, one), name
 
 
-def classification(data, seed, subset, folds, epochs):
-    """An MLP of a subset of the training images; its budget is the number of epochs."""
-    part = slice(seed * subset, (seed + 1) * subset)
-    own, val = Split(data.train.x[part], data.train.y[part]), data.val
-    classes = len(data.classes)
+def own_images(data, seeds, subset):
+    """A Split of `subset` training images for each seed's searches, none of them in two."""
+    if seeds * subset > len(data.train.y):
+        raise RunError(f"--seeds {seeds} --subset {subset}: expected a product of at most "
+                       f"{len(data.train.y)}, as each search has images of its own")
+    return [Split(*(v[s * subset:(s + 1) * subset] for v in data.train)) for s in range(seeds)]
+
+
+def classification(data, own, seed, folds, epochs):
+    """An MLP of a search's own images; its budget is the number of epochs."""
+    val, classes = data.val, len(data.classes)
 
     def held_out(settings):
         return 1 - score(fit(settings, own, classes, epochs, seed, Line()), val)[1]

@@ -17,6 +17,7 @@ import statistics
 import _path  # noqa: F401
 import torch
 from ex2_conv_ae import Decoder, Encoder
+from hw1_tuning import own_images
 from hw2_conv_ae import SQUARED
 from torch import nn
 
@@ -25,7 +26,6 @@ from minidl.data import Split, batches, steps_per_epoch
 from minidl.losses import evaluate, mse
 from minidl.progress import Line
 from minidl.results import deviation, markdown, slug
-from minidl.run import RunError
 from minidl.schedules import one_cycle
 from minidl.trials import Trials, score_of
 
@@ -44,12 +44,8 @@ def main(run,
          subset: "training images of a search" = 2500,
          images: "training images used, validation included" = 60_000):
     data = run.load(images)
-    if seeds * subset > len(data.train.y):
-        raise RunError(f"--seeds {seeds} --subset {subset}: expected a product of at most "
-                       f"{len(data.train.y)}, as each search has images of its own")
     torch.set_num_threads(1)  # sums in one order, so that each number of processes agrees
-    parts = [Split(*(v[s * subset:(s + 1) * subset] for v in data.train))
-             for s in range(seeds)]
+    parts = own_images(data, seeds, subset)
     budgets = (1, epochs, 3 * epochs)
     draws = halving_draws(trials * epochs, budgets)
     val, line = Split(data.val.x[:1000], data.val.y[:1000]), Line()

@@ -102,7 +102,7 @@ def test_a_searchs_objective_holds_its_split_and_no_data_set(module_folder):
     def held(objective):
         return [cell.cell_contents for cell in objective.__closure__]
 
-    task = hw1.classification(data, 0, 40, 2, 1)
+    task = hw1.classification(data, hw1.own_images(data, 1, 40)[0], 0, 2, 1)
     assert not any(isinstance(value, Dataset) for value in held(task.objective))
     (parts,) = (value for value in held(task.objective) if isinstance(value, list))
     assert sum(len(fold.y) for _, fold in parts) == 40
@@ -113,8 +113,9 @@ def test_searches_of_other_seeds_have_other_images(module_folder):
     data = load("fashion-mnist", str(module_folder), say=lambda _: None)
 
     def images(seed):
+        own = hw1.own_images(data, 2, 40)[seed]
         parts = next(cell.cell_contents for cell in
-                     hw1.classification(data, seed, 40, 2, 1).objective.__closure__
+                     hw1.classification(data, own, seed, 2, 1).objective.__closure__
                      if isinstance(cell.cell_contents, list))
         return {image.numpy().tobytes() for _, fold in parts for image in fold.x}
 
