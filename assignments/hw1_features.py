@@ -63,7 +63,8 @@ def new(run, data, kind):
     """Homework 1's network in this size, as it is before its training."""
     settings = cli.settings(hw1.main, hw1.SIZES, run.size)
     run.seed_everything(run.seed)
-    return hw1.build(run, data, settings["filters"], settings["hidden"])[kind]
+    return hw1.build(run, data, settings["filters"], settings["pooled"],
+                     settings["hidden"])[kind]
 
 
 def show_weights(run, both, title):

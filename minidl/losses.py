@@ -7,6 +7,7 @@ sight, in the training loop. Checked in tests/test_metrics.py.
 import contextlib
 
 import torch
+import torch.nn.functional as F
 
 from minidl.data import to_unit
 
@@ -28,6 +29,19 @@ def mse(x_hat, x):
     """
     _same_shape(x_hat, x)
     return (x_hat - x).square().flatten(1).mean(dim=1)
+
+
+def bce(logits, x):
+    r"""Binary cross-entropy, in nats an example: the sum over its P values, not their mean.
+
+        bce_b = -sum_p [x_bp log p_bp + (1 - x_bp) log(1 - p_bp)],   p = sigmoid(logits)
+
+    (B, ...), (B, ...) -> (B,), x in [0, 1]: -log p(x|z) of a VAE whose pixels are Bernoulli.
+    Of grey pixels the least is their entropy, not 0; theory/test_vae.py proves it.
+    """
+    _same_shape(logits, x)
+    values = F.binary_cross_entropy_with_logits(logits, x, reduction="none")
+    return values.flatten(1).sum(dim=1)
 
 
 def contraction(z, x, u):

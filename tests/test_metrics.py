@@ -1,12 +1,14 @@
 """minidl/losses.py: reductions by hand, and no dependence on the evaluation batch size."""
 
+import math
+
 import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
 
 from minidl.data import Split
-from minidl.losses import evaluate, evaluating, l1, mse, per_example
+from minidl.losses import bce, evaluate, evaluating, l1, mse, per_example
 
 X = torch.tensor([[[[0.0, 1.0], [0.5, 0.25]]], [[[1.0, 1.0], [0.0, 0.0]]]])      # (2, 1, 2, 2)
 X_HAT = torch.tensor([[[[0.5, 1.0], [0.5, 0.75]]], [[[0.0, 1.0], [0.0, 0.5]]]])
@@ -29,7 +31,16 @@ def test_their_batch_mean_is_torchs_loss(ours, torchs):
     assert torch.isclose(ours(a, b).mean(), torchs(a, b), rtol=1e-14)
 
 
-@pytest.mark.parametrize("loss", [l1, mse])
+def test_bce_is_the_sum_over_pixels_in_nats_one_value_an_example():
+    x = torch.tensor([[[0.0, 1.0]], [[0.25, 1.0]]])
+    p = torch.tensor([[[0.5, 0.5]], [[0.25, 0.75]]])
+    hand = [2 * math.log(2), -0.25 * math.log(0.25) - 1.75 * math.log(0.75)]
+    assert bce(torch.logit(p), x).tolist() == pytest.approx(hand, rel=1e-6)
+    assert bce(torch.logit(p), x).sum().item() == pytest.approx(
+        F.binary_cross_entropy(p, x, reduction="sum").item(), rel=1e-6)
+
+
+@pytest.mark.parametrize("loss", [l1, mse, bce])
 def test_shapes_that_would_broadcast_are_refused(loss):
     with pytest.raises(ValueError, match=r"\(2, 4\) and \(2, 1, 2, 2\)"):
         loss(X.flatten(1), X)

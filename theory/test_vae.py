@@ -63,12 +63,9 @@ from kit import claim, close, holds, jacobian, reals, refuted, signs
 from torch.distributions import Bernoulli, MultivariateNormal, Normal, kl_divergence
 
 from minidl.gaussian import elbo_joint, elbo_kl, kl, kl_to_std_normal, reparametrise
+from minidl.losses import bce
 
 U = 2.0**-53  # the relative error of one rounding in float64
-
-
-def bce(logits, x):
-    return F.binary_cross_entropy_with_logits(logits, x, reduction="none").sum(dim=1)
 
 
 def forward(x, weights, eps, sample=reparametrise, reconstruction=bce,
