@@ -1,9 +1,11 @@
 """minidl/augment.py: what is changed, by how much, and what is not."""
 
+import math
+
 import pytest
 import torch
 
-from minidl.augment import random_affine
+from minidl.augment import random_affine, random_brightness, random_erase
 
 
 @pytest.fixture
@@ -72,3 +74,44 @@ def test_shift_moves_by_at_most_its_share_of_the_width_and_height():
     for offset in moved.T:
         assert 5.5 < offset.max() <= 5.81 and -5.81 <= offset.min() < -5.5
     assert torch.corrcoef(moved.T)[0, 1].abs() < 0.2  # rows and columns are drawn apart
+
+
+def test_brightness_keeps_black_order_and_range_and_is_one_curve_an_image(x):
+    changed = random_brightness(x, random(), 0.5)
+    assert changed.min() >= 0 and changed.max() <= 1 and not random_brightness(0 * x, random(),
+                                                                               0.5).any()
+    for before, after in zip(x.flatten(1), changed.flatten(1), strict=True):
+        assert (after[before.argsort()].diff() >= 0).all()
+    torch.testing.assert_close(random_brightness(x, random(), 0.0), x)
+
+
+def test_brightness_is_a_factor_and_an_exponent_of_at_most_its_strength():
+    x = torch.tensor([0.25, 0.5]).view(1, 1, 1, 2).expand(2000, 1, 1, 2)
+    low, high = random_brightness(x, random(), 0.4).log()[:, 0, 0].T
+    g = (high - low) / math.log(2)            # x' = a x^g: log x' = log a + g log x
+    log_a = high - g * math.log(0.5)
+    for value in (g.log(), log_a):
+        assert value.abs().max() < 0.401 and value.min() < -0.38 and value.max() > 0.38
+    assert torch.corrcoef(torch.stack([g.log(), log_a]))[0, 1].abs() < 0.1
+
+
+def test_erased_is_one_rectangle_that_lies_inside_and_is_no_larger_than_its_share():
+    erased = random_erase(torch.ones(4000, 1, 28, 20), random(), 0.5)[:, 0] == 0
+    rows, columns = erased.any(dim=2), erased.any(dim=1)
+    assert torch.equal(erased, rows[:, :, None] & columns[:, None, :])  # a product: no holes
+    for side, pixels in ((rows, 28), (columns, 20)):
+        ends = torch.diff(side.int(), dim=1, prepend=torch.zeros(4000, 1)).clamp(min=0)
+        assert ends.sum(dim=1).max() == 1                                # in one piece
+        length = side.sum(dim=1).float()
+        assert length.max() == pixels / 2
+        # a little less than half of it: what is thinner than a pixel may hit none
+        assert length.mean().item() == pytest.approx(pixels / 4, rel=0.08)
+    middle = erased.float().mean(dim=0)
+    assert middle[14, 10] > 4 * middle[0, 0] > 0  # corners too, seldom
+
+
+def test_what_is_not_erased_is_kept(x):
+    erased = random_erase(x, random(), 0.4)
+    assert torch.equal(erased[erased > 0], x[erased > 0]) and (erased == 0).any()
+    assert torch.equal(erased, random_erase(x, random(), 0.4))
+    assert torch.equal(random_erase(x, random(), 0.0), x)
