@@ -7,6 +7,7 @@ Okabe and Ito (2008), told apart with any kind of colour vision; curves differ i
 import math
 
 import numpy
+import torch.nn.functional as F
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import FormatStrFormatter, LogLocator, MaxNLocator, NullLocator
@@ -64,13 +65,12 @@ def image_rows(rows, title, column_labels=(), columns=20, signed=False):
     width = 0.62 * columns + 0.5 + 0.08 * max(len(name.strip()) for name in rows)
     figure = Figure(figsize=(width, height), layout="constrained")
     figure.suptitle(title, fontsize=11)
-    grid = figure.subplots(blocks, squeeze=False)[:, 0]  # axes for each image take seconds
+    grid = figure.subplots(blocks, squeeze=False)[:, 0]
     for block, axes in enumerate(grid):
         shown = slice(block * columns, (block + 1) * columns)
         for i, images in enumerate(rows.values()):
-            for n, image in enumerate(images[shown].cpu().numpy()):
-                drawn = axes.imshow(image[0], interpolation="nearest", **colours,
-                                    extent=(n + 0.03, n + 0.97, i + 0.97, i + 0.03))
+            drawn = axes.imshow(_side_by_side(images[shown]), interpolation="nearest",
+                                extent=(0, len(images[shown]), i + 1, i), **colours)
         labels = column_labels[shown]
         axes.set(xlim=(0, columns), ylim=(len(rows), 0))
         axes.set_xticks([n + 0.5 for n in range(len(labels))], labels, fontsize=8)
@@ -81,6 +81,19 @@ def image_rows(rows, title, column_labels=(), columns=20, signed=False):
     if signed:
         figure.colorbar(drawn, ax=grid, aspect=25, fraction=0.05)
     return figure
+
+
+def _side_by_side(images):
+    """Images (N, 1, H, W) as one with a border of NaN, which is drawn white, around each.
+
+    Small ones are enlarged to 28 pixels or so first, so that all borders are narrow. To draw
+    each image by itself takes seconds.
+    """
+    x = images[:, 0].float().cpu()
+    times = max(1, 28 // x.shape[-1])
+    x = x.repeat_interleave(times, dim=-1).repeat_interleave(times, dim=-2)
+    x = F.pad(x, (1, 1, 1, 1), value=math.nan)
+    return x.transpose(0, 1).flatten(1).numpy()  # (N, H, W) -> (H, N W)
 
 
 def matrix(values, names, title, x_label, y_label):

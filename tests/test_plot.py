@@ -39,9 +39,21 @@ def image_rows(N, **more):
     x = torch.linspace(0, 1, 2 * N).reshape(2, N, 1, 1, 1).expand(2, N, 1, 3, 3)
     rows = {"input": x[0], "output": x[1]}
     figure = plot.image_rows(rows, "MNIST: t", **more)
-    return rows, figure.axes, [
-        {(int(image.get_extent()[3]), int(image.get_extent()[0])): image.get_array()
-         for image in axes.images} for axes in figure.axes]
+    return rows, figure.axes, [cells(axes) for axes in figure.axes]
+
+
+def cells(axes):
+    """{(row, column): image}: a row is one image, its parts of 3 x 3 pixels have a border."""
+    found = {}
+    for image in axes.images:
+        left, right, below, above = image.get_extent()
+        assert (left, below) == (0, above + 1)
+        whole = np.ma.filled(image.get_array(), np.nan)
+        for n, cell in enumerate(np.split(whole, right, axis=1)):
+            inside = cell[1:-1, 1:-1]
+            assert np.isnan(cell).sum() == cell.size - inside.size
+            found[above, n] = inside[::9, ::9]  # enlarged to 27 x 27
+    return found
 
 
 def ticks(axis):
@@ -106,8 +118,9 @@ def test_bars_stand_side_by_side_around_their_name(count):
 def test_signed_images_share_one_scale_that_is_symmetric():
     rows = {"a": torch.full((2, 1, 3, 3), -0.2), "b": torch.full((2, 1, 3, 3), 0.5)}
     figure = plot.image_rows(rows, "MNIST: t", signed=True)
-    assert {image.get_clim() for image in figure.axes[0].images} == {(-0.5, 0.5)}
-    assert len(figure.axes[0].images) == 4 and len(figure.axes) == 2  # and the scale is drawn
+    axes, _ = figure.axes  # and the scale is drawn
+    assert {image.get_clim() for image in axes.images} == {(-0.5, 0.5)}
+    assert len(cells(axes)) == 4
 
 
 def test_histograms_are_densities_over_one_axis_of_known_weights():
