@@ -62,20 +62,3 @@ def random_brightness(x, generator, strength):
     """
     log_a, log_g = strength * (2 * torch.rand(2, len(x), 1, 1, 1, generator=generator) - 1)
     return (log_a.exp().to(x.device) * x ** log_g.exp().to(x.device)).clamp(max=1)
-
-
-def random_erase(x, generator, largest):
-    r"""A rectangle of each image turns black: its height and width uniform up to a share
-    `largest` of the image's, its place uniform among those where all of it lies inside.
-
-    (B, C, H, W) -> the same.
-    """
-    height, width, top, left = torch.rand(4, len(x), 1, generator=generator).to(x.device)
-
-    def hit(pixels, length, first):  # -> (B, pixels)
-        length = largest * length
-        at = (torch.arange(pixels, device=x.device) + 0.5) / pixels  # the pixels' middles
-        return (at - first * (1 - length)).sub(length / 2).abs() < length / 2
-
-    rows, columns = hit(x.shape[2], height, top), hit(x.shape[3], width, left)
-    return x.masked_fill((rows[:, :, None] & columns[:, None, :]).unsqueeze(1), 0)

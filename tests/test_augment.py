@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from minidl.augment import random_affine, random_brightness, random_erase
+from minidl.augment import random_affine, random_brightness
 
 
 @pytest.fixture
@@ -93,25 +93,3 @@ def test_brightness_is_a_factor_and_an_exponent_of_at_most_its_strength():
     for value in (g.log(), log_a):
         assert value.abs().max() < 0.401 and value.min() < -0.38 and value.max() > 0.38
     assert torch.corrcoef(torch.stack([g.log(), log_a]))[0, 1].abs() < 0.1
-
-
-def test_erased_is_one_rectangle_that_lies_inside_and_is_no_larger_than_its_share():
-    erased = random_erase(torch.ones(4000, 1, 28, 20), random(), 0.5)[:, 0] == 0
-    rows, columns = erased.any(dim=2), erased.any(dim=1)
-    assert torch.equal(erased, rows[:, :, None] & columns[:, None, :])  # a product: no holes
-    for side, pixels in ((rows, 28), (columns, 20)):
-        ends = torch.diff(side.int(), dim=1, prepend=torch.zeros(4000, 1)).clamp(min=0)
-        assert ends.sum(dim=1).max() == 1                                # in one piece
-        length = side.sum(dim=1).float()
-        assert length.max() == pixels / 2
-        # a little less than half of it: what is thinner than a pixel may hit none
-        assert length.mean().item() == pytest.approx(pixels / 4, rel=0.08)
-    middle = erased.float().mean(dim=0)
-    assert middle[14, 10] > 4 * middle[0, 0] > 0  # corners too, seldom
-
-
-def test_what_is_not_erased_is_kept(x):
-    erased = random_erase(x, random(), 0.4)
-    assert torch.equal(erased[erased > 0], x[erased > 0]) and (erased == 0).any()
-    assert torch.equal(erased, random_erase(x, random(), 0.4))
-    assert torch.equal(random_erase(x, random(), 0.0), x)
