@@ -44,6 +44,7 @@ from kit import D, claim, close, holds, jacobian, reals, refuted
 from torch.distributions import Bernoulli, kl_divergence
 
 from minidl import contrastive
+from minidl.gan import non_saturating, saturating
 
 U = 2.0**-53  # half the distance from 1 to the next float64
 
@@ -61,16 +62,6 @@ def jsd(p, q):
     """1/2 KL(p || m) + 1/2 KL(q || m), m = (p + q)/2."""
     m = (p + q) / 2
     return sum(torch.xlogy(r, r) - torch.xlogy(r, m) for r in (p, q)).sum() / 2
-
-
-def saturating(a):
-    """log(1 - sigmoid(a)), which the generator of (1) minimises."""
-    return F.logsigmoid(-a)  # softplus would do, but for torch's shortcut beyond 20
-
-
-def non_saturating(a):
-    """-log sigmoid(a)."""
-    return -F.logsigmoid(a)
 
 
 def nt_xent_loops(v, tau):
