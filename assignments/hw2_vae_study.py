@@ -1,0 +1,151 @@
+r"""Homework 2, advanced: what beta does to the VAE of hw2_vae.py, and posterior collapse.
+
+    minimise   E_x [ BCE + beta KL ]
+
+    python assignments/hw2_vae_study.py          under 5 minutes on 2 CPU cores
+
+(d) beta from 1/4 to 16: what a nat of KL buys in BCE. beta = 1 is -ELBO itself; a larger one
+pays more for a nat of code than it is worth.
+(e) The failure: with BCE as a mean over the 784 pixels and KL as a sum over the latents, as
+in many a program, beta is 784. Then no latent is worth its KL: q(z|x) is the prior whatever x
+is, and the decoder's best answer is the mean image. Compared are raising beta from 0 (warm-up,
+Sonderby et al. 2016) to the wrong weight and to the right one, and the right weight after a
+third of the training with the wrong one.
+
+Every training has the same steps; each is repeated with several seeds, which the trainings
+that are compared share. All numbers are of validation images.
+"""
+
+import itertools
+
+import _path  # noqa: F401
+import torch
+from hw2_vae import NATS, VAE, constant_image, constant_nats, mean, measure, train
+
+from minidl import cli, plot
+from minidl.data import Split, to_unit
+from minidl.losses import evaluating
+from minidl.results import deviation, markdown, slug
+from minidl.run import RunError
+from minidl.vae import active_units
+
+P = 784  # pixels
+BETAS = {f"{b:g}": lambda t, b=b: b for b in (0.25, 1, 4, 16)}
+WEIGHTS = {  # beta over a training, t from 0 to 1
+    "784": lambda t: P,
+    "0 to 784": lambda t: P * min(1, 2 * t),
+    "784, then 1": lambda t: P if t <= 1 / 3 else 1,
+    "0 to 1": lambda t: min(1, 2 * t)}
+TRADED, COMPARED = [*BETAS], ["1", *WEIGHTS]
+
+
+def main(run,
+         latent: "D, numbers in the latent code" = 20,
+         epochs: "passes over the training images" = 3,
+         seeds: "trainings of each kind" = 3,
+         batch_size: "images a step" = 128,
+         learning_rate: "the highest of the one-cycle schedule" = 8e-3,
+         filters: "of the first convolution; each further one has twice as many" = 16,
+         hidden: "width of the fully connected layer at the coarsest level" = 256,
+         subset: "training images of these" = 20_000,
+         precision: "of the products: auto, bfloat16 or float32" = "auto",
+         images: "training images used, validation included" = 60_000):
+    if latent >= P or batch_size < 2:
+        raise RunError(f"--latent {latent} --batch-size {batch_size}: expected fewer numbers "
+                       "than the 784 pixels and, for batch normalisation, 2 images or more")
+    data = run.load(images)
+    few = Split(data.train.x[:subset], data.train.y[:subset])
+    networks, scores = {}, {}
+    for name, beta in (BETAS | WEIGHTS).items():
+        scores[name] = []
+        for s in range(seeds):
+            run.seed_everything(run.seed + s)
+            vae = networks[name] = VAE(latent, filters, hidden).to(run.device)
+            train(run, f"beta {name}, seed {s}", vae, few, data.val, epochs, batch_size,
+                  learning_rate, precision, beta)
+            scores[name].append(score(run, vae, data))
+    rows = compare(run, scores)
+    title = f"{data.title}, {latent} latents, {len(few.x):,} images, {epochs} epochs"
+    run.results.table("beta", list(rows.values()), f"{title}. Validation images, nats an "
+                      f"image, means of {seeds} seeds and their deviation")
+    print(markdown(list(rows.values())))
+    show_trade(run, rows, title)
+    show_collapse(run, data, networks, scores, title)
+
+
+def score(run, vae, data):
+    """BCE, KL, -ELBO, used latents; how far the decoded images are from the mean image."""
+    found = measure(run, vae, data.val)
+    with torch.no_grad(), evaluating(vae):
+        away = vae(to_unit(data.val.x[:500])) - constant_image(data)
+    cost, kl = mean(found.bce), mean(found.kl)
+    return {"BCE": cost, "KL": kl, "-ELBO": cost + kl,
+            "used": float(active_units(found.mu).sum()),
+            "RMS from the mean image": away.square().mean().sqrt().item()}
+
+
+def compare(run, scores):
+    """-> name -> its row of the table: means over the seeds."""
+    rows = {}
+    for name, found in scores.items():
+        rows[name] = {"beta": name}
+        for key in found[0]:
+            values = [one[key] for one in found]
+            rows[name] |= {key: sum(values) / len(values), f"std {key}": deviation(values)}
+            if key in ("BCE", "KL"):
+                run.results.mean(f"val_{key.lower()}_beta_{slug(name)}", values, NATS)
+            if key == "used":
+                run.results.mean(f"active_units_beta_{slug(name)}", values,
+                                 "latents with Var mu > 0.01")
+    return rows
+
+
+# --- (d) what beta trades -------------------------------------------------------------------
+
+def show_trade(run, rows, title):
+    betas, traded = [float(name) for name in TRADED], [rows[name] for name in TRADED]
+    run.results.figure("trade", plot.curves(
+        {term: (betas, [row[term] for row in traded]) for term in ("BCE", "KL", "-ELBO")},
+        f"{title}: what beta trades", "beta", f"{NATS}, validation", log_x=True))
+    best = min(traded, key=lambda row: row["-ELBO"])
+    for low, high in itertools.pairwise(traded):
+        run.results.finding(
+            f"From beta {low['beta']} to {high['beta']}: KL {low['KL']:.1f} to "
+            f"{high['KL']:.1f} nats ({high['KL'] - low['KL']:+.1f}), BCE {low['BCE']:.1f} to "
+            f"{high['BCE']:.1f} ({high['BCE'] - low['BCE']:+.1f}); latents used "
+            f"{low['used']:.1f} to {high['used']:.1f}.")
+    run.results.finding(f"{title}: BCE + KL is least at beta {best['beta']}, "
+                        f"{best['-ELBO']:.1f} +- {best['std -ELBO']:.1f} nats.")
+
+
+# --- (e) posterior collapse -----------------------------------------------------------------
+
+def show_collapse(run, data, networks, scores, title):
+    """The last seed's images; for every weight whether its latents are used."""
+    x, constant = to_unit(data.val.x[:14]), constant_image(data)
+    shown = [networks[name] for name in COMPARED]
+    with torch.no_grad(), evaluating(*shown):
+        decoded = {f"beta {name}": vae(x) for name, vae in zip(COMPARED, shown, strict=True)}
+    run.results.figure("collapse", plot.image_rows(
+        {"input": x, **decoded, "mean image": constant.expand_as(x)},
+        f"{title}: validation images"))
+    level = constant_nats(data, data.val)
+    run.results.number("val_constant_nats", level, NATS, n=len(data.val.x))
+    for name in COMPARED:
+        found = scores[name]
+        gone = sum(one["used"] == 0 for one in found)
+        kl, nats, away = (sum(one[key] for one in found) / len(found)
+                          for key in ("KL", "-ELBO", "RMS from the mean image"))
+        fate = (f"COLLAPSED, in {gone} of {len(found)} seeds no latent is used" if gone else
+                f"some latents are used in all of {len(found)} seeds")
+        run.results.finding(
+            f"beta {name}: {fate}; KL {kl:.3f}, -ELBO {nats:.1f} nats (the best constant "
+            f"image has {level:.1f}); reconstructions are {away:.3f} from the mean image (RMS "
+            "per pixel).")
+
+
+SIZES = {"quick": {"epochs": 1, "seeds": 1, "subset": 500, "images": 1500},
+         "full": {"epochs": 10, "subset": 60_000}}
+
+if __name__ == "__main__":
+    cli.start(main, data="mnist", **SIZES)

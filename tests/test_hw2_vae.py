@@ -1,0 +1,244 @@
+"""Homework 2's VAE: the scale of its loss, what its latents carry, the tighter bound, runs."""
+
+import json
+import math
+
+import hw2_vae
+import hw2_vae_study
+import pytest
+import torch
+import torch.nn.functional as F
+from torch.distributions import Bernoulli, MultivariateNormal, Normal, kl_divergence
+
+from minidl import cli, vae
+from minidl.data import Dataset, to_unit
+from minidl.gaussian import elbo_joint, kl_to_std_normal, log_normal, reparametrise
+from minidl.losses import bce
+from minidl.run import Run
+
+D64 = torch.float64
+SMALL = {hw2_vae: ["--epochs", "2", "--plane-epochs", "2"],
+         hw2_vae_study: ["--subset", "60"]}
+
+
+def start(script, folder, out, *argv):
+    cli.start(script.main, data="mnist", **script.SIZES, argv=[
+        "--data", str(folder), "--out", str(out), "--quick", "--batch-size", "20",
+        "--filters", "2", "--hidden", "16", *SMALL[script], *argv])
+    return json.loads((out / "results.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def results(module_folder, tmp_path_factory):
+    """Each script's results, its folder, and its steps and its reading of the test images."""
+    found, test, clear = {}, Dataset.test, torch.optim.Optimizer.zero_grad
+    with pytest.MonkeyPatch.context() as patch:
+        for script in SMALL:
+            events, out = [], tmp_path_factory.mktemp(script.__name__)
+            patch.setattr(Dataset, "test", lambda data, events=events: [
+                events.append("test"), test(data)][1])
+            patch.setattr(torch.optim.Optimizer, "zero_grad", lambda self, events=events: [
+                events.append("step"), clear(self)][1])
+            found[script] = start(script, module_folder, out), out, events
+    return found
+
+
+@pytest.fixture
+def run(tmp_path, folder):
+    return Run("hw2_vae", "quick", {}, out=tmp_path / "out", sheet_data="mnist",
+               data=str(folder))
+
+
+def small():
+    torch.manual_seed(0)
+    return hw2_vae.VAE(3, 2, 16)
+
+
+# --- whole runs -----------------------------------------------------------------------------
+
+@pytest.mark.parametrize(("script", "headlines", "files"), [
+    (hw2_vae, ["test_nats", "test_bce", "test_kl", "test_iwae_nats", "test_nats_2_latents"],
+     ["loss.png", "bound.png", "latents.png", "reconstructions.png", "interpolation.png",
+      "samples.png", "plane.png", "codes.png", "layers.tex"]),
+    (hw2_vae_study, ["val_kl_beta_784", "val_bce_beta_0_25", "active_units_beta_1"],
+     ["trade.png", "collapse.png", "beta.tex"])])
+def test_the_headlines_and_the_figures_are_there(results, script, headlines, files):
+    content, out, _ = results[script]
+    for name in headlines:
+        assert isinstance(content["numbers"][name]["value"], float), name
+    for name in files:
+        assert name in content["files"] and (out / name).stat().st_size > 100
+    assert content["findings"] and all("nan" not in f for f in content["findings"])
+
+
+@pytest.mark.parametrize("script", SMALL)
+def test_stopped_in_the_middle_and_resumed_it_is_as_if_left_alone(
+        results, script, module_folder, tmp_path, interrupted, monkeypatch):
+    """In the middle of the rise of beta, too."""
+    monkeypatch.setattr("minidl.results.Results.figure", lambda *_: None)
+    with interrupted(2):
+        start(script, module_folder, tmp_path)
+    content = start(script, module_folder, tmp_path, "--resume")
+    assert content["numbers"] == results[script][0]["numbers"]
+    assert content["findings"] == results[script][0]["findings"]
+
+
+def test_the_test_images_are_read_once_after_the_last_training_and_never_by_the_study(results):
+    events = results[hw2_vae][2]
+    assert events.count("test") == 1 and events[-1] == "test" and "step" in events
+    assert "test" not in results[hw2_vae_study][2]
+
+
+# --- the loss -------------------------------------------------------------------------------
+
+def test_trap_11_the_gradient_is_that_of_sums_over_pixels_and_latents_averaged_over_images(
+        run, monkeypatch):
+    """One step at z = mu, against torch's own loss summed over all and divided by B; a mean
+    over pixels, a mean over latents and a sum over images have other gradients."""
+    monkeypatch.setattr(hw2_vae, "reparametrise", lambda mu, logvar, *_: mu)
+    data, network, other = run.load(), small(), small()
+    B = len(data.train.x)
+    hw2_vae.train(run, "one step", network, data.train, data.val, 1, B, 1e-3, "float32",
+                  lambda t: 1)
+    found = gradient(network)
+
+    def expected(over_pixels=1, over_latents=1, over_images=B):
+        other.zero_grad()
+        other.train()
+        x = to_unit(data.train.x)
+        mu, logvar = other.encoder(x)[:, :3], other.encoder(x)[:, 3:]
+        cost = F.binary_cross_entropy(other.decoder(mu).sigmoid(), x, reduction="sum")
+        kl = kl_divergence(Normal(mu, (logvar / 2).exp()), Normal(0.0, 1.0)).sum()
+        ((cost / over_pixels + kl / over_latents) / over_images).backward()
+        return gradient(other)
+
+    torch.testing.assert_close(found, expected(), rtol=1e-3, atol=1e-4)
+    for wrong in ({"over_pixels": 784}, {"over_latents": 3}, {"over_images": 1},
+                  {"over_latents": 784}, {"over_latents": B}):
+        assert not torch.allclose(found, expected(**wrong), rtol=1e-2, atol=1e-3), wrong
+
+
+def gradient(network):
+    return torch.cat([p.grad.flatten() for p in network.parameters()])
+
+
+@pytest.mark.parametrize("batch_size", [7, 1000])
+def test_trap_11_what_is_reported_is_in_nats_an_image(run, batch_size, monkeypatch):
+    """BCE and KL of every image against torch.distributions, at the z that was drawn."""
+    data, network, drawn = run.load(), small(), []
+    monkeypatch.setattr(hw2_vae, "reparametrise", lambda *a: [
+        drawn.append(reparametrise(*a)), drawn[-1]][1])
+    found = hw2_vae.measure(run, network, data.val)
+    x, network = to_unit(data.val.x), network.eval()
+    with torch.no_grad():
+        mu, logvar = network.encode(x)
+        p = Bernoulli(logits=network.decoder(torch.cat(drawn)), validate_args=False)
+    assert len(drawn) == 1 and len(x) == 10
+    cost = -p.log_prob(x).sum(dim=(1, 2, 3))
+    kl = kl_divergence(Normal(mu, (logvar / 2).exp()), Normal(0.0, 1.0)).sum(dim=1)
+    torch.testing.assert_close(found.bce, cost)
+    torch.testing.assert_close(found.kl, kl, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close((found.mu, found.logvar), (mu, logvar))
+    again = hw2_vae.measure(run, network, data.val)
+    assert torch.equal(again.bce, found.bce)  # the same z whenever it is asked for
+
+
+def test_beta_rises_over_the_steps_of_the_whole_training(run):
+    seen = []
+    data = run.load()
+    hw2_vae.train(run, "n", small(), data.train, data.val, 2, 50, 1e-3, "float32",
+                  lambda t: [seen.append(t), 1][1])
+    assert seen == [0.25, 0.5, 0.75, 1.0]  # 110 images, 2 steps an epoch
+    rising = {name: [beta(t) for t in seen] for name, beta in hw2_vae_study.WEIGHTS.items()}
+    assert rising == {"784": [784] * 4, "0 to 784": [392, 784, 784, 784],
+                      "784, then 1": [784, 1, 1, 1], "0 to 1": [0.5, 1, 1, 1]}
+
+
+def test_a_weight_of_784_collapses_and_is_named(run):
+    """Its findings name the trainings that end without a used latent, and no others."""
+    data, network = run.load(), small()
+    hw2_vae.train(run, "n", network, data.train, data.val, 30, 55, 2e-2, "float32",
+                  lambda t: 784)
+    found = hw2_vae_study.score(run, network, data)
+    assert found["used"] == 0 and found["KL"] < 0.05
+    scores = {name: [found | {"used": float(name != "784")}] * 2
+              for name in hw2_vae_study.COMPARED}
+    hw2_vae_study.show_collapse(run, data, dict.fromkeys(scores, network), scores, "title")
+    for sentence in run.results.findings:
+        assert ("COLLAPSED" in sentence) == sentence.startswith("beta 784:"), sentence
+
+
+def test_the_best_constant_image_is_the_mean_training_image(run):
+    data = run.load()
+    p = hw2_vae.constant_image(data)
+    cost = hw2_vae.constant_nats(data, data.train)
+    x = to_unit(data.train.x)
+    by_hand = F.binary_cross_entropy(p.expand_as(x).double(), x.double(), reduction="sum")
+    assert cost == pytest.approx(by_hand.item() / len(x), rel=1e-5)
+    for other in (p * 1.02, p * 0.98, p**1.02):
+        assert bce(other.clamp(1e-5, 1 - 1e-5).logit().expand_as(x), x).mean().item() > cost
+
+
+# --- minidl/vae.py --------------------------------------------------------------------------
+
+def test_the_kl_per_latent_is_each_coordinates_own_and_sums_to_the_whole(generator):
+    mu, logvar = torch.randn(2, 50, 4, generator=generator, dtype=D64)
+    found = vae.kl_per_latent(mu, logvar)
+    own = kl_divergence(Normal(mu, (logvar / 2).exp()), Normal(0.0, 1.0)).mean(dim=0)
+    torch.testing.assert_close(found, own)
+    torch.testing.assert_close(found.sum(), kl_to_std_normal(mu, logvar).mean())
+
+
+def test_a_unit_is_active_where_its_mean_varies_and_not_where_it_is_only_away_from_0():
+    t = torch.tensor([-1.0, 1.0]).repeat(50)
+    mu = torch.stack([0.101 * t, 0.099 * t, 5 + 0 * t, 5 + t], dim=1)
+    assert vae.active_units(mu).tolist() == [True, False, False, True]
+    assert vae.active_units(mu, threshold=2).tolist() == [False] * 4
+    assert vae.active_units(mu[:2, :1]).tolist() == [True]  # 0.0102; with N - 1 it is 0.0204
+    assert vae.active_units(0.9 * mu[:2, :1]).tolist() == [False]
+
+
+def test_the_importance_bound_is_the_log_of_the_mean_weight():
+    w = torch.tensor([[1.0, 2.0], [3.0, 2.0], [8.0, 2.0]], dtype=D64)
+    found = vae.importance_bound(w.log())
+    assert found.tolist() == pytest.approx([math.log(4), math.log(2)])
+    assert torch.equal(vae.importance_bound(w[:1].log()), w[0].log())
+    far = vae.importance_bound(w.log() - 5000)  # a weight of exp(-5000) is 0 in float64
+    assert far.tolist() == pytest.approx([math.log(4) - 5000, math.log(2) - 5000])
+
+
+def test_the_importance_bound_lies_between_the_elbo_and_the_evidence(generator):
+    """A linear Gaussian VAE, whose log p(x) is known, with a q that is not the posterior. At
+    the posterior itself every weight is p(x). The mean over 4,000 images drawn alike."""
+    W, t, N = torch.tensor([[1.0, 0.5], [0.2, 1.5], [0.7, 0.0]], dtype=D64), 0.25, 4000
+    x = torch.tensor([1.0, -0.5, 0.8], dtype=D64)
+    evidence = MultivariateNormal(torch.zeros(3, dtype=D64), W @ W.T + t * torch.eye(
+        3, dtype=D64)).log_prob(x).item()
+    M = torch.eye(2, dtype=D64) + W.T @ W / t
+    mu, logvar = (torch.linalg.solve(M, W.T @ x / t).expand(N, 2),
+                  -M.diagonal().log().expand(N, 2))
+
+    def log_weights(mu, logvar, K):
+        weights = []
+        for _ in range(K):
+            z = reparametrise(mu, logvar, generator)
+            px = log_normal(x.expand(N, 3), z @ W.T, torch.full((N, 3), math.log(t)).double())
+            weights.append(elbo_joint(px, z, mu, logvar))
+        return torch.stack(weights)
+
+    found = [vae.importance_bound(log_weights(mu, logvar, K)).mean().item()
+             for K in (1, 5, 50)]
+    assert found[0] < found[1] < found[2] < evidence + 0.01
+    assert evidence - found[2] < 0.2 * (evidence - found[0]), (found, evidence)
+    biased = log_weights(mu, logvar, 50).mean(dim=0).mean().item()  # the mean of the logs
+    assert biased == pytest.approx(found[0], abs=0.05)              # is the ELBO again
+
+
+def test_the_pixels_entropy_is_the_least_bce(generator):
+    x = torch.rand(3, 1, 4, 4, generator=generator, dtype=D64)
+    entropy = vae.pixel_entropy(x)
+    torch.testing.assert_close(entropy, bce(x.logit(), x))
+    assert (entropy < bce(x.logit() + 0.1, x)).all()
+    assert vae.pixel_entropy(torch.full((1, 784), 0.5)).item() == pytest.approx(
+        784 * math.log(2), rel=1e-6)
+    assert torch.equal(vae.pixel_entropy(torch.tensor([[0.0, 1, 1]])), torch.zeros(1))
