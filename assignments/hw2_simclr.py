@@ -9,9 +9,10 @@ r"""Homework 2, advanced: SimCLR. What can be learned from images without their 
 
 The features h before the head are judged by a linear classifier, the encoder frozen, on a
 ladder: pixels; the encoder untrained, as an autoencoder's, SimCLR's, or trained with all
-labels, from the same first weights and for as many steps. A probe's penalty is PRIOR / n: the
-same Gaussian prior of its weights for any number n of labels. Which augmentation matters is
-asked of shorter trainings, half the filters and half the batch, with one left out or alone.
+labels, from the same first weights and for as many steps; the autoencoder sees the images as
+they are, the supervised one a view of each. A probe's penalty is PRIOR / n: the same Gaussian
+prior of its weights for any number n of labels. Which augmentation matters is asked of
+shorter trainings, half the filters and half the batch, with one left out or alone.
 Left out: batches of thousands and what they need (LARS); colours, which grey images lack.
 """
 
@@ -270,7 +271,7 @@ def report_ladder(run, data, by_labels, val):
     print(markdown(rows))
     run.results.figure("labels", plot.curves(
         {name: (list(found), list(found.values())) for name, found in mean.items()},
-        f"{data.title}: linear probes of frozen features, mean over sets of labels", "labels",
+        f"{data.title}: linear probes of frozen features", "labels",
         "test accuracy, share of images", log_x=True))
     ladder = sorted(mean, key=lambda name: mean[name][every])
     finding(f"{data.title}, linear probe with all {every:,} labels, test images, from the "
