@@ -154,6 +154,16 @@ def test_beta_rises_over_the_steps_of_the_whole_training(run):
                       "784, then 1": [784, 1, 1, 1], "0 to 1": [0.5, 1, 1, 1]}
 
 
+def test_only_the_first_60_percent_of_the_steps_are_augmented(run, monkeypatch):
+    shares, data = [], run.load()
+    monkeypatch.setattr(hw2_vae, "random_affine", lambda x, *_, share, **__: [
+        shares.append(share), x][1])
+    for augmented in (0.3, 0.0):
+        hw2_vae.train(run, f"{augmented}", small(), data.train, data.val, 2, 50, 1e-3,
+                      "float32", lambda t: 1, augmented)
+    assert shares == [0.3, 0.3]  # at t = 1/4 and 1/2 of 4 steps
+
+
 def test_a_weight_of_784_collapses_and_is_named(run):
     """Its findings name the trainings that end without a used latent, and no others."""
     data, network = run.load(), small()
