@@ -2,10 +2,11 @@
 
 import itertools
 import json
-import os
+import multiprocessing
 import random
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -154,21 +155,32 @@ def test_another_seed_gives_other_numbers(folder, tmp_path):
     assert a["numbers"]["test_l1"] != b["numbers"]["test_l1"]
 
 
+def started_by_fork(argv, out):
+    """The script in a process of its own, out of a server that has imported it once."""
+    with out.makefile("w", buffering=1) as sys.stdout:
+        cli.start(ex2_conv_ae.main, data="mnist", **ex2_conv_ae.SIZES, argv=argv)
+
+
 def test_killed_at_five_moments_and_resumed_it_is_as_if_left_alone(alone, glyph_dir, tmp_path):
     """kill -9 at five moments: before the first epoch's end, then one epoch later each."""
-    moments = random.Random(0)
+    moments, processes = random.Random(0), multiprocessing.get_context("forkserver")
+    processes.set_forkserver_preload(["ex2_conv_ae"])
     for wanted in (0, 1, 1, 1, 1):
         resume = ["--resume"] if wanted else []
-        child = subprocess.Popen(command(tmp_path, glyph_dir, *resume), stdout=subprocess.PIPE,
-                                 text=True, env=os.environ | {"PYTHONUNBUFFERED": "1"})
+        ours, theirs = socket.socketpair()
+        child = processes.Process(target=started_by_fork, args=(
+            command(tmp_path, glyph_dir, *resume)[2:], theirs))
+        child.start()
+        theirs.close()
         seen = 0
-        for line in child.stdout:
+        for line in ours.makefile():
             seen += line.startswith("autoencoder  epoch")
             if (not wanted and line.startswith("| sum")) or (wanted and seen >= wanted):
                 time.sleep(moments.uniform(0, 0.1))
                 break
-        child.send_signal(signal.SIGKILL)
-        child.wait()
+        child.kill()
+        child.join()
+        assert child.exitcode == -signal.SIGKILL
     assert not (tmp_path / "results.json").exists()
     last = subprocess.run(command(tmp_path, glyph_dir, "--resume"), check=True,
                           capture_output=True, text=True)
