@@ -173,9 +173,10 @@ def test_a_weight_of_784_collapses_and_is_named(run):
     assert found["used"] == 0 and found["KL"] < 0.05
     scores = {name: [found | {"used": float(name != "784")}] * 2
               for name in hw2_vae_study.COMPARED}
-    hw2_vae_study.show_collapse(run, data, dict.fromkeys(scores, network), scores, "title")
-    for sentence in run.results.findings:
-        assert ("COLLAPSED" in sentence) == sentence.startswith("beta 784:"), sentence
+    rows = hw2_vae_study.compare(run, scores)
+    hw2_vae_study.show_collapse(run, data, dict.fromkeys(scores, network), rows, scores, "t")
+    named = [sentence for sentence in run.results.findings if "COLLAPSED" in sentence]
+    assert len(named) == 1 and named[0].startswith("beta 784: "), named
 
 
 def test_the_best_constant_image_is_the_mean_training_image(run):
