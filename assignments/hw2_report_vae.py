@@ -33,10 +33,8 @@ from minidl.schedules import one_cycle
 
 REPORTED = 100.9932  # the report's test loss, after 30 epochs
 NATS = "nats an image"
-SQUARED = "mean (x - x_hat)^2 per pixel"
 LATENT = 20
 PLAIN, DENOISING = "plain VAE", "denoising VAE"
-EXPLAINED, FISHER, PROBE = "explained variance", "Fisher's ratio", "probe accuracy"
 
 
 def main(run,
@@ -76,7 +74,7 @@ def main(run,
     scores = [nats(vae, test, run.seed).tolist() for vae in vaes]
     run.results.number("parameters", parameter_count(vaes[0]), "trainable numbers")
     report(run, data, test, scores, histories)
-    draw_loss(run, data, histories)
+    draw_loss(run, data, histories[0])
     draw_epochs(run, data, test, snapshots[0])
     denoise(run, data, test, networks, level)
 
@@ -177,18 +175,17 @@ def report(run, data, test, scores, histories):
             f"their mean is {number['test_nats'] - REPORTED:+.2f} from it.")
 
 
-def draw_loss(run, data, histories):
-    """The loss and its two terms over the epochs of the first seed; the other seeds' loss."""
-    first, lines = histories[0], {}
-    epochs = range(1, len(first["val_kl"]) + 1)
+def draw_loss(run, data, history):
+    """The loss and its two terms over the epochs of the first seed."""
+    lines = {"the report, test": REPORTED} if data.name == "mnist" else {}
     for part, words in (("train", "training"), ("val", "validation")):
-        terms = first[f"{part}_bce"], first[f"{part}_kl"]
-        lines |= {f"BCE + KL, {words}": (epochs, list(map(sum, zip(*terms, strict=True)))),
-                  f"BCE, {words}": (epochs, terms[0]), f"KL, {words}": (epochs, terms[1])}
-    reported = {"the report, test": REPORTED} if data.name == "mnist" else {}
+        terms = {term.upper(): history[f"{part}_{term}"] for term in ("bce", "kl")}
+        total = [sum(pair) for pair in zip(*terms.values(), strict=True)]
+        lines |= {f"{name}, {words}": (range(1, len(values) + 1), values)
+                  for name, values in ({"BCE + KL": total} | terms).items()}
     run.results.figure("loss", plot.curves(
-        lines | reported, f"{data.title}: the loss and its two terms, seed {run.seed}",
-        "epoch", NATS, log_y=True))
+        lines, f"{data.title}: the loss and its two terms, seed {run.seed}", "epoch", NATS,
+        log_y=True))
 
 
 # --- (b) samples and reconstructions over the epochs --------------------------------------
@@ -206,8 +203,7 @@ def draw_epochs(run, data, test, snapshots, n=20):
     run.results.figure("samples", plot.image_rows(
         samples, f"{data.title}: mean images of the same {n} draws z ~ N(0, I)"))
     run.results.figure("reconstructions", plot.image_rows(
-        reconstructions, f"{data.title}: the first {n} test images and their mean images at "
-        "the mean codes"))
+        reconstructions, f"{data.title}: test images, and mean images at their mean codes"))
 
 
 # --- (c) denoising ------------------------------------------------------------------------
@@ -221,68 +217,66 @@ def denoise(run, data, test, networks, level, n=1000):
     x, y, train, rows = to_unit(test.x[:n]), test.y[:n], to_unit(data.train.x), []
     noisy = noise.gaussian(x, level, torch.Generator().manual_seed(run.seed))
     outputs = {"noisy image": noisy} | {name: vae(noisy) for name, vae in networks.items()}
-    judged = outputs | {"plain VAE, clean image": networks[PLAIN](x)}
-    for name, x_hat in judged.items():
-        error = mse(x_hat, x).double().mean().item()
-        same = (data.train.y[nearest(x_hat, train)[1]] == y).double().mean().item()
-        run.results.number(f"mse_{slug(name)}", error, SQUARED, n=len(y))
-        run.results.number(f"same_digit_{slug(name)}", same, "fraction", n=len(y))
-        rows.append({"image": name, "MSE": error, "PSNR, dB": noise.psnr(error),
-                     "same digit": same})
-    run.results.table("denoising", rows, f"{data.title}: Gaussian noise of level {level}")
-    print(markdown(rows))
     run.results.figure("denoising", plot.image_rows(
         {name: x_hat[:20] for name, x_hat in ({"clean image": x} | outputs).items()},
         f"{data.title}: test images with Gaussian noise of level {level}, and what the "
         "networks make of them"))
+    for name, x_hat in (outputs | {"plain VAE, clean image": networks[PLAIN](x)}).items():
+        error = mse(x_hat, x).double().mean().item()
+        same = (data.train.y[nearest(x_hat, train)[1]] == y).double().mean().item()
+        rows.append({"image": name, "MSE": error, "PSNR, dB": noise.psnr(error),
+                     "same digit": same})
+        run.results.number(f"mse_{slug(name)}", error, "mean (x - x_hat)^2 per pixel", n=n)
+        run.results.number(f"same_digit_{slug(name)}", same, "fraction", n=n)
+    run.results.table("denoising", rows, f"{data.title}: Gaussian noise of level {level}")
+    print(markdown(rows))
+    told = (f"{r['image']} {r['PSNR, dB']:.2f} dB, {r['same digit']:.1%}" for r in rows)
     run.results.finding(
         f"Gaussian noise of level {level}: PSNR against the clean image, and how often the "
-        "nearest training image shows the same digit: " + "; ".join(
-            f"{row['image']} {row['PSNR, dB']:.2f} dB, {row['same digit']:.1%}"
-            for row in rows) + ".")
+        "nearest training image shows the same digit: " + "; ".join(told) + ".")
 
 
 # --- (d) PCA of the latents ---------------------------------------------------------------
+
+def project(run, data, vae):
+    """20,000 training images in the plane, 2,000 in space; what that keeps of the classes."""
+    split = Split(data.train.x[:20_000], data.train.y[:20_000])
+    z, val_z = (sampled_latents(vae, part, run.seed) for part in (split, data.val))
+    code, rows = pca.fit(z, LATENT), []
+    z, val_z = code.encode(z), code.encode(val_z)
+    for d in (2, 3, LATENT):
+        predicted = linear_probe(z[:, :d], split.y)(val_z[:, :d]).argmax(dim=1)
+        rows.append({"components": d, "explained variance": code.explained[:d].sum().item(),
+                     "Fisher's ratio": spread(z[:, :d], split.y).fisher,
+                     "probe accuracy": (predicted == data.val.y).double().mean().item()})
+        for name, value in list(rows[-1].items())[1:]:
+            run.results.number(slug(f"{name} {d}").lower(), value,
+                               "B / W" if "Fisher" in name else "fraction")
+    run.results.table("projections", rows, f"{data.title}: what principal components keep")
+    print(markdown(rows))
+    for d, n in ((2, 20_000), (3, 2000)):
+        run.results.figure(f"latents_{d}d", plot.scatter(
+            z[:n, :d], split.y[:n], data.classes, f"{data.title}: {len(z[:n]):,} latents",
+            [f"principal component {i + 1}, {share:.1%} of the variance"
+             for i, share in enumerate(code.explained[:d].tolist())]))
+    (_, *two), (_, *three), (_, *whole) = (row.values() for row in rows)
+    run.results.finding(
+        f"Two principal components hold {two[0]:.1%} of the latents' variance, three "
+        f"{three[0]:.1%}. Were it the same in all directions, as in the prior N(0, I), it "
+        f"would be {2 / LATENT:.0%} and {3 / LATENT:.0%}; along a component it is between "
+        f"{code.variance[-1]:.2f} and {code.variance[0]:.2f}, in the prior 1.")
+    run.results.finding(
+        f"A linear classifier reads the digit off all {LATENT} numbers for {whole[2]:.1%} of "
+        f"the validation images, off three components for {three[2]:.1%}, off two for "
+        f"{two[2]:.1%}. Fisher's ratio of the classes is {whole[1]:.3f}, {three[1]:.3f} and "
+        f"{two[1]:.3f}.")
+
 
 @torch.no_grad()
 def sampled_latents(vae, split, seed):
     """z (N, 20) of a split: encoded, then reparametrised, as the report did."""
     generator = torch.Generator().manual_seed(seed)
     return per_example(lambda x, _: reparametrise(*vae.encode(x), generator), split, vae)
-
-
-def project(run, data, vae):
-    """20,000 training images in the plane, 2,000 in space; what that keeps of the classes."""
-    split, rows = Split(data.train.x[:20_000], data.train.y[:20_000]), []
-    z, val_z = (sampled_latents(vae, part, run.seed) for part in (split, data.val))
-    code = pca.fit(z, LATENT)
-    for d, n in ((2, 20_000), (3, 2000), (LATENT, 20_000)):
-        own, y = code.encode(z[:n])[:, :d], split.y[:n]
-        predicted = linear_probe(own, y)(code.encode(val_z)[:, :d]).argmax(dim=1)
-        row = {EXPLAINED: code.explained[:d].sum().item(), FISHER: spread(own, y).fisher,
-               PROBE: (predicted == data.val.y).double().mean().item()}
-        for key, value in row.items():
-            run.results.number(slug(f"{key} {d}").lower(), value,
-                               "B / W" if key == FISHER else "fraction")
-        rows.append({"components": d, "images": len(y)} | row)
-        if d < LATENT:
-            run.results.figure(f"latents_{d}d", plot.scatter(
-                own, y, data.classes, f"{data.title}: {len(y):,} latents by PCA",
-                [f"component {i + 1}, {share:.1%} of the variance"
-                 for i, share in enumerate(code.explained[:d].tolist())]))
-    run.results.table("projections", rows, f"{data.title}: what principal components keep")
-    print(markdown(rows))
-    two, three, whole = rows
-    run.results.finding(
-        f"Two principal components hold {two[EXPLAINED]:.1%} of the latents' variance, three "
-        f"{three[EXPLAINED]:.1%}. Were it the same in all directions, as in the prior N(0, I),"
-        f" it would be {2 / LATENT:.0%} and {3 / LATENT:.0%}; along a component it is between "
-        f"{code.variance[-1]:.2f} and {code.variance[0]:.2f}, in the prior 1.")
-    run.results.finding(
-        f"The digit read off a latent by a linear classifier, validation images: right for "
-        f"{whole[PROBE]:.1%} from all {LATENT} numbers, {three[PROBE]:.1%} from three "
-        f"components, {two[PROBE]:.1%} from two. Fisher's ratio of the classes is "
-        f"{whole[FISHER]:.3f}, {three[FISHER]:.3f} and {two[FISHER]:.3f}.")
 
 
 SIZES = {"quick": {"epochs": 2, "denoising_epochs": 1, "images": 1500},
