@@ -69,11 +69,11 @@ def main(run,
             line.done(f"{name}, {optimizer}, seed {seed}: {len(found)} trials, the best has "
                       f"{min(map(score_of, found.values())):.2f} {NATS}")
     compare(run, data, done, subset)
-    start = show_rates(run, data, done, val)
+    untrained = show_rates(run, data, done, val)
     best = tune.best(done["Adam", GENETIC, run.seed])["settings"]
     try_gamma(run, best, functools.partial(fitness, "Adam", part, val, run.seed, precision,
                                            line))
-    try_report(run, data, best, start, epochs, line)
+    try_report(run, data, best, untrained, epochs, line)
 
 
 def fitness(optimizer, train, val, seed, precision, line, settings, epochs):
@@ -203,7 +203,7 @@ def try_gamma(run, settings, objective):
         + (" The search cannot tell one gamma from another." if not spread["1 epoch"] else ""))
 
 
-def try_report(run, data, best, start, epochs, line):
+def try_report(run, data, best, untrained, epochs, line):
     """The report's settings with both optimizers, beside others, on all training images.
 
     In float32, so that no coarser rounding is to blame for what they do.
@@ -227,7 +227,7 @@ def try_report(run, data, best, start, epochs, line):
         if "score" in trial:
             run.results.number(f"val_nats_{slug(name)}", trial["score"], NATS)
     told = "; ".join(
-        name + " DIVERGED" * diverged(trial, start)
+        name + " DIVERGED" * diverged(trial, untrained)
         + (f" {trial['score']:.1f}" if "score" in trial else f" ({trial['failure']})")
         for name, trial in found.items())
     run.results.finding(
