@@ -11,7 +11,8 @@ way, and a network is asked about an image and its mirror image: the mean of bot
 counts. The final accuracy is cross-validated, networks of each kind trained without one fold
 and scored on it; then one of each, trained on all but the validation images, is scored on the
 test images, which are read once, last, and nothing is chosen by them. --full trains wider and
-for longer, on images moved by up to 2 pixels, and leaves out the cross-validation.
+for longer, pools where the default has a stride, moves images by up to 2 pixels, and leaves
+out the cross-validation.
 """
 
 import itertools

@@ -184,7 +184,7 @@ def report(run, data, test, errors, score, history, title):
 
 
 SIZES = {"quick": {"epochs": 2, "fc_epochs": 2, "images": 3000},
-         "full": {"epochs": 60, "fc_epochs": 60, "filters": 32, "hidden": 1024,
+         "full": {"epochs": 90, "fc_epochs": 60, "filters": 32, "hidden": 1024,
                   "augmented": 0.5}}
 
 if __name__ == "__main__":
