@@ -11,9 +11,9 @@ The features h before the head are judged by a linear classifier, the encoder fr
 ladder: pixels; the encoder untrained, as an autoencoder's, SimCLR's, or trained with all
 labels, from the same first weights and for as many steps; the autoencoder sees the images as
 they are, the supervised one a view of each. A probe's penalty is PRIOR / n: the same Gaussian
-prior of its weights for any number n of labels. Which augmentation matters is asked of
-shorter trainings, half the filters and half the batch, with one left out or alone.
-Left out: batches of thousands and what they need (LARS); colours, which grey images lack.
+prior of its weights for any number n of labels. hw2_simclr_study.py asks which augmentation
+matters. Left out: batches of thousands and what they need (LARS); colours, which grey images
+lack.
 """
 
 import dataclasses
@@ -45,11 +45,8 @@ PIXELS, RANDOM, AE, SIMCLR, SUPERVISED = RUNGS = (
 KEYS = dict(zip(RUNGS, ("_raw_pixels", "_random", "_ae", "", "_supervised"), strict=True))
 PER_CLASS = (1, 10, 100, 1000)  # labels of the learning curve; all of them come last
 PRIOR = 5.0                     # the inverse variance of a probe's weights
-AUGMENTATIONS = {
-    "crop": lambda x, generator: random_affine(x, generator, scale=0.3, shift=0.1),
-    "turn": lambda x, generator: random_affine(x, generator, degrees=15, shear=0.2),
-    "brightness": lambda x, generator: random_brightness(x, generator, 0.5),
-    "mirror": random_mirror}    # of clothes alone: digits and letters do not look as good
+AFFINE = {"crop": {"scale": 0.3, "shift": 0.1}, "turn": {"degrees": 15, "shear": 0.2}}
+AUGMENTATIONS = [*AFFINE, "brightness", "mirror"]
 
 
 def main(run,
@@ -59,40 +56,21 @@ def main(run,
          tau: "the temperature" = 0.2,
          filters: "of the encoder's first convolution; 8 times as many features" = 32,
          subsets: "balanced sets of labels, of each size up to 1,000" = 5,
-         short_seeds: "short trainings with each choice of augmentations" = 2,
-         short_epochs: "passes of a short training" = 2,
-         short_images: "training images of a short training" = 8000,
          precision: "of the products: auto, bfloat16 or float32" = "auto",
          images: "training images used, validation included" = 60_000):
     if batch_size < 4 or filters < 2 or tau == 0:  # half of them must tell 2 images apart
         raise RunError(f"--batch-size {batch_size} --filters {filters} --tau {tau:g}: "
                        "expected 4 or more, 2 or more, and more than 0")
     data = run.load(images)
-    all_kinds = [k for k in AUGMENTATIONS if k != "mirror" or data.name == "fashion-mnist"]
+    kinds = augmentations_of(data)
 
     # --- the ladder: the same first encoder, left alone or trained in one of three ways ------
     encoders = {PIXELS: nn.Flatten(), RANDOM: build(run, filters, run.seed)}
     for name in (AE, SIMCLR, SUPERVISED):
-        encoders[name] = train(run, name, name, data.train, all_kinds, run.seed, filters,
-                               epochs, batch_size, learning_rate, tau, precision)
+        encoders[name] = train(run, name, name, data.train, kinds, run.seed, filters, epochs,
+                               batch_size, learning_rate, tau, precision)
         if name == SIMCLR:
             report_loss(run, data, min(batch_size, len(data.train.y)))
-
-    # --- which augmentation matters: the same seeds for each choice --------------------------
-    choices = ({"all": all_kinds} | {f"{k} alone": [k] for k in all_kinds} | {"none": []}
-               | {f"without {k}": [o for o in all_kinds if o != k] for k in all_kinds})
-    part, scores = Split(*(t[:short_images] for t in data.train)), {}
-    for choice, kinds in choices.items():
-        scores[choice] = []
-        for seed in range(run.seed, run.seed + short_seeds):
-            encoder = train(run, f"{choice}, seed {seed}", SIMCLR, part, kinds, seed,
-                            filters // 2, short_epochs, batch_size // 2, learning_rate, tau,
-                            precision)
-            with frozen(encoder):
-                known, held_out = (features(run, encoder, split, precision)
-                                   for split in (part, data.val))
-                scores[choice].append(accuracy(probe(known), held_out))
-    report_augmentations(run, data, all_kinds, scores)
 
     # --- the probes, and the test set, read once ---------------------------------------------
     test, z, val, by_labels = data.test(), {}, {}, {}
@@ -105,7 +83,7 @@ def main(run,
             val[name] = accuracy(classifier, held_out)
             by_labels[name][len(known.y)] = [accuracy(classifier, unseen)]
     report_ladder(run, data, by_labels, val)
-    show(run, data, test, z, all_kinds)
+    show(run, data, test, z, kinds)
 
 
 # --- networks --------------------------------------------------------------------------------
@@ -141,10 +119,18 @@ def Decoder(filters):
 
 # --- training --------------------------------------------------------------------------------
 
+def augmentations_of(data):
+    """All of them, but no mirror images of digits and letters, which look like no others."""
+    return [k for k in AUGMENTATIONS if k != "mirror" or data.name == "fashion-mnist"]
+
+
 def change(x, generator, kinds):
-    for kind in kinds:
-        x = AUGMENTATIONS[kind](x, generator)
-    return x
+    """A view of each image, changed at random by these kinds of augmentation."""
+    if affine := {k: v for kind in kinds for k, v in AFFINE.get(kind, {}).items()}:
+        x = random_affine(x, generator, **affine)  # all at once: pixels are blurred once
+    if "brightness" in kinds:
+        x = random_brightness(x, generator, 0.5)
+    return random_mirror(x, generator) if "mirror" in kinds else x
 
 
 def objective(rung, filters, classes, changed, tau):
@@ -228,29 +214,6 @@ def report_loss(run, data, N):
                             "anything was learned.")
 
 
-def report_augmentations(run, data, kinds, scores):
-    """Validation accuracy with an augmentation left out, or alone; paired by seed."""
-    mean, rows = {choice: statistics.mean(values) for choice, values in scores.items()}, []
-    for choice, values in scores.items():
-        gains = [100 * (a - b) for a, b in zip(values, scores["all"], strict=True)]
-        rows.append({"augmentations": choice, "validation accuracy": mean[choice],
-                     "std": deviation(values), "paired difference to all, points":
-                     f"{statistics.mean(gains):+.2f} ± {deviation(gains):.2f}"})
-        run.results.mean(f"augmentations_{slug(choice)}", values, FRACTION)
-    run.results.table("augmentations", rows, f"{data.title}: short trainings, linear probe")
-    print(markdown(rows))
-    run.results.figure("augmentations", plot.dots(
-        scores, f"{data.title}: short trainings; a dot is a seed, the bar their mean",
-        "validation accuracy of a linear probe, share of images"))
-    worst = min(kinds, key=lambda k: mean[f"without {k}"])
-    best = max(kinds, key=lambda k: mean[f"{k} alone"])
-    run.results.finding(
-        f"Of the augmentations, in short trainings: all give {mean['all']:.1%} of the "
-        f"validation images, none {mean['none']:.1%}; the lowest with one left out is without "
-        f"{worst}, {mean[f'without {worst}']:.1%}, the highest with one alone is {best}, "
-        f"{mean[f'{best} alone']:.1%}.")
-
-
 def report_ladder(run, data, by_labels, val):
     """Test accuracy of each rung for each number of labels."""
     rows, finding = [], run.results.finding
@@ -315,9 +278,8 @@ def show(run, data, test, z, kinds, k=4):
          for i, share in enumerate(code.explained)]))
 
 
-SIZES = {"quick": {"epochs": 1, "batch_size": 64, "filters": 4, "subsets": 1, "short_seeds": 1,
-                   "short_epochs": 1, "short_images": 200, "images": 1000},
-         "full": {"epochs": 16, "filters": 64, "short_seeds": 3, "short_epochs": 4}}
+SIZES = {"quick": {"epochs": 1, "batch_size": 64, "filters": 4, "subsets": 1, "images": 1000},
+         "full": {"epochs": 16, "filters": 64}}
 
 if __name__ == "__main__":
     cli.start(main, data="fashion-mnist", **SIZES)
