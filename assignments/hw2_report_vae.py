@@ -256,8 +256,8 @@ def project(run, data, vae):
     print(markdown(rows))
     for d, n in ((2, 20_000), (3, 2000)):
         run.results.figure(f"latents_{d}d", plot.scatter(
-            z[:n, :d], split.y[:n], data.classes, f"{data.title}: {len(z[:n]):,} latents",
-            [f"principal component {i + 1}, {share:.1%} of the variance"
+            z[:n, :d], split.y[:n], data.classes, f"{data.title}: {len(z[:n]):,} latents, PCA",
+            [f"component {i + 1}, {share:.1%} of the variance"
              for i, share in enumerate(code.explained[:d].tolist())]))
     (_, *two), (_, *three), (_, *whole) = (row.values() for row in rows)
     run.results.finding(

@@ -274,7 +274,7 @@ def show(run, data, test, z, kinds, k=4):
     run.results.figure("plane", plot.scatter(
         code.encode(z[SIMCLR][2].x[:len(y)]), y, data.classes,
         f"{data.title}: SimCLR's features of {len(y):,} test images",
-        [f"principal component {i + 1}, {share:.0%} of the variance"
+        [f"component {i + 1}, {share:.0%} of the variance"
          for i, share in enumerate(code.explained)]))
 
 

@@ -248,7 +248,7 @@ def scatter(points, y, names, title, axis_labels):
     """points (N, 2) or (N, 3), a colour and a marker a class of y (N,); each class's name
     stands at the median of its points, since no ten colours are told apart by everybody."""
     points, y = points.cpu().numpy(), y.cpu().numpy()
-    dims = points.shape[1]
+    dims, size = points.shape[1], min(3.5, 250 / len(points) ** 0.5)
     figure = Figure(figsize=(8.5, 6.5), layout="constrained")
     axes = figure.add_subplot(projection="3d" if dims == 3 else None)
     for c, name in enumerate(names):
@@ -256,13 +256,15 @@ def scatter(points, y, names, title, axis_labels):
         if not len(own):
             continue
         axes.plot(*own.T, "o^s"[c // 4 % 3], color=COLOURS[c % 4], alpha=0.5, label=name,
-                  markersize=3.5 if dims == 2 else 3, markeredgewidth=0)
+                  markersize=size, markeredgewidth=0)
         axes.text(*numpy.median(own, axis=0), name, fontsize=10, ha="center", va="center",
                   zorder=10, bbox={"facecolor": "white", "alpha": 0.75, "edgecolor": "none",
                                    "pad": 1})
     axes.set(title=title, **dict(zip(("xlabel", "ylabel", "zlabel"), axis_labels,
                                      strict=False)))
+    if dims == 3:  # its labels run beside the box, which the layout does not reckon with
+        axes.set_box_aspect(None, zoom=0.88)
     axes.grid(alpha=0.3)
     figure.legend(*axes.get_legend_handles_labels(), loc="outside right center",
-                  frameon=False, fontsize=9, markerscale=2)
+                  frameon=False, fontsize=9, markerscale=7 / size)
     return figure
