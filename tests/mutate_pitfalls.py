@@ -3,8 +3,8 @@
     python tests/mutate_pitfalls.py          all, some minutes
     python tests/mutate_pitfalls.py 8        those of trap 8
 
-Exit status 0 if every mutant makes the tests of its trap in tests/test_pitfalls.py fail, and
-no other test there.
+Exit status 0 if every mutant makes the tests of its trap fail, test_trap_<number>_... in
+tests/, and those of no other trap.
 """
 
 import os
@@ -19,6 +19,7 @@ ROOT = Path(__file__).resolve().parents[1]
 CLASSIFIER, AUTOENCODER, DECODING, FEW, TRANSFER = (
     f"assignments/ex2_{name}.py" for name in ("classifier", "conv_ae", "classifier_decoding",
                                               "few_labels", "transfer"))
+VAE, CONTRASTIVE = "assignments/hw2_vae.py", "minidl/contrastive.py"
 
 # (trap, file, line, what it becomes)
 MUTANTS = [
@@ -55,8 +56,21 @@ MUTANTS = [
      'seeds: "trainings of each variant" = 1,'),
     (10, TRANSFER, "few = subset(data, kind, 100, seed)",
      "few = subset(data, kind, 100, seed + 1)"),
+    (11, VAE, "reconstruction = bce(logits.float(), x).mean()  ",
+     "reconstruction = bce(logits.float(), x).mean() / 784  "),
+    (11, VAE, "kl = kl_to_std_normal(mu, logvar).mean()  ",
+     "kl = kl_to_std_normal(mu, logvar).mean() / mu.shape[1]  "),
+    (11, "minidl/gaussian.py", "return 0.5 * (mu**2 + logvar.exp() - logvar - 1).sum(dim=1)",
+     "return -0.5 * (mu**2 + logvar.exp() - logvar - 1).sum(dim=1)"),
     (15, "assignments/hw2_denoising.py", "x_hat = network(corrupt(x, run.generator))",
      "x = corrupt(x, run.generator); x_hat = network(x)"),
+    (17, CONTRASTIVE, "return s.logsumexp(dim=1) - s[i, i.roll(len(z) // 2)]",
+     "return s.logsumexp(dim=1) - s[i, i.roll(1)]"),
+    (17, CONTRASTIVE, "own = torch.eye(len(z), dtype=torch.bool, device=z.device)",
+     "own = torch.zeros(len(z), len(z), dtype=torch.bool, device=z.device)"),
+    (17, "assignments/hw2_simclr.py",
+     "with frozen(encoder):  # raises where a weight or a running statistic moves",
+     "with torch.no_grad():"),
 ]
 
 
@@ -64,7 +78,7 @@ def failing(tree):
     """The traps whose tests fail in a copy of the sources; and what pytest said."""
     done = subprocess.run(
         [sys.executable, "-B", "-m", "pytest", "-q", "--tb=no", "-rfE", "-p",
-         "no:cacheprovider", "tests/test_pitfalls.py"],
+         "no:cacheprovider", "tests", "-k", "test_trap_"],
         cwd=tree, capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
     return {int(n) for n in re.findall(r"^(?:FAILED|ERROR) .*::test_trap_(\d+)", done.stdout,
                                        re.MULTILINE)}, done.stdout

@@ -32,7 +32,7 @@ def test_two_images_by_hand():
 
 
 @pytest.mark.parametrize("tau", [0.05, 0.2, 1.0])
-def test_each_view_has_the_value_of_a_double_loop(v, tau):
+def test_trap_17_each_view_has_the_value_of_a_double_loop(v, tau):
     got, N = nt_xent(v, tau), len(v) // 2
     torch.testing.assert_close(got, loops(v, tau, lambda i: (i + N) % (2 * N)))
     # negative controls: trap 17's errors are far away from it

@@ -112,8 +112,7 @@ def test_the_autoencoder_gives_an_image_and_the_features_are_as_many_as_told(run
     assert hw2_simclr.Decoder(3)(h).shape == images.x.shape
 
 
-def test_the_partner_of_view_i_shows_the_same_image_and_the_loss_wants_them_alike(images):
-    """Trap 17: view i + N, not its neighbour."""
+def test_trap_17_the_partner_of_view_i_is_i_plus_n_which_shows_the_same_image(images):
     changes = iter((0.0, 1.0))
     _, shown, loss = hw2_simclr.objective("SimCLR", 2, 10, lambda x: x + next(changes), 0.2)
     x = images.x.float()
@@ -126,8 +125,9 @@ def test_the_partner_of_view_i_shows_the_same_image_and_the_loss_wants_them_alik
     assert loss(z.repeat_interleave(2, 0), x, None).mean() > 4
 
 
-def test_a_probe_whose_encoder_is_not_frozen_is_an_error(module_folder, tmp_path, monkeypatch):
-    """Trap 17: running statistics that move while features are read."""
+def test_trap_17_a_probe_whose_encoder_is_not_frozen_is_an_error(
+        module_folder, tmp_path, monkeypatch):
+    """Running statistics that move while features are read."""
     def in_training_mode(metric, split, encoder):
         encoder.train()
         return metric(split.x.float(), split.y)
