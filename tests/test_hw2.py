@@ -1,6 +1,5 @@
 """Homework 2's scripts as whole runs on small images, and what noise and neighbours are."""
 
-import json
 
 import hw2_conv_ae
 import hw2_conv_ae_study
@@ -10,10 +9,11 @@ import hw2_latent_space
 import hw2_tuning
 import pytest
 import torch
+import whole_runs
 from torch import nn
 
 from minidl import cli, noise
-from minidl.data import Dataset, Split
+from minidl.data import Split
 from minidl.losses import contraction
 from minidl.progress import Line
 from minidl.representation import nearest
@@ -29,26 +29,18 @@ SMALL = {
 
 
 def start(script, folder, out, *argv):
-    cli.start(script.main, data="fashion-mnist", **script.SIZES, argv=[
-        "--data", str(folder), "--out", str(out), "--quick", *SMALL[script], *argv])
-    return json.loads((out / "results.json").read_text())
+    return whole_runs.start(script, folder, out, *SMALL[script], *argv, data="fashion-mnist")
 
 
 @pytest.fixture(scope="module")
 def results(module_folder, tmp_path_factory):
-    """Each script's results, its folder, and its steps and its reading of the test images."""
     outputs, threads = tmp_path_factory.mktemp("outputs"), torch.get_num_threads()
-    found, test, clear = {}, Dataset.test, torch.optim.Optimizer.zero_grad
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(hw2_fine_tuning, "EVERY", 3)
         patch.setattr(hw2_denoising, "COMPONENTS", (2, 8))
-        for script in SMALL:
-            events, out = [], outputs / script.__name__
-            patch.setattr(Dataset, "test", lambda data, events=events: [
-                events.append("test"), test(data)][1])
-            patch.setattr(torch.optim.Optimizer, "zero_grad", lambda self, events=events: [
-                events.append("step"), clear(self)][1])
-            found[script] = start(script, module_folder, out), out, events
+        found = {script: whole_runs.watched(
+            script, module_folder, outputs / script.__name__, *argv, data="fashion-mnist")
+            for script, argv in SMALL.items()}
     torch.set_num_threads(threads)  # hw2_tuning sets them
     return found
 
@@ -69,12 +61,7 @@ def results(module_folder, tmp_path_factory):
      ["codes_PCA_3_D.png", "codes_t_SNE_2_D.png", "interpolation.png", "traversals.png",
       "new_images.png", "explained_variance.png"])])
 def test_the_headlines_and_the_figures_are_there(results, script, headlines, files):
-    content, out, _ = results[script]
-    for name in headlines:
-        assert isinstance(content["numbers"][name]["value"], float), name
-    for name in files:
-        assert name in content["files"] and (out / name).stat().st_size > 100
-    assert content["findings"] and all("nan" not in f for f in content["findings"])
+    assert whole_runs.shows(results[script], headlines, files)
 
 
 @pytest.mark.parametrize("script", [hw2_conv_ae, hw2_conv_ae_study, hw2_denoising])
@@ -84,14 +71,13 @@ def test_stopped_in_the_middle_and_resumed_it_is_as_if_left_alone(
     monkeypatch.setattr("minidl.results.Results.figure", lambda *_: None)
     with interrupted(3):
         start(script, module_folder, tmp_path)
-    content = start(script, module_folder, tmp_path, "--resume")
-    assert content["numbers"] == results[script][0]["numbers"]
-    assert content["findings"] == results[script][0]["findings"]
+    assert whole_runs.same(start(script, module_folder, tmp_path, "--resume"),
+                           results[script].content)
 
 
 @pytest.mark.parametrize("script", SMALL)
 def test_the_test_images_are_read_once_after_the_last_training(results, script):
-    events = results[script][2]
+    events = results[script].events
     assert events.count("test") == 1 and "step" in events
     after = events[events.index("test"):].count("step")
     # a linear probe of codes is fitted afterwards; it takes no setting from the test images

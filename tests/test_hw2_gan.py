@@ -1,6 +1,5 @@
 """assignments/hw2_gan.py, its study and minidl/gan.py: the players' losses, their judge."""
 
-import json
 import math
 
 import hw2_gan
@@ -8,9 +7,9 @@ import hw2_gan_study
 import pytest
 import torch
 import torch.nn.functional as F
+import whole_runs
 
-from minidl import cli
-from minidl.data import Dataset, Split, load, to_unit
+from minidl.data import Split, load, to_unit
 from minidl.gan import discriminator_loss, non_saturating, saturating
 from minidl.run import Run
 
@@ -128,26 +127,17 @@ def test_a_collapsed_generator_is_named_and_a_good_one_is_not(judged):
 # --- whole runs -----------------------------------------------------------------------
 
 def start(script, folder, out, *argv):
-    cli.start(script.main, data="fashion-mnist", **script.SIZES, argv=[
-        "--data", str(folder), "--out", str(out), "--quick", *SMALL[script], *argv])
-    return json.loads((out / "results.json").read_text())
+    return whole_runs.start(script, folder, out, *SMALL[script], *argv, data="fashion-mnist")
 
 
 @pytest.fixture(scope="module")
 def results(module_folder, tmp_path_factory):
-    """Each script's results and folder, and in order its steps and its reading of the test."""
-    outputs, found = tmp_path_factory.mktemp("outputs"), {}
-    test, clear = Dataset.test, torch.optim.Optimizer.zero_grad
+    outputs = tmp_path_factory.mktemp("outputs")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(hw2_gan_study, "AHEAD", (0, 2))
-        for script in SMALL:
-            events, out = [], outputs / script.__name__
-            patch.setattr(Dataset, "test", lambda data, events=events: [
-                events.append("test"), test(data)][1])
-            patch.setattr(torch.optim.Optimizer, "zero_grad", lambda self, events=events: [
-                events.append("step"), clear(self)][1])
-            found[script] = start(script, module_folder, out), out, events
-    return found
+        return {script: whole_runs.watched(
+            script, module_folder, outputs / script.__name__, *argv, data="fashion-mnist")
+            for script, argv in SMALL.items()}
 
 
 @pytest.mark.parametrize(("script", "headlines", "files"), [
@@ -157,18 +147,13 @@ def results(module_folder, tmp_path_factory):
     (hw2_gan_study, ["gradient_saturating_2", "paired_difference_0_ahead"],
      ["gradient.png", "distance.png", "losses.tex"])])
 def test_the_headlines_and_the_figures_are_there(results, script, headlines, files):
-    content, out, _ = results[script]
-    for name in headlines:
-        assert isinstance(content["numbers"][name]["value"], float), name
-    for name in files:
-        assert name in content["files"] and (out / name).stat().st_size > 100
-    assert content["findings"] and all("nan" not in f for f in content["findings"])
+    assert whole_runs.shows(results[script], headlines, files)
 
 
 def test_the_test_images_are_read_once_after_the_last_training(results):
-    events = results[hw2_gan][2]
+    events = results[hw2_gan].events
     assert events.count("test") == 1 and events[-1] == "test" and "step" in events
-    assert "test" not in results[hw2_gan_study][2]
+    assert "test" not in results[hw2_gan_study].events
 
 
 @pytest.mark.parametrize("script", SMALL)
@@ -178,6 +163,5 @@ def test_stopped_in_the_middle_and_resumed_it_is_as_if_left_alone(
     monkeypatch.setattr("minidl.results.Results.figure", lambda *_: None)
     with interrupted(5):
         start(script, module_folder, tmp_path)
-    content = start(script, module_folder, tmp_path, "--resume")
-    assert content["numbers"] == results[script][0]["numbers"]
-    assert content["findings"] == results[script][0]["findings"]
+    assert whole_runs.same(start(script, module_folder, tmp_path, "--resume"),
+                           results[script].content)

@@ -1,6 +1,5 @@
 """The report's VAE and its search: the blueprint, its loss, what the search sees."""
 
-import json
 import math
 
 import hw2_report_vae
@@ -8,6 +7,7 @@ import hw2_report_vae_search as search
 import pytest
 import torch
 import torch.nn.functional as F
+import whole_runs
 from hw2_report_vae import ConvVAE, nats
 from torch import nn
 
@@ -20,9 +20,7 @@ from minidl.run import Run
 
 
 def start(script, folder, out, *argv):
-    cli.start(script.main, data="mnist", **script.SIZES, argv=[
-        "--data", str(folder), "--out", str(out), "--quick", *argv])
-    return json.loads((out / "results.json").read_text())
+    return whole_runs.start(script, folder, out, *argv, data="mnist")
 
 
 SMALL = ["--epochs", "2", "--batch-size", "20", "--precision", "float32"]
@@ -30,14 +28,8 @@ SMALL = ["--epochs", "2", "--batch-size", "20", "--precision", "float32"]
 
 @pytest.fixture(scope="module")
 def results(module_folder, tmp_path_factory):
-    """The script's results, its folder, and its steps and its reading of the test images."""
-    events, test, clear = [], Dataset.test, torch.optim.Optimizer.zero_grad
-    out = tmp_path_factory.mktemp("report")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Dataset, "test", lambda data: [events.append("test"), test(data)][1])
-        patch.setattr(torch.optim.Optimizer, "zero_grad", lambda self: [
-            events.append("step"), clear(self)][1])
-        return start(hw2_report_vae, module_folder, out, *SMALL, "--seeds", "2"), out, events
+    return whole_runs.watched(hw2_report_vae, module_folder, tmp_path_factory.mktemp("report"),
+                              *SMALL, "--seeds", "2", data="mnist")
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +76,7 @@ def literal_of(vae):
 
 def test_the_blueprint_is_the_reports_with_1_320_201_parameters_and_names_by_role(results):
     assert parameter_count(ConvVAE()) == 1_320_201 == parameter_count(Literal())
-    assert results[0]["numbers"]["parameters"]["value"] == 1_320_201
+    assert results.content["numbers"]["parameters"]["value"] == 1_320_201
     shapes = [{n: p.shape for n, p in layer.named_parameters()}
               for layer in ConvVAE().children()]
     assert shapes == [{n: p.shape for n, p in layer.named_parameters()}
@@ -137,22 +129,21 @@ def test_the_denoising_vae_sees_noise_and_is_asked_for_the_clean_image(
 
 
 def test_the_headlines_add_up_and_the_figures_are_there(results):
-    content, out, _ = results
+    assert whole_runs.shows(results, ["test_nats", "test_bce", "test_kl"], [
+        "loss.png", "samples.png", "reconstructions.png", "denoising.png", "latents_2d.png",
+        "latents_3d.png", "layers.tex", "projections.md"])
+    content = results.content
     number = {name: entry["value"] for name, entry in content["numbers"].items()}
     assert content["numbers"]["test_nats"]["n"] == 2
     assert number["test_nats"] == pytest.approx(number["test_bce"] + number["test_kl"])
     assert number["test_nats_worst_seed"] >= number["test_nats"]
-    for name in ("loss.png", "samples.png", "reconstructions.png", "denoising.png",
-                 "latents_2d.png", "latents_3d.png", "layers.tex", "projections.md"):
-        assert name in content["files"] and (out / name).stat().st_size > 100
     assert number["explained_variance_20"] == pytest.approx(1)
     assert 0.1 <= number["explained_variance_2"] < 1
-    assert all("nan" not in finding for finding in content["findings"])
     assert not any("report has" in finding for finding in content["findings"])  # not MNIST
 
 
 def test_the_test_images_are_read_once_after_the_last_step(results):
-    events = results[2]
+    events = results.events
     assert events.count("test") == 1 and events[-1] == "test"
 
 
@@ -161,10 +152,8 @@ def test_stopped_in_the_middle_and_resumed_it_is_as_if_left_alone(
     monkeypatch.setattr("minidl.results.Results.figure", lambda *_: None)
     with interrupted(4):
         start(hw2_report_vae, module_folder, tmp_path, *SMALL, "--seeds", "2")
-    content = start(hw2_report_vae, module_folder, tmp_path, *SMALL, "--seeds", "2",
-                    "--resume")
-    assert content["numbers"] == results[0]["numbers"]
-    assert content["findings"] == results[0]["findings"]
+    assert whole_runs.same(start(hw2_report_vae, module_folder, tmp_path, *SMALL, "--seeds",
+                                 "2", "--resume"), results.content)
 
 
 # --- the search ----------------------------------------------------------------------------

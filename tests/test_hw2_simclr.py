@@ -1,15 +1,14 @@
 """Homework 2's SimCLR as a whole run on small images: who is compared, and on what terms."""
 
-import json
 import math
 
 import hw2_simclr
 import hw2_simclr_study
 import pytest
 import torch
+import whole_runs
 from torch import nn
 
-from minidl import cli
 from minidl.data import Dataset, Split
 from minidl.run import Run
 
@@ -18,9 +17,7 @@ SMALL = {hw2_simclr: ["--epochs", "2", "--batch-size", "32", "--filters", "2"],
 
 
 def start(folder, out, *argv, script=hw2_simclr):
-    cli.start(script.main, data="fashion-mnist", **script.SIZES, argv=[
-        "--data", str(folder), "--out", str(out), "--quick", *SMALL[script], *argv])
-    return json.loads((out / "results.json").read_text())
+    return whole_runs.start(script, folder, out, *SMALL[script], *argv, data="fashion-mnist")
 
 
 @pytest.fixture(scope="module")
@@ -90,9 +87,7 @@ def test_stopped_in_the_middle_and_resumed_it_is_as_if_left_alone(
     monkeypatch.setattr("minidl.results.Results.figure", lambda *_: None)
     with interrupted(4):  # the second epoch of SimCLR
         start(module_folder, tmp_path)
-    content = start(module_folder, tmp_path, "--resume")
-    assert content["numbers"] == results[0]["numbers"]
-    assert content["findings"] == results[0]["findings"]
+    assert whole_runs.same(start(module_folder, tmp_path, "--resume"), results[0])
 
 
 @pytest.mark.parametrize("rung", [hw2_simclr.AE, hw2_simclr.SIMCLR, hw2_simclr.SUPERVISED])

@@ -1,6 +1,5 @@
 """Homework 2's VAE: the scale of its loss, what its latents carry, the tighter bound, runs."""
 
-import json
 import math
 
 import hw2_vae
@@ -8,39 +7,30 @@ import hw2_vae_study
 import pytest
 import torch
 import torch.nn.functional as F
+import whole_runs
 from torch.distributions import Bernoulli, MultivariateNormal, Normal, kl_divergence
 
-from minidl import cli, vae
-from minidl.data import Dataset, to_unit
+from minidl import vae
+from minidl.data import to_unit
 from minidl.gaussian import elbo_joint, kl_to_std_normal, log_normal, reparametrise
 from minidl.losses import bce
 from minidl.run import Run
 
 D64 = torch.float64
-SMALL = {hw2_vae: ["--epochs", "2", "--plane-epochs", "2"],
-         hw2_vae_study: ["--subset", "60"]}
+COMMON = ["--batch-size", "20", "--filters", "2", "--hidden", "16"]
+SMALL = {hw2_vae: [*COMMON, "--epochs", "2", "--plane-epochs", "2"],
+         hw2_vae_study: [*COMMON, "--subset", "60"]}
 
 
 def start(script, folder, out, *argv):
-    cli.start(script.main, data="mnist", **script.SIZES, argv=[
-        "--data", str(folder), "--out", str(out), "--quick", "--batch-size", "20",
-        "--filters", "2", "--hidden", "16", *SMALL[script], *argv])
-    return json.loads((out / "results.json").read_text())
+    return whole_runs.start(script, folder, out, *SMALL[script], *argv, data="mnist")
 
 
 @pytest.fixture(scope="module")
 def results(module_folder, tmp_path_factory):
-    """Each script's results, its folder, and its steps and its reading of the test images."""
-    found, test, clear = {}, Dataset.test, torch.optim.Optimizer.zero_grad
-    with pytest.MonkeyPatch.context() as patch:
-        for script in SMALL:
-            events, out = [], tmp_path_factory.mktemp(script.__name__)
-            patch.setattr(Dataset, "test", lambda data, events=events: [
-                events.append("test"), test(data)][1])
-            patch.setattr(torch.optim.Optimizer, "zero_grad", lambda self, events=events: [
-                events.append("step"), clear(self)][1])
-            found[script] = start(script, module_folder, out), out, events
-    return found
+    return {script: whole_runs.watched(
+        script, module_folder, tmp_path_factory.mktemp(script.__name__), *argv, data="mnist")
+        for script, argv in SMALL.items()}
 
 
 @pytest.fixture
@@ -63,12 +53,7 @@ def small():
     (hw2_vae_study, ["val_kl_beta_784", "val_bce_beta_0_25", "active_units_beta_1"],
      ["trade.png", "collapse.png", "beta.tex"])])
 def test_the_headlines_and_the_figures_are_there(results, script, headlines, files):
-    content, out, _ = results[script]
-    for name in headlines:
-        assert isinstance(content["numbers"][name]["value"], float), name
-    for name in files:
-        assert name in content["files"] and (out / name).stat().st_size > 100
-    assert content["findings"] and all("nan" not in f for f in content["findings"])
+    assert whole_runs.shows(results[script], headlines, files)
 
 
 @pytest.mark.parametrize("script", SMALL)
@@ -78,15 +63,14 @@ def test_stopped_in_the_middle_and_resumed_it_is_as_if_left_alone(
     monkeypatch.setattr("minidl.results.Results.figure", lambda *_: None)
     with interrupted(2):
         start(script, module_folder, tmp_path)
-    content = start(script, module_folder, tmp_path, "--resume")
-    assert content["numbers"] == results[script][0]["numbers"]
-    assert content["findings"] == results[script][0]["findings"]
+    assert whole_runs.same(start(script, module_folder, tmp_path, "--resume"),
+                           results[script].content)
 
 
 def test_the_test_images_are_read_once_after_the_last_training_and_never_by_the_study(results):
-    events = results[hw2_vae][2]
+    events = results[hw2_vae].events
     assert events.count("test") == 1 and events[-1] == "test" and "step" in events
-    assert "test" not in results[hw2_vae_study][2]
+    assert "test" not in results[hw2_vae_study].events
 
 
 # --- the loss -------------------------------------------------------------------------------
