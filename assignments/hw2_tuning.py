@@ -41,7 +41,7 @@ def main(run,
          trials: "draws of random search" = 12,
          epochs: "of each of them; halving ends with three times as many" = 3,
          folds: "parts of the winners' cross-validation" = 3,
-         subset: "training images of a search" = 2500,
+         subset: "training images of a search" = 2000,
          images: "training images used, validation included" = 60_000):
     data = run.load(images)
     torch.set_num_threads(1)  # sums in one order, so that each number of processes agrees
@@ -74,9 +74,9 @@ def main(run,
     tabulate(run, data, done, best, scores, epochs, budgets)
     draw(run, data, done)
     winner = min(scores, key=scores.get)
-    model = fit(best[winner]["settings"], data.train, budgets[-1], run.seed, line)
+    model = fit(best[winner]["settings"], data.train, epochs, run.seed, line)
     line.clear()
-    finish(run, data, model, winner, best[winner], scores, budgets)
+    finish(run, data, model, winner, best[winner], scores, epochs)
 
 
 def halving_draws(epochs, budgets):
@@ -181,14 +181,14 @@ def draw(run, data, done):
                         "of all searches failed.")
 
 
-def finish(run, data, model, winner, trial, scores, budgets):
+def finish(run, data, model, winner, trial, scores, epochs):
     """The test images, read once: the best winner, trained on all training images."""
     test = data.test()
     error = evaluate(lambda x, _: mse(model(x), x), test, model)
     run.results.number("test_mse", error, SQUARED, n=len(test.y))
     run.results.finding(
         f"{data.title}: the best winner, of {winner[0]} (seed {winner[1]}), has a "
-        f"cross-validated MSE of {scores[winner]:.5f}; trained for {budgets[-1]} epochs on "
+        f"cross-validated MSE of {scores[winner]:.5f}; trained for {epochs} epochs on "
         f"{len(data.train.y):,} images it has {error:.5f} on the test images. Its settings: "
         + ", ".join(f"{name} {value:.3g}" if isinstance(value, float) else f"{name} {value}"
                     for name, value in trial["settings"].items()) + ".")
