@@ -36,7 +36,7 @@ PRESENT = 0.01  # of the images: a tenth of a class's share of the real ones
 
 def main(run,
          latent: "numbers in z" = 64,
-         epochs: "passes over the training images" = 8,
+         epochs: "passes over the training images" = 12,
          filters: "of D's first convolution; its second has twice as many" = 32,
          batch_size: "images a step" = 64,
          learning_rate: "of Adam, for both players" = 5e-4,
