@@ -69,11 +69,11 @@ def main(run,
             line.done(f"{name}, {optimizer}, seed {seed}: {len(found)} trials, the best has "
                       f"{min(map(score_of, found.values())):.2f} {NATS}")
     compare(run, data, done, subset)
-    untrained = show_rates(run, data, done, val)
+    starts = show_rates(run, data, done, val)
     best = tune.best(done["Adam", GENETIC, run.seed])["settings"]
     try_gamma(run, best, functools.partial(fitness, "Adam", part, val, run.seed, precision,
                                            line))
-    try_report(run, data, best, untrained, epochs, line)
+    try_report(run, data, best, starts[run.seed], epochs, line)
 
 
 def fitness(optimizer, train, val, seed, precision, line, settings, epochs):
@@ -147,35 +147,41 @@ def compare(run, data, done, subset):
 def show_rates(run, data, done, val):
     """Where in the report's range of learning rates training diverges, or does nothing.
 
-    -> the untrained network's loss, above which a training has diverged.
+    -> the loss before training, by seed, above which a training has diverged.
     """
-    torch.manual_seed(run.seed)
-    start = nats(ConvVAE().to(run.device), val, run.seed).sum().item()
-    run.results.number("untrained_val_nats", start, NATS)
+    starts = {seed: untrained_loss(run, val, seed) for *_, seed in done}
+    run.results.mean("untrained_val_nats", list(starts.values()), NATS)
     for optimizer in OPTIMIZERS:
-        trials, rows = [t for (o, name, _), found in done.items() for t in found
-                        if (o, name) == (optimizer, RANDOM)], []
+        trials = [(trial, starts[seed]) for (o, name, seed), found in done.items()
+                  for trial in found if (o, name) == (optimizer, RANDOM)]
+        rows = []
         for decade in range(-8, 0):
-            own = [t for t in trials
+            own = [(t, start) for t, start in trials
                    if math.floor(math.log10(t["settings"]["learning_rate"])) == decade]
             if own:
                 rows.append({"learning rate from": f"1e{decade}", "trials": len(own),
-                             "not finite": sum("failure" in t for t in own),
-                             "diverged": sum(diverged(t, start) for t in own),
-                             "best": min(map(score_of, own))})
+                             "not finite": sum("failure" in t for t, _ in own),
+                             "diverged": sum(diverged(t, start) for t, start in own),
+                             "best": min(score_of(t) for t, _ in own)})
         run.results.table(f"rates_{optimizer}", rows, f"{data.title}, {optimizer}")
         print(f"{optimizer}\n{markdown(rows)}")
         failed, bad = (sum(row[key] for row in rows) for key in ("not finite", "diverged"))
-        shares = tune.importance(SPACE, trials)
+        shares = tune.importance(SPACE, [t for t, _ in trials])
         run.results.number(f"diverged_share_{optimizer}", bad / len(trials), "fraction",
                            n=len(trials))
         run.results.finding(
             f"{optimizer}, {len(trials)} random settings from the report's ranges: {bad} end "
-            f"above the untrained network's {start:.0f} {NATS}, {failed} of them with a loss "
-            "that is not finite. Share of the ranks' variance that a parameter explains "
-            "alone: " + ", ".join(f"{name.replace('_', ' ')} {share:.0%}"
-                                  for name, share in shares.items()) + ".")
-    return start
+            f"above the loss of the untrained network that they began with, {failed} of them "
+            "with one that is not finite. Share of the ranks' variance that a parameter "
+            "explains alone: " + ", ".join(f"{name.replace('_', ' ')} {share:.0%}"
+                                           for name, share in shares.items()) + ".")
+    return starts
+
+
+def untrained_loss(run, val, seed):
+    """The loss of the random weights with which a training of this seed begins."""
+    torch.manual_seed(seed)
+    return nats(ConvVAE().to(run.device), val, seed).sum().item()
 
 
 def diverged(trial, start):
@@ -203,7 +209,7 @@ def try_gamma(run, settings, objective):
         + (" The search cannot tell one gamma from another." if not spread["1 epoch"] else ""))
 
 
-def try_report(run, data, best, untrained, epochs, line):
+def try_report(run, data, best, start, epochs, line):
     """The report's settings with both optimizers, beside others, on all training images.
 
     In float32, so that no coarser rounding is to blame for what they do.
@@ -227,7 +233,7 @@ def try_report(run, data, best, untrained, epochs, line):
         if "score" in trial:
             run.results.number(f"val_nats_{slug(name)}", trial["score"], NATS)
     told = "; ".join(
-        name + " DIVERGED" * diverged(trial, untrained)
+        name + " DIVERGED" * diverged(trial, start)
         + (f" {trial['score']:.1f}" if "score" in trial else f" ({trial['failure']})")
         for name, trial in found.items())
     run.results.finding(

@@ -177,8 +177,8 @@ def trials(done, title, y_label, log=()):
         axes.plot(values, scores, "o", color=COLOURS[0], markersize=4, alpha=0.7)
         axes.plot(values[0], scores[0], "*", color=COLOURS[1], markersize=13)
         axes.set(xlabel=name.replace("_", " "), yscale="log")
-        axes.yaxis.set_minor_formatter(FormatStrFormatter("%.2g"))
-        axes.yaxis.set_major_formatter(FormatStrFormatter("%.2g"))
+        axes.yaxis.set_minor_formatter(FormatStrFormatter("%.3g"))
+        axes.yaxis.set_major_formatter(FormatStrFormatter("%.3g"))
         if name in log:
             axes.set_xscale("log")
         elif isinstance(values[0], int):
