@@ -156,7 +156,7 @@ def test_another_seed_gives_other_numbers(folder, tmp_path):
 
 
 def started_by_fork(argv, out):
-    """The script in a process of its own, out of a server that has imported it once."""
+    """The script in a process of its own, out of a server that has imported torch once."""
     with out.makefile("w", buffering=1) as sys.stdout:
         cli.start(ex2_conv_ae.main, data="mnist", **ex2_conv_ae.SIZES, argv=argv)
 
@@ -164,7 +164,7 @@ def started_by_fork(argv, out):
 def test_killed_at_five_moments_and_resumed_it_is_as_if_left_alone(alone, glyph_dir, tmp_path):
     """kill -9 at five moments: before the first epoch's end, then one epoch later each."""
     moments, processes = random.Random(0), multiprocessing.get_context("forkserver")
-    processes.set_forkserver_preload(["ex2_conv_ae"])
+    processes.set_forkserver_preload(["torch", "matplotlib.backends.backend_agg"])
     for wanted in (0, 1, 1, 1, 1):
         resume = ["--resume"] if wanted else []
         ours, theirs = socket.socketpair()
