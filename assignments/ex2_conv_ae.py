@@ -26,7 +26,7 @@ from torch import nn
 
 from minidl import cli, pca, plot
 from minidl.augment import random_affine
-from minidl.data import batches, steps_per_epoch, to_unit
+from minidl.data import batches, first_of_each_class, steps_per_epoch, to_unit
 from minidl.layers import layer_rows, parameter_count
 from minidl.losses import evaluate, evaluating, l1, per_example
 from minidl.results import markdown
@@ -197,11 +197,10 @@ def draw_loss(run, score, title):
 @torch.no_grad()
 def draw_images(run, data, test, errors, methods, title):
     """Inputs against reconstructions: every class, and the best, median and worst images."""
-    present = [(test.y == c).nonzero()[0, 0] for c in test.y.unique()]
     rank, middle = errors.argsort(), len(errors) // 2
     extremes = torch.cat([rank[:4], rank[middle:middle + 4], rank[-4:]])
     for name, what, index in (
-            ("digits", "First test image of each class", torch.stack(present)),
+            ("digits", "First test image of each class", first_of_each_class(test.y)),
             ("best_median_worst", "4 best, 4 median, 4 worst test images", extremes)):
         x = to_unit(test.x[index])
         with evaluating(methods["autoencoder"]):

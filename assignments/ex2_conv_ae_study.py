@@ -24,7 +24,7 @@ from ex2_conv_ae import PIXEL, error_of
 from torch import nn
 
 from minidl import cli, pca, plot
-from minidl.data import batches, steps_per_epoch, to_unit
+from minidl.data import batches, first_of_each_class, steps_per_epoch, to_unit
 from minidl.layers import parameter_count
 from minidl.losses import evaluate, evaluating, l1
 from minidl.results import deviation, markdown, slug
@@ -221,7 +221,7 @@ def explain_collapse(run, data, test, models, history, scores):
 @torch.no_grad()
 def draw_reconstructions(run, data, test, models):
     """The first test image of each class through what the questions compare."""
-    index = torch.stack([(test.y == c).nonzero()[0, 0] for c in test.y.unique()])
+    index = first_of_each_class(test.y)
     x = to_unit(test.x[index])
     rows = {"input": x}
     for name in ("d = 2", "d = 4", "base", "d = 32", "fully convolutional",

@@ -116,7 +116,7 @@ def CNN(filters, classes, pooled=0):
     a, b, c = filters, 2 * filters, 4 * filters
     return nn.Sequential(
         # pooling at 28 x 28 is a third of all the time, a stride is free
-        *convolution(1, a, stride=2 - min(pooled, 1), pool=pooled),  # -> (B, a, 14, 14)
+        *convolution(1, a, stride=1 if pooled else 2, pool=pooled),  # -> (B, a, 14, 14)
         *convolution(a, b, pool=True),   # -> (B, b, 7, 7)
         Residual(*convolution(b, b), *convolution(b, b)),
         *convolution(b, c, pool=True),   # -> (B, c, 3, 3)

@@ -19,7 +19,7 @@ import torch
 
 from minidl import cli, features, fields, pca, plot
 from minidl.classify import FRACTION, logits_of
-from minidl.data import Split, to_unit
+from minidl.data import Split, first_of_each_class, to_unit
 from minidl.frozen import frozen
 from minidl.losses import per_example
 from minidl.maximise import GaussianPrior, total_variation, ways
@@ -129,7 +129,7 @@ def show_profile(run, data, known, network):
 
 def show_feature_maps(run, data, network, excited, n):
     """A validation image of each class, as each layer's n units that vary most see it."""
-    index = torch.stack([(data.val.y == c).nonzero()[0, 0] for c in data.val.y.unique()])
+    index = first_of_each_class(data.val.y)
     x = to_unit(data.val.x[index])
     some = [e.std(dim=0).topk(n).indices.tolist() for e in excited]
     shown = torch.cat([x, features.shown_maps(network, x, some)], dim=1)

@@ -23,7 +23,7 @@ from hw2_conv_ae import SQUARED
 from torch import nn
 
 from minidl import cli, noise, pca, plot
-from minidl.data import Split, batches, steps_per_epoch, to_unit
+from minidl.data import Split, batches, first_of_each_class, steps_per_epoch, to_unit
 from minidl.losses import evaluating, l1, mse
 from minidl.precision import autocast
 from minidl.results import markdown, slug
@@ -189,7 +189,7 @@ def draw_curves(run, scores, title):
 @torch.no_grad()
 def draw_images(run, test, chosen, networks, level, title):
     """The first test image of each class, noisy and denoised by every method."""
-    index = torch.stack([(test.y == c).nonzero()[0, 0] for c in test.y.unique()])
+    index = first_of_each_class(test.y)
     x = to_unit(test.x[index])
     for kind, add in noise.KINDS.items():
         noisy = add(x, level, torch.Generator().manual_seed(run.seed))

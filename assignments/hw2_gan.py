@@ -142,8 +142,11 @@ class Judge:
     def __call__(self, x, real=None):
         """-> the distance of images x from `real` features, and the classes' shares."""
         z, y = self.look(x)
-        shares = torch.bincount(y, minlength=self.cnn[-1].out_features) / len(y)
-        return frechet_distance(z, self.real if real is None else real), shares
+        return frechet_distance(z, self.real if real is None else real), self.shares(y)
+
+    def shares(self, y):
+        """Of each class (C,) among the classes y (N,)."""
+        return torch.bincount(y, minlength=self.cnn[-1].out_features) / len(y)
 
 
 @torch.no_grad()
@@ -214,10 +217,9 @@ def show_nearest(run, data, judge, x, test, n=1000, columns=14):
 
 def report(run, data, judge, x, test):
     """The classes and the distance of the made images, beside the test images."""
-    real = judge.look(to_unit(test.x))[0]
+    real, y = judge.look(to_unit(test.x))
     distance, shares = judge(x, real)
-    floor = frechet_distance(judge.real, real)
-    _, true_shares = judge(to_unit(test.x), real)
+    floor, true_shares = frechet_distance(judge.real, real), judge.shares(y)
     covered, largest = int((shares >= PRESENT).sum()), shares.max().item()
     number, finding, history = run.results.number, run.results.finding, run.history
     number("frechet_distance", distance, DISTANCE, n=len(x))

@@ -30,7 +30,7 @@ from torch.distributions import (
 )
 
 from minidl import cli, pca, plot
-from minidl.data import to_unit
+from minidl.data import first_of_each_class, to_unit
 from minidl.losses import evaluating, per_example
 from minidl.progress import Line
 from minidl.representation import linear_probe, nearest, spread
@@ -114,7 +114,7 @@ def project(run, data, codes, test, points, perplexity):
 
 def interpolate(run, data, decoder, judge, codes, test, steps):
     """From an image to one of another class: through the codes, and pixel by pixel."""
-    first = [(test.y == c).nonzero()[0, 0].item() for c in test.y.unique()]
+    first = first_of_each_class(test.y).tolist()
     pairs, t = list(itertools.pairwise(first))[::2], torch.linspace(0, 1, steps)
     rows, half = {}, {"decoded": [], "blended": []}
     for a, b in pairs:

@@ -31,7 +31,7 @@ from minidl import cli, pca, plot
 from minidl.augment import random_affine, random_brightness, random_mirror
 from minidl.classify import FRACTION, score_of
 from minidl.contrastive import nt_xent
-from minidl.data import Split, batches, steps_per_epoch, to_unit
+from minidl.data import Split, batches, first_of_each_class, steps_per_epoch, to_unit
 from minidl.frozen import frozen
 from minidl.losses import mse, per_example
 from minidl.precision import autocast
@@ -256,7 +256,7 @@ def show(run, data, test, z, kinds, k=4):
     run.results.figure("views", plot.image_rows(
         {"image": x} | {f"view {i}": change(x, run.generator, kinds) for i in (1, 2)},
         f"{data.title}: training images, two views of each ({', '.join(kinds)})"))
-    shown = torch.stack([(test.y == c).nonzero()[0, 0] for c in test.y.unique()])
+    shown = first_of_each_class(test.y)
     rows, y = {"test image": to_unit(test.x[shown])}, test.y[:2000]
     for name in (SIMCLR, PIXELS):
         known, _, unseen = (F.normalize(split.x) for split in z[name])

@@ -29,7 +29,7 @@ from torch import nn
 
 from minidl import cli, plot
 from minidl.augment import random_affine
-from minidl.data import batches, steps_per_epoch, to_unit
+from minidl.data import batches, first_of_each_class, steps_per_epoch, to_unit
 from minidl.gaussian import elbo_joint, kl_to_std_normal, reparametrise
 from minidl.layers import layer_rows, parameter_count
 from minidl.losses import bce, evaluating, per_example
@@ -227,10 +227,6 @@ def show_latents(run, found, title):
 
 
 # --- (b) reconstructions, samples, lines ----------------------------------------------------
-
-def first_of_each_class(y):
-    return torch.stack([(y == c).nonzero()[0, 0] for c in y.unique()])
-
 
 def show_reconstructions(run, networks, data, test, found, title):
     index = first_of_each_class(test.y)

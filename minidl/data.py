@@ -105,6 +105,11 @@ def batches(split, batch_size, generator):
         yield to_unit(split.x.index_select(0, index)), split.y.index_select(0, index)
 
 
+def first_of_each_class(y):
+    """The place of each class's first example in y (N,), for the classes that it has."""
+    return torch.stack([(y == c).nonzero()[0, 0] for c in y.unique()])
+
+
 def _read_split(source, split):
     """One split, checked: images (N, 28, 28) uint8, labels (N,) uint8, numpy."""
     x, y = (_read(source, file) for file in sources.FILES[split])

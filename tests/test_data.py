@@ -9,7 +9,7 @@ import torch
 
 import data_download
 from minidl import data, glyphs, idx
-from minidl.data import DataError, batches, load, steps_per_epoch, to_unit
+from minidl.data import DataError, batches, first_of_each_class, load, steps_per_epoch, to_unit
 
 
 @pytest.fixture
@@ -197,3 +197,7 @@ def test_the_head_of_the_file_is_never_held_out(folder):
         assert torch.equal(head.x, x[:60]) and torch.equal(head.y, y[:60])
     part = load("mnist", str(folder), images=30).head()  # of fewer images, their half
     assert torch.equal(part.x, x[:15])
+
+
+def test_the_first_of_each_class_is_found_and_a_class_without_examples_left_out():
+    assert first_of_each_class(torch.tensor([3, 0, 3, 1, 0])).tolist() == [1, 3, 0]
