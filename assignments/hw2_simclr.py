@@ -58,9 +58,7 @@ def main(run,
          subsets: "balanced sets of labels, of each size up to 1,000" = 5,
          precision: "of the products: auto, bfloat16 or float32" = "auto",
          images: "training images used, validation included" = 60_000):
-    if batch_size < 4 or filters < 2 or tau == 0:  # half of them must tell 2 images apart
-        raise RunError(f"--batch-size {batch_size} --filters {filters} --tau {tau:g}: "
-                       "expected 4 or more, 2 or more, and more than 0")
+    check(batch_size, filters, tau)
     data = run.load(images)
     kinds = augmentations_of(data)
 
@@ -84,6 +82,13 @@ def main(run,
             by_labels[name][len(known.y)] = [accuracy(classifier, unseen)]
     report_ladder(run, data, by_labels, val)
     show(run, data, test, z, kinds)
+
+
+def check(batch_size, filters, tau):
+    """Refuse settings with which no view can be told from another, here and in the study."""
+    if batch_size < 4 or filters < 2 or tau == 0:
+        raise RunError(f"--batch-size {batch_size} --filters {filters} --tau {tau:g}: "
+                       "expected 4 or more, 2 or more, and more than 0")
 
 
 # --- networks --------------------------------------------------------------------------------

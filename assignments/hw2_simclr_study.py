@@ -11,14 +11,13 @@ probe with all labels of the training images. All numbers are of validation imag
 import statistics
 
 import _path  # noqa: F401
-from hw2_simclr import SIMCLR, accuracy, augmentations_of, features, probe, train
+from hw2_simclr import SIMCLR, accuracy, augmentations_of, check, features, probe, train
 
 from minidl import cli, plot
 from minidl.classify import FRACTION
 from minidl.data import Split
 from minidl.frozen import frozen
 from minidl.results import deviation, markdown, slug
-from minidl.run import RunError
 
 
 def main(run,
@@ -31,9 +30,7 @@ def main(run,
          filters: "of the encoder's first convolution; 8 times as many features" = 16,
          precision: "of the products: auto, bfloat16 or float32" = "auto",
          images: "training images used, validation included" = 60_000):
-    if batch_size < 4 or filters < 2 or tau == 0:  # half of them must tell 2 images apart
-        raise RunError(f"--batch-size {batch_size} --filters {filters} --tau {tau:g}: "
-                       "expected 4 or more, 2 or more, and more than 0")
+    check(batch_size, filters, tau)
     data = run.load(images)
     kinds, part = augmentations_of(data), Split(*(t[:subset] for t in data.train))
     choices = ({"all": kinds} | {f"{k} alone": [k] for k in kinds} | {"none": []}
