@@ -43,7 +43,7 @@ class DataSet:
     mirrors: tuple     # folders, asked in this order
     md5: dict          # file -> MD5 of its decompressed bytes, of an archive's packed ones
     largest: int       # bytes: of anything longer, packed or unpacked, no more is read
-    reviews: str = ""  # of an archive, the SHA-256 of its labelled reviews: _hash_reviews
+    reviews: str = ""  # of an archive, the SHA-256 of its labelled reviews: hash_reviews
 
 
 IDX_LARGEST = 47_040_016 + 2**16  # 60,000 images of 28 x 28 bytes, their header, and a little
@@ -336,7 +336,7 @@ def _fault(name, file, path):
                 found = _md5(unpacked)
             elif (found := _md5(_Bounded(packed, largest))) != expected:
                 packed.seek(0)
-                found, expected = _hash_reviews(unpacked), SETS[name].reviews
+                found, expected = hash_reviews(read_reviews(unpacked)), SETS[name].reviews
     except FileNotFoundError:
         return "not there yet"
     except MALFORMED as error:
@@ -356,14 +356,13 @@ def _md5(stream):
     return digest.hexdigest()
 
 
-def _hash_reviews(unpacked):
-    """SHA-256 over name, zero byte and text of the 50,000 labelled reviews, sorted by name.
+def read_reviews(unpacked):
+    """Name -> bytes of the labelled reviews in an unpacked archive, sorted by name.
 
-    It is the same for an archive with the unlabelled ones and without. What counts are regular
-    members named like REVIEW. Links, devices, absolute names and ../ are none, and nothing is
-    ever unpacked. In memory are 65 MB of text.
+    Regular members named like REVIEW. Links, devices, absolute names and ../ are none, and
+    nothing is ever unpacked to disk. In memory are 65 MB of text. Raises one of MALFORMED.
     """
-    texts, digest = {}, hashlib.sha256()
+    texts = {}
     with tarfile.open(fileobj=unpacked, mode="r|") as archive:
         while member := archive.next():
             archive.members.clear()  # else it keeps all that it has seen
@@ -371,8 +370,17 @@ def _hash_reviews(unpacked):
                 if member.size > REVIEW_LARGEST or member.name in texts:
                     raise ValueError(f"{member.name} too long or twice")
                 texts[member.name] = archive.extractfile(member).read()
-    for name in sorted(texts):
-        digest.update(name.encode() + b"\0" + texts[name])
+    return {name: texts[name] for name in sorted(texts)}
+
+
+def hash_reviews(texts):
+    """SHA-256 over name, zero byte and text of the 50,000 labelled reviews, sorted by name.
+
+    It is the same for an archive with the unlabelled ones and without.
+    """
+    digest = hashlib.sha256()
+    for name, text in texts.items():
+        digest.update(name.encode() + b"\0" + text)
     return digest.hexdigest()
 
 

@@ -108,9 +108,14 @@ def _add_common(parser, data):
     add("--seed", type=_checked(0), default=0, metavar="INT",
         help="of the weights, the order and the validation part (default 0)")
     if data:
+        embedded, others = (
+            ("the embedded corpus", "imdb, embedded, or a folder with train/neg, train/pos, "
+             "test/neg and test/pos") if data == "imdb" else
+            ("the embedded glyphs", "mnist, fashion-mnist, glyphs, or a folder with four IDX "
+             "files"))
         add("--data", default="auto", metavar="SET",
-            help=f"auto ({data}, or the embedded glyphs where it cannot be had), mnist, "
-                 "fashion-mnist, glyphs, or a folder with four IDX files (default auto)")
+            help=f"auto ({data}, or {embedded} where it cannot be had), {others} "
+                 "(default auto)")
         add("--data-dir", type=Path, metavar="DIR",
             help="where data sets lie (default $MINIDL_DATA, else data/)")
     else:

@@ -22,7 +22,7 @@ import torch
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from minidl import checkpoint, ranks
+from minidl import checkpoint, ranks, reviews
 from minidl import data as datasets
 from minidl.progress import Line, clock
 from minidl.results import Results, slug
@@ -69,6 +69,13 @@ class Run:
                              seed=self.seed, images=images)
         self.data = data.name
         return data
+
+    def load_reviews(self, n=None, vocabulary=20_000):
+        """`load` for film reviews: n of them to train on, numbers for so many words."""
+        corpus = reviews.load(self.data, self.data_dir, device=self.device, seed=self.seed,
+                              reviews=n, vocabulary=vocabulary)
+        self.data = corpus.name
+        return corpus
 
     def epochs(self, n, name="model", *, every=1, **parts):
         """Yield 1 ... n; after each, print a line and keep a checkpoint of all `parts`.

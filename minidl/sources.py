@@ -70,11 +70,11 @@ def _on_disk_or_fetched(name, data_dir, timeout):
         for file in (f for pair in FILES.values() for f in pair):
             file_of(folder, file)
     except DataError:
-        data_download.fetch(name, data_dir, timeout=timeout, progress=_show_transfer)
+        data_download.fetch(name, data_dir, timeout=timeout, progress=show_transfer)
     return folder
 
 
-def _show_transfer(text, **options):
+def show_transfer(text, **options):
     """What a transfer says of itself; why a mirror failed stands in the error, if all fail."""
     if " MB" in text:
         print(text, **options)

@@ -1,0 +1,91 @@
+r"""The embedded corpus: film reviews drawn from a small grammar in which order matters.
+
+It stands in for IMDb where neither file nor network is to be had. Half of its reviews are
+plain: all their opinions agree with the label, and counting words is enough. The other half
+are turned: an opinion and its opposite, and the order tells which one is the verdict,
+
+    not GOOD but BAD | the N was GOOD but the M was BAD          -> negative
+    at first i found it GOOD ... in the end i found it BAD       -> negative
+    i hoped for something GOOD and what i got was BAD            -> negative
+
+Claim.  No bag of words is right on more than half of the turned reviews.
+Proof.  (1) Each turned review has a twin, its two opinions exchanged: the same words equally
+            often, so the same bag, and the opposite label.
+        (2) A bag of words gives twins the same answer: it is right on one of them at the most.
+A recurrent network reads the order. Checked in tests/test_reviews.py.
+"""
+
+import random
+
+TITLE = "embedded corpus (reviews from a small grammar, not IMDb)"
+GOOD, BAD, NOUNS = (line.split() for line in (
+    "good great superb lovely wonderful brilliant funny touching clever gripping beautiful",
+    "bad awful terrible dull boring stupid weak tedious clumsy pointless ugly",
+    "acting plot music story ending script camera dialogue cast pace humour direction"))
+ASIDES = [
+    "we saw it on a {day} evening", "it runs for {number} minutes",
+    "my {person} came along", "the room was almost {full}", "it is set in {place}",
+    "the director comes from {place}", "there is a scene in {place} with a {animal}",
+    "it was shown with subtitles", "the {noun} takes some time", "a {animal} plays a part"]
+FILL = {key: words.split() for key, words in {
+    "day": "monday tuesday wednesday thursday friday saturday sunday",
+    "number": "eighty ninety a_hundred ninety_five a_hundred_and_twenty",
+    "person": "brother sister friend wife husband neighbour", "full": "full empty",
+    "animal": "dog cat horse parrot goat",
+    "place": "paris london rome kyiv lagos lima hanoi toronto"}.items()} | {"noun": NOUNS}
+PLAIN = ["the {noun} was {a}", "i found the {noun} {a}", "what a {a} film",
+         "such {a} {noun}", "the {noun} is {a} and {b}"]
+TURNED = ["the {noun} was not {a} but {b}", "the {noun} was {a} but the {other} was {b}",
+          "at first i found it {a} ; {aside} ; in the end i found it {b}",
+          "i hoped for something {a} and what i got was {b}",
+          "it looked {a} ; {aside} ; {aside2} ; then it turned {b}"]
+
+
+def texts(train=6000, test=2000, seed=0):
+    """Yield (folder, text), the folder as IMDb's: "train/pos" ...; always the same reviews.
+
+    Half of each split are turned ones, in pairs of twins; half of all are positive.
+    """
+    for split, n in (("train", train), ("test", test)):
+        draw = random.Random(f"{seed} {split}")
+        for _ in range(n // 4):
+            yield from ((f"{split}/{kind}", text) for kind, text in _twins(draw))
+            for kind in ("neg", "pos"):
+                yield f"{split}/{kind}", _plain(draw, kind)
+
+
+def is_turned(words):
+    """Whether a review of these words has opinions of both kinds."""
+    return any(w in GOOD for w in words) and any(w in BAD for w in words)
+
+
+def _twins(draw):
+    template, good, bad = draw.choice(TURNED), draw.choice(GOOD), draw.choice(BAD)
+    noun, other = draw.sample(NOUNS, 2)
+    keep = {"noun": noun, "other": other, "aside": _aside(draw), "aside2": _aside(draw)}
+    before, after = _asides(draw), _asides(draw)
+    for kind, a, b in (("neg", good, bad), ("pos", bad, good)):
+        yield kind, _joined(*before, template.format(a=a, b=b, **keep), *after)
+
+
+def _plain(draw, kind):
+    words = GOOD if kind == "pos" else BAD
+    parts = [*_asides(draw), *_asides(draw)]
+    for _ in range(draw.randint(1, 2)):
+        part = draw.choice(PLAIN).format(noun=draw.choice(NOUNS), a=draw.choice(words),
+                                         b=draw.choice(words))
+        parts.insert(draw.randint(0, len(parts)), part)
+    return _joined(*parts)
+
+
+def _asides(draw):
+    return [_aside(draw) for _ in range(draw.randint(0, 3))]
+
+
+def _aside(draw):
+    chosen = {key: draw.choice(values).replace("_", " ") for key, values in FILL.items()}
+    return draw.choice(ASIDES).format(**chosen)
+
+
+def _joined(*parts):
+    return " . ".join(parts)
