@@ -27,7 +27,7 @@ VERSION = 1  # raise it when the words of a text change: it is part of the cache
 UNKNOWN = "(unknown)"
 FOLDERS = [f"{split}/{kind}" for split in ("train", "test") for kind in ("neg", "pos")]
 WORD = re.compile(r"[^\W_]+(?:'[^\W_]+)*|[!?]")
-MARKUP = re.compile(r"<[^<>]{0,50}>")
+MARKUP = re.compile(r"</?[a-z][^<>]{0,50}>")
 
 
 class Texts(NamedTuple):
@@ -135,7 +135,7 @@ def _checked(reviews, where):
 
 
 def _in_folder(folder):
-    for name in FOLDERS:
+    for name in sorted(FOLDERS):  # as in the archive
         for path in sorted((folder / name).glob("*.txt")):
             yield name, path.read_bytes().decode(errors="replace")
 

@@ -1,0 +1,297 @@
+"""minidl/reviews.py, review_sources.py, grammar.py, bag_of_words.py: from texts to numbers."""
+
+import hashlib
+import io
+import re
+import tarfile
+from collections import Counter
+
+import pytest
+import torch
+
+import data_download
+from minidl import bag_of_words, grammar, review_sources
+from minidl.review_sources import FOLDERS, words_of
+from minidl.reviews import Reviews, batches, load, outputs
+from minidl.sources import DataError
+
+TEXTS = {  # two of a kind, so that one of the training reviews can be held out
+    "train/neg/0_1": b"Bad film.<br /><br />Really BAD!", "train/neg/1_2": b"it isn't good",
+    "train/pos/0_9": b"a good film", "train/pos/1_8": b"good, good, good fun",
+    "test/neg/0_1": b"an unheard-of bore", "test/pos/0_9": b"good fun", "test/pos/1_9": b""}
+
+
+def write_folder(path, texts=TEXTS):
+    for name, text in texts.items():
+        file = path / f"{name}.txt"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(text)
+    return str(path)
+
+
+def write_archive(path, texts=TEXTS):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tarfile.open(path, "w:gz") as tar:
+        for name, text in reversed(texts.items()):
+            member = tarfile.TarInfo(f"aclImdb/{name}.txt")
+            member.size = len(text)
+            tar.addfile(member, io.BytesIO(text))
+    return path
+
+
+@pytest.fixture
+def archive(tmp_path, monkeypatch):
+    """The archive of TEXTS as the published one, and a temporary folder of its own."""
+    digest = hashlib.sha256(b"".join(f"aclImdb/{name}.txt".encode() + b"\0" + TEXTS[name]
+                                     for name in sorted(TEXTS))).hexdigest()
+    monkeypatch.setitem(data_download.SETS, "imdb", data_download.DataSet(
+        ("http://127.0.0.1:9",), {"aclImdb_v1.tar.gz": ""}, 2**20, digest))
+    monkeypatch.setattr(review_sources.tempfile, "gettempdir", lambda: tmp_path / "temporary")
+    return write_archive(tmp_path / "data" / "imdb" / "aclImdb_v1.tar.gz")
+
+
+@pytest.fixture(scope="module")
+def embedded():
+    return load("embedded", say=lambda text: None)
+
+
+def of_lists(lists, y=None):
+    starts = torch.tensor([0, *(len(part) for part in lists)]).cumsum(0)
+    return Reviews(torch.tensor([i for part in lists for i in part], dtype=torch.int32), starts,
+                   torch.tensor(y or [0] * len(lists)))
+
+
+def texts_of(corpus, split):
+    return {" ".join(corpus.text(split.w[a:b])): y
+            for a, b, y in zip(split.starts, split.starts[1:], split.y.tolist(), strict=False)}
+
+
+# Words -------------------------------------------------------------------------------------
+@pytest.mark.parametrize("text, words", [
+    ("It isn't GOOD.<br />At all!", ["it", "isn't", "good", "at", "all", "!"]),
+    ("rock\u2019n\u2019roll 8/10 (why?)", ["rock'n'roll", "8", "10", "why", "?"]),
+    ("'quoted' a_b -- \ufffd", ["quoted", "a", "b"]),
+    ("caf\u00e9 < 3 and 5 > 4", ["caf\u00e9", "3", "and", "5", "4"]),
+    ("", [])])
+def test_words_by_hand(text, words):
+    assert words_of(text) == words
+
+
+# A folder ----------------------------------------------------------------------------------
+def test_a_folder_of_reviews_keeps_texts_labels_and_splits(tmp_path):
+    corpus = load(write_folder(tmp_path / "films"))
+    seen = texts_of(corpus, corpus.train) | texts_of(corpus, corpus.val)
+    unknown = {text for text in seen if "(unknown)" in text}
+    assert len(seen) == 4 and unknown <= set(texts_of(corpus, corpus.val))
+    assert all(y == (text.startswith("good") or text.startswith("a good"))
+               for text, y in seen.items() if text not in unknown)
+    assert corpus.name == corpus.title == "folder films"
+    assert sorted(corpus.test().y.tolist()) == [0, 1, 1]
+
+
+def test_the_vocabulary_comes_from_the_training_part_alone(tmp_path):
+    corpus = load(write_folder(tmp_path / "films"))
+    of_train = {word for text in texts_of(corpus, corpus.train) for word in text.split()}
+    assert set(corpus.words) == of_train | {"(padding)", "(unknown)"}
+    assert "bore" not in corpus.words  # only a test review has it
+    counts = Counter(corpus.train.w.tolist())
+    assert [counts[i] for i in range(2, len(corpus.words))] == sorted(
+        (counts[i] for i in range(2, len(corpus.words))), reverse=True)
+
+
+def test_a_smaller_vocabulary_keeps_the_most_frequent_words(tmp_path):
+    folder = write_folder(tmp_path / "films")
+    whole, small = load(folder), load(folder, vocabulary=3)
+    assert small.words == whole.words[:5]
+    assert small.train.w.max() == 4 and (small.train.w == 1).any()
+
+
+def test_an_empty_review_is_one_unknown_word(tmp_path):
+    corpus = load(write_folder(tmp_path / "films"))
+    assert "(unknown)" in texts_of(corpus, corpus.test())
+    assert corpus.words.count("(unknown)") == 1
+    more = dict.fromkeys((f"train/neg/{i}_1" for i in range(9)), b" ")
+    emptied = load(write_folder(tmp_path / "void", TEXTS | more))
+    assert emptied.words.count("(unknown)") == 1  # however frequent
+
+
+def test_bytes_that_are_not_utf8_belong_to_no_word(tmp_path):
+    odd = {name: b"\xff\xfe good\x80film \xc3" for name in TEXTS}
+    corpus = load(write_folder(tmp_path / "films", odd))
+    assert set(texts_of(corpus, corpus.train)) == {"good film"}
+
+
+@pytest.mark.parametrize("lacking", FOLDERS)
+def test_a_missing_class_folder_is_named(tmp_path, lacking):
+    some = {name: text for name, text in TEXTS.items() if not name.startswith(lacking)}
+    with pytest.raises(DataError, match=f"found no review in {lacking}, expected some in"):
+        load(write_folder(tmp_path / "films", some))
+
+
+def test_what_is_no_folder_is_one_sentence(tmp_path):
+    with pytest.raises(DataError, match="found no such folder, expected auto, imdb, embedded"):
+        load(str(tmp_path / "nowhere"))
+
+
+# The archive -------------------------------------------------------------------------------
+def test_the_archive_gives_the_same_corpus_as_its_files_in_a_folder(archive, tmp_path):
+    packed = load("imdb", tmp_path / "data")
+    plain = load(write_folder(tmp_path / "films"))
+    assert (packed.name, packed.title) == ("imdb", "IMDb") and packed.words == plain.words
+    for mine, its in zip((packed.train, packed.val, packed.test()),
+                         (plain.train, plain.val, plain.test()), strict=True):
+        assert all(torch.equal(a, b) for a, b in zip(mine, its, strict=True))
+
+
+def test_the_words_are_found_once_and_a_damaged_cache_is_made_anew(
+        archive, tmp_path, monkeypatch):
+    first = load("imdb", tmp_path / "data")
+    (kept,) = archive.parent.glob("*.npz")
+    found, reads = kept.read_bytes(), []
+    read = review_sources._in_archive
+    monkeypatch.setattr(review_sources, "_in_archive", lambda p: reads.append(p) or read(p))
+    assert load("imdb", tmp_path / "data").words == first.words and not reads
+    for damaged in (b"", found[:100], found[:-40], found.replace(b"good", b"evil")):
+        kept.write_bytes(damaged)
+        again = load("imdb", tmp_path / "data")
+        assert again.words == first.words and torch.equal(again.train.w, first.train.w)
+        assert kept.read_bytes() == found
+    assert len(reads) == 4
+
+
+def test_a_folder_that_is_read_only_stays_as_it_is(archive, tmp_path):
+    before = sorted(archive.parent.iterdir())
+    archive.parent.chmod(0o555)
+    try:
+        load("imdb", tmp_path / "data")
+    finally:
+        archive.parent.chmod(0o755)
+    assert sorted(archive.parent.iterdir()) == before
+    assert len(list((tmp_path / "temporary" / "minidl-data").iterdir())) == 1
+
+
+@pytest.mark.parametrize("change, message", [
+    (lambda path: path.write_bytes(path.read_bytes()[:60]), "found damaged content"),
+    (lambda path: path.write_bytes(b"no archive"), "found damaged content"),
+    (lambda path: write_archive(path, TEXTS | {"train/neg/0_1": b"so good"}),
+     "found 7 reviews with SHA-256"),
+    (lambda path: write_archive(path, dict(list(TEXTS.items())[1:])), "found 6 reviews")],
+    ids=["cut", "other bytes", "another text", "a review less"])
+def test_an_archive_that_is_not_the_published_one_is_one_sentence(
+        archive, tmp_path, change, message):
+    change(archive)
+    with pytest.raises(DataError, match=message):
+        load("imdb", tmp_path / "data")
+    assert [path.name for path in archive.parent.iterdir()] == [archive.name]
+
+
+def test_without_the_archive_auto_takes_the_embedded_corpus_and_says_so(archive, tmp_path):
+    archive.unlink()
+    said = []
+    assert load("auto", tmp_path / "data", say=said.append).name == "embedded"
+    assert said[0].startswith("*** IMDb IS NOT AT HAND; the embedded corpus")
+    with pytest.raises(data_download.DownloadError, match="no mirror gave aclImdb_v1"):
+        load("imdb", tmp_path / "data")
+
+
+# Batches -----------------------------------------------------------------------------------
+def test_padding_follows_the_words_and_a_long_review_keeps_its_end():
+    split = of_lists([[5], [6, 7, 8, 9], [2, 3]])
+    w, n = split.padded(torch.tensor([2, 0, 1]), longest=3)
+    assert w.tolist() == [[2, 3, 0], [5, 0, 0], [7, 8, 9]] and n.tolist() == [2, 1, 3]
+    w, n = split.padded(torch.tensor([1, 0]), longest=2, keep="first")
+    assert w.tolist() == [[6, 7], [5, 0]] and n.tolist() == [2, 1]
+
+
+def test_every_review_comes_once_an_epoch_with_its_label(generator):
+    split = of_lists([[2 + i] * (1 + i % 7) for i in range(40)], [i % 2 for i in range(40)])
+    seen = []
+    for w, n, y in batches(split, 8, generator, longest=5):
+        assert w.shape == (8, n.max()) and ((w > 0).sum(dim=1) == n).all()
+        assert torch.equal(y, w[:, 0] % 2)
+        seen += w[:, 0].tolist()
+    assert sorted(seen) == list(range(2, 42))
+
+
+def test_batches_hold_reviews_of_like_length_in_another_order_each_time(generator):
+    split = of_lists([[2] * (1 + i * 37 % 100) for i in range(400)])
+    first, second = ([w.shape[1] for w, *_ in batches(split, 10, generator, longest=200)]
+                     for _ in range(2))
+    assert first != sorted(first) and first != second
+    assert 10 * sum(first) < 1.1 * len(split.w)  # little padding; unsorted, it is half
+
+
+def test_outputs_are_in_the_order_of_the_split():
+    split = of_lists([[3] * n for n in (5, 1, 9, 2, 7)])
+    found = outputs(lambda w, n: n.float(), split, longest=8, batch_size=2)
+    assert found.tolist() == [5, 1, 8, 2, 7]
+
+
+# The embedded corpus -----------------------------------------------------------------------
+def test_the_embedded_corpus_is_always_the_same_and_half_of_it_positive():
+    once, again = list(grammar.texts(400, 40)), list(grammar.texts(400, 40))
+    assert once == again
+    assert Counter(folder for folder, _ in once) == {
+        "train/neg": 200, "train/pos": 200, "test/neg": 20, "test/pos": 20}
+    assert not any(re.search(r"[{}_]", text) for _, text in once)
+
+
+def test_half_of_the_embedded_corpus_are_twins_of_one_bag_and_opposite_labels():
+    by_bag = {}
+    for folder, text in grammar.texts():
+        if grammar.is_turned(words_of(text)):
+            bag = folder.partition("/")[0], frozenset(Counter(words_of(text)).items())
+            by_bag.setdefault(bag, Counter())[folder.rpartition("/")[2]] += 1
+    assert sum(sum(kinds.values()) for kinds in by_bag.values()) == 4000
+    assert all(kinds["pos"] == kinds["neg"] for kinds in by_bag.values())
+
+
+def turned(corpus, split):
+    pairs = zip(split.starts, split.starts[1:], strict=False)
+    return torch.tensor([grammar.is_turned(corpus.text(split.w[a:b])) for a, b in pairs])
+
+
+def test_a_bag_of_words_is_right_on_exactly_half_of_the_turned_reviews(embedded):
+    bag = bag_of_words.fit(embedded.train, embedded.val, len(embedded.words), (1e-3,))
+    test = embedded.test()
+    right = (bag.outputs(test) > 0) == (test.y == 1)
+    of_turned = turned(embedded, test)
+    assert of_turned.double().mean() == 0.5
+    assert right[of_turned].double().mean() == 0.5 and right[~of_turned].all()
+
+
+def test_the_order_of_the_two_opinions_tells_the_label_of_turned_reviews(embedded):
+    test = embedded.test()
+    last = [[word in grammar.GOOD for word in embedded.text(test.w[a:b])
+             if word in grammar.GOOD + grammar.BAD][-1]
+            for a, b in zip(test.starts, test.starts[1:], strict=False)]
+    assert torch.equal(torch.tensor(last).long(), test.y)
+
+
+# The bag of words --------------------------------------------------------------------------
+def test_the_bag_of_words_is_at_the_minimum_of_its_objective(generator):
+    lists = [torch.randint(1, 9, (1 + i % 5,), generator=generator).tolist()
+             for i in range(60)]
+    split = of_lists(lists, [i % 2 for i in range(60)])
+    bag = bag_of_words.fit(split, split, 9, (0.01,))
+    X = torch.zeros(60, 9, dtype=torch.float64)
+    for row, words in zip(X, lists, strict=True):
+        row[words] = 1  # once, however often it occurs
+    o = X @ bag.beta.double() + bag.b.double()
+    assert (o - bag.outputs(split)).abs().max() < 1e-5
+    slope = (torch.sigmoid(o) - split.y) / 60
+    assert (X.T @ slope + 0.02 * bag.beta).abs().max() < 1e-4 and slope.sum().abs() < 1e-4
+
+
+def test_the_order_of_words_does_not_reach_the_bag():
+    bag = bag_of_words.BagOfWords(torch.arange(5.0), torch.tensor(0.5), 0.0, 0.0)
+    assert bag.outputs(of_lists([[2, 3, 4], [4, 4, 3, 2]])).tolist() == [9.5, 9.5]
+
+
+def test_imdb_is_read_whole(real_data):
+    corpus = load("imdb", real_data, say=lambda text: None)
+    assert (len(corpus.train.y), len(corpus.val.y), len(corpus.test().y)) == (
+        22_500, 2_500, 25_000)
+    y = torch.cat([corpus.train.y, corpus.val.y])
+    assert y.double().mean() == corpus.test().y.double().mean() == 0.5
+    assert corpus.words[2] == "the" and len(corpus.words) == 20_002
