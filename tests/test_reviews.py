@@ -56,9 +56,10 @@ def embedded():
 
 
 def of_lists(lists, y=None):
-    starts = torch.tensor([0, *(len(part) for part in lists)]).cumsum(0)
-    return Reviews(torch.tensor([i for part in lists for i in part], dtype=torch.int32), starts,
-                   torch.tensor(y or [0] * len(lists)))
+    """Reviews whose words are these numbers."""
+    w = torch.tensor([i for numbers in lists for i in numbers], dtype=torch.int32)
+    starts = torch.tensor([0, *(len(numbers) for numbers in lists)]).cumsum(0)
+    return Reviews(w, starts, torch.tensor(y or [0] * len(lists)))
 
 
 def texts_of(corpus, split):
@@ -116,7 +117,7 @@ def test_an_empty_review_is_one_unknown_word(tmp_path):
 
 
 def test_bytes_that_are_not_utf8_belong_to_no_word(tmp_path):
-    odd = {name: b"\xff\xfe good\x80film \xc3" for name in TEXTS}
+    odd = dict.fromkeys(TEXTS, b"\xff\xfe good\x80film \xc3")
     corpus = load(write_folder(tmp_path / "films", odd))
     assert set(texts_of(corpus, corpus.train)) == {"good film"}
 
