@@ -13,6 +13,7 @@ shifted at random, but for the last epochs, which settle on the digits as they a
 The curves of the test images come from the weights that were kept after each epoch: the test
 set is read once, when everything has been trained, and nothing is chosen by it.
 """
+# sheet: S3.2
 
 import _path  # noqa: F401
 import torch

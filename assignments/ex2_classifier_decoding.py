@@ -14,6 +14,7 @@ where the images of one class vary more, (c) where the classes lie further apart
 common unit, so variances and distances are given in shares of a code's own total variance T,
 and Fisher's ratio has none. Style (slant, thickness, ink) is measured on the pixels.
 """
+# sheet: S3.3a, S3.3b, S3.3c
 
 import _path  # noqa: F401
 import torch

@@ -19,6 +19,7 @@ The findings tell the training error beside the test error: close after the defa
 apart after --full, which shows half of the images slightly turned, sized and slanted. Left out
 is everything variational, which is hw2_vae.py.
 """
+# sheet: S3.1
 
 import _path  # noqa: F401
 import torch

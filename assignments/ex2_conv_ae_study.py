@@ -14,6 +14,7 @@ leads out of it.
 Seeds are paired: seed s of every variant sees the same images in the same order. The default
 size trains briefly, on a part of the images: it ranks variants by how fast they learn.
 """
+# sheet: S3.1
 
 import itertools
 import statistics

@@ -13,6 +13,7 @@ Beyond the sheet: what helps, one thing at a time and together, and what more la
 Early stopping takes its validation part out of the 100. The settings were made on validation
 images; the test set is read when all is trained.
 """
+# sheet: S3.4
 
 import itertools
 import statistics

@@ -17,6 +17,7 @@ of an image, it must say the same of it turned and shifted,
     + 1/m sum_{j <= m} [max_c p(c | u_j) > tau] -log p(c_j | changed u_j),
     c_j = argmax_c p(c | u_j),   u_j of the 55,000 training images, their labels unused
 """
+# sheet: S3.5
 
 import contextlib
 import itertools

@@ -14,6 +14,7 @@ test images, which are read once, last, and nothing is chosen by them. --full tr
 for longer, pools where the default has a stride, moves images by up to 2 pixels, and leaves
 out the cross-validation.
 """
+# sheet: S1.1b, S1.3, S1.4
 
 import itertools
 

@@ -12,6 +12,7 @@ freely, which gives noise; smooth; under the Gaussian with the mean and covarian
 of all classes. An MLP that had no part in it says what they show. The test set is not read.
 Left out: what decides a single image (saliency, occlusion).
 """
+# sheet: S1.5a, S1.5b, S1.5c, S1.6
 
 import _path  # noqa: F401
 import hw1_classification as hw1

@@ -15,6 +15,7 @@ of SGD with momentum and of Adam by hand, minidl/mlp.py the initialisations.
 Left out: a rate for each initialisation, schedule and penalty, so a variant may be better
 than it looks here. hw1_tuning.py searches over several things at once.
 """
+# sheet: S1.2
 
 import itertools
 import statistics

@@ -13,6 +13,7 @@ networks of the chosen settings, each trained without one fold, give the fit (th
 an uncertainty band (their spread): it says how far the training points determine the curve,
 not how noisy a point is.
 """
+# sheet: S1.1a, S1.3
 
 import csv
 import itertools

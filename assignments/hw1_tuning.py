@@ -15,6 +15,7 @@ A search is given an objective that holds training images alone, so it cannot re
 Its winner is trained again on its images and told by the validation images; of all searches'
 winners the best is trained on all training images and sees the test images, once, at the end.
 """
+# sheet: S1.3
 
 import functools
 import statistics

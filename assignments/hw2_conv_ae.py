@@ -10,6 +10,7 @@ The convolutional one is exercise 2's, d = 16; the other sees the same pixels in
 with as many numbers is the best that any linear code can do in MSE, so it is the baseline.
 hw2_conv_ae_study.py compares optimizers and regularisation, hw2_tuning.py chooses settings.
 """
+# sheet: S0.1a
 
 import _path  # noqa: F401
 import torch

@@ -18,6 +18,7 @@ classifier reads the class off the code, how many of its numbers are near zero a
 noise moves it. The rate of each optimizer is chosen on validation, with a seed not used again;
 seeds are paired. The default size trains briefly, on a part of the images.
 """
+# sheet: S0.1b
 
 import itertools
 import statistics

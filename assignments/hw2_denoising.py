@@ -13,6 +13,7 @@ components are chosen on validation images for every kind and level: these basel
 their best. A code of 64 numbers is wider than homework 2's others: it is to keep the image,
 not to be small.
 """
+# sheet: S0.6
 
 import itertools
 

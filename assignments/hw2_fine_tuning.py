@@ -11,6 +11,7 @@ CNN. With all labels and with 1% of them, over seeds. Besides the accuracy at th
 the speed: after how many steps, and seconds, does a network tell 80, 85 and 90% of the
 validation images right? Validation is looked at every few steps, its time is not counted.
 """
+# sheet: S0.3
 
 import itertools
 import statistics

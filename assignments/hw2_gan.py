@@ -12,6 +12,7 @@ distance in this CNN's features: no Inception FID, and no published number compa
 hw2_gan_study.py compares the generator's two losses, its own term of V and the one that
 everybody uses. Left out: gradient penalties, labels for G.
 """
+# sheet: S0.5b
 
 import _path  # noqa: F401
 import torch

@@ -11,6 +11,7 @@ a -> -infinity, the first one tells G nothing. Here it is measured, as in Arjovs
 losses; (b) hw2_gan.py's training in small with each of them, without and with such a head
 start of D, from the same seeds.
 """
+# sheet: S0.5b
 
 import statistics
 

@@ -12,6 +12,7 @@ nearest training image and by whether the encoder finds the code again. A plain 
 no generative model, since nothing in its loss says where codes shall lie, so no rule knows;
 hw2_vae.py adds the term that does.
 """
+# sheet: S0.4a, S0.4b
 
 import itertools
 import math

@@ -13,6 +13,7 @@ order: training (its test loss is REPORTED), samples and reconstructions over th
 denoising, PCA. Its genetic search and what becomes of the settings it names are in
 hw2_report_vae_search.py; a better network is in hw2_vae.py.
 """
+# sheet: S2.1, S2.3, S2.4, S2.5, S2.6
 
 import _path  # noqa: F401
 import torch

@@ -12,6 +12,7 @@ begins with the genetic search's first generation and runs as many trials on the
 The report says Adam; its ranges are those of public code with Adadelta: both are searched, and
 both run with its settings.
 """
+# sheet: S2.2
 
 import functools
 import itertools

@@ -15,6 +15,7 @@ prior of its weights for any number n of labels. hw2_simclr_study.py asks which 
 matters. Left out: batches of thousands and what they need (LARS); colours, which grey images
 lack.
 """
+# sheet: S0.5c
 
 import dataclasses
 import math

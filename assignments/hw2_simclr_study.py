@@ -7,6 +7,7 @@ Each augmentation is left out, or used alone, in shorter trainings of hw2_simclr
 with half the filters and half the batch; the choices are paired by seed and judged by a linear
 probe with all labels of the training images. All numbers are of validation images.
 """
+# sheet: S0.5c
 
 import statistics
 

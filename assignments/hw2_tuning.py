@@ -10,6 +10,7 @@ draws, and more to the better ones. Both may spend as many epochs in all. A seed
 has training images of its own, and both searches see the same. The winners' final score is
 cross-validated, with the longest training; the best of them sees the test images, once.
 """
+# sheet: S0.2
 
 import functools
 import statistics

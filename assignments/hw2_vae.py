@@ -19,6 +19,7 @@ Grey pixels in a Bernoulli p(x|z), as is usual: the least BCE is their entropy, 
 these nats are not those of black and white digits. Left out are richer posteriors and priors;
 the derivations are in theory/test_vae.py.
 """
+# sheet: S0.5a
 
 from typing import NamedTuple
 

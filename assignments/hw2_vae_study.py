@@ -15,6 +15,7 @@ right weight after a third of the training with the wrong one.
 Every training has the same steps; each is repeated with several seeds, which the trainings
 that are compared share. All numbers are of validation images.
 """
+# sheet: S0.5a
 
 import itertools
 import statistics

@@ -25,6 +25,7 @@ Breaks.  "Deconvolution" is the wrong word: x = (1, -1, 1, -1) under w = (1, 1) 
          which nothing comes back. J^T J = I does hold where patches lie side by side and the
          kernels are an orthonormal basis of them (claim 43, up to the factor 25).
 """
+# sheet: S3.8c
 
 from functools import partial
 

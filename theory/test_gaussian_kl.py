@@ -46,6 +46,7 @@ Breaks. KL is no distance: not symmetric (claim 59). S1 or S2 singular: it is in
 References. Murphy, Probabilistic Machine Learning: An Introduction (2022), 6.2.3, 20.3.5.
     Rounding: Higham, Accuracy and Stability of Numerical Algorithms (2002), ch. 10.
 """
+# sheet: S4.3a
 
 import math
 

@@ -30,6 +30,7 @@ Check.   All sides are linear in x and in w. With weights 1, 10, 100, .. and pos
 Breaks.  (2) for symmetric w holds with and without a flip, (3) for k = 1 with any d: such data
          prove nothing. What J^T is, and is not: test_conv_backward.py.
 """
+# sheet: S3.8c
 
 import itertools
 from functools import partial

@@ -34,6 +34,7 @@ Check.   Both sides of (1)-(5) are linear in each argument: equality on all unit
 Breaks.  ReLU at 0 and max pooling at a tie have no derivative: (6) loses its hypothesis, and
          libraries return what they please (claim 34 shows what).
 """
+# sheet: S3.8a, S3.8b
 
 import itertools
 from functools import partial

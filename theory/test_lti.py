@@ -29,6 +29,7 @@ all pairs of unit vectors, in integers without rounding, proves it for all h and
 size. All sizes at once is what (1)-(4) are for. Floating point sums in another order may
 differ in the last digit, which is why the data are integers.
 """
+# sheet: S3.6
 
 import itertools
 from fractions import Fraction

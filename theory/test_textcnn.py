@@ -47,6 +47,7 @@ its end, and the window of zeros, are new and may win. Padding is no neutral ele
 Proves. Integers in float64, at the figure's own sizes: exact. Of (84) all 125 cases of three
 windows in {-2 .. 2} are run; for every number of windows the proof is (2).
 """
+# sheet: S4.5a, S4.5b
 
 import itertools
 

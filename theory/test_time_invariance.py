@@ -28,6 +28,7 @@ What the checks prove. Linear and affine layers: all unit vectors and 0, a proof
 Maximum: it commutes with increasing maps, so all order patterns of N numbers, {0..N-1}^N,
 settle all x of R^N. Witnesses settle each "not". Nets: integers {-1,0,1}^N; the proof is (4).
 """
+# sheet: S3.7a, S3.7b, S3.7c, S3.7d
 
 import itertools
 import math

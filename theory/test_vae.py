@@ -51,6 +51,7 @@ Breaks. log s^2 read as log s or s^2; one eps for all latents (Cov z not diagona
     (it never learns); a mean for a sum (the KL's weight changes by P or L).
 References. Murphy (2022), 20.3.5; Kingma and Welling (2014), Auto-Encoding Variational Bayes.
 """
+# sheet: S4.3b
 
 import itertools
 import math

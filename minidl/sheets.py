@@ -1,0 +1,60 @@
+"""What the five course documents ask for, item by item, and which files answer it.
+
+A script or proof says so in a comment of its own: `# sheet: S3.1, S3.2`. An item's words here
+are ours, not the sheet's. tests/test_companion.py checks that each item has an answer.
+"""
+
+import re
+from pathlib import Path
+
+SHEETS = {"S1": "Homework 1, supervised learning", "S0": "Homework 2, unsupervised learning",
+          "S2": "A report on homework 2", "S3": "Exercise 2, autoencoder and transfer",
+          "S4": "Assignment 8, embeddings and sequences"}
+ITEMS = {
+    "S1.1a": "a regression", "S1.1b": "a classification",
+    "S1.2": "optimizers and regularisation, on both tasks",
+    "S1.3": "hyper-parameters by search and cross-validation, on both tasks",
+    "S1.4": "a CNN for the classification",
+    "S1.5a": "weight histograms", "S1.5b": "activation profiles", "S1.5c": "receptive fields",
+    "S1.6": "further: feature maps, and inputs that maximise an activation",
+    "S0.1a": "a convolutional autoencoder, its loss over time, reconstructions",
+    "S0.1b": "optimizers and regularisation for it",
+    "S0.2": "its hyper-parameters by search, cross-validated",
+    "S0.3": "the encoder fine-tuned on labels, against homework 1: accuracy and speed",
+    "S0.4a": "the latent space: PCA, t-SNE", "S0.4b": "new samples from latent codes",
+    "S0.5a": "advanced: a variational autoencoder", "S0.5b": "advanced: a GAN",
+    "S0.5c": "advanced: SimCLR", "S0.6": "denoising",
+    "S2.1": "the report's network, trained", "S2.2": "its genetic search",
+    "S2.3": "samples and reconstructions after 1, 15 and 30 epochs",
+    "S2.4": "its denoising", "S2.5": "PCA of its latents in 2-D and 3-D",
+    "S2.6": "its test loss",
+    "S3.1": "task 1: an autoencoder; its architecture, d, reconstructions, mean L1",
+    "S3.2": "task 2: a classifier on the same encoder; errors and accuracies",
+    "S3.3a": "task 3: decoding the classifier; what either encoder is trained to keep",
+    "S3.3b": "task 3 (b): variability within a digit",
+    "S3.3c": "task 3 (c): separation between digits",
+    "S3.4": "task 4: 100 labels; losses, accuracies, over-fitting",
+    "S3.5": "task 5: the autoencoder's encoder fine-tuned on them",
+    "S3.6": "theory 1: a convolution is time and space invariant",
+    "S3.7a": "theory 2 (a): an additive constant", "S3.7b": "theory 2 (b): a nonlinearity",
+    "S3.7c": "theory 2 (c): strided pooling", "S3.7d": "theory 2 (d): a CNN of all these",
+    "S3.8a": "theory 3 (a): the Jacobian of a bias",
+    "S3.8b": "theory 3 (b): of a matrix product", "S3.8c": "theory 3 (c): of a convolution",
+    "S4.1": "1: a SELU autoencoder of MNIST; loss history, reconstructions",
+    "S4.2": "2: a convolutional one, and the two compared",
+    "S4.3a": "3: the KL of two Gaussians reduces to the VAE's term",
+    "S4.3b": "3: a VAE's forward pass in pseudo-code",
+    "S4.4a": "4: a simple RNN's forward pass in equations",
+    "S4.4b": "4: the RNN written, trained on reviews, evaluated",
+    "S4.5a": "5: a 1-D CNN's forward pass in equations, and all sizes",
+    "S4.5b": "5: the number of its trained parameters",
+}
+NOT_OURS = {"S4.6": "a project idea of one's own"}
+TAG = re.compile(r"\s*# sheet: (\w+\.\w+(?:, \w+\.\w+)*)$")
+
+
+def tags(path):
+    """(line, item) of each tag in a file, in order."""
+    return [(number, item) for number, line in enumerate(
+                Path(path).read_text(encoding="utf-8").splitlines(), 1)
+            for match in [TAG.match(line)] if match for item in match[1].split(", ")]
