@@ -11,9 +11,10 @@ POINTWISE = (nn.ReLU, nn.SELU, nn.Sigmoid, nn.Dropout, nn.Identity, nn.BatchNorm
 
 
 @torch.no_grad()
-def layer_rows(module, example):
+def layer_rows(module, *example):
     """Rows {layer, output shape, parameters} of every layer without parts, in the order they
-    run, by sending `example` (1, ...) through; the last row is the sum.
+    run, by sending `example` (1, ...), all that it is called with, through; the last row is
+    the sum.
 
     The shapes come out of the run, not out of a comment, so they cannot lie.
     """
@@ -29,7 +30,7 @@ def layer_rows(module, example):
             hooks.append(layer.register_forward_hook(note))
     try:
         with evaluating(module):
-            module(example)
+            module(*example)
     finally:
         for hook in hooks:
             hook.remove()
