@@ -11,8 +11,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 import kit
 
-ROWS = []
-
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "claim(number, kind): the proof of a claim; see kit.py")
@@ -33,18 +31,22 @@ def pytest_runtest_call(item):
         if not kit.tally["comparisons"] or not kit.tally["refuted"]:
             pytest.fail(f"claim {number} made {kit.tally['comparisons']} comparisons and "
                         f"refuted {kit.tally['refuted']} controls; expected one at least")
-        ROWS.append((number, item.name, kind, *kit.tally.values()))
+        # on the report, which reaches the summary also from another process
+        item.user_properties.append(("claim", (number, item.name, kind, *kit.tally.values())))
     return result
 
 
 def pytest_terminal_summary(terminalreporter):
-    if not ROWS:
+    rows = sorted(tuple(value) for report in terminalreporter.getreports("passed")
+                  for key, value in report.user_properties
+                  if key == "claim" and report.when == "call")
+    if not rows:
         return
     write = terminalreporter.write_line
     write(f"\n{'claim':>5}  {'kind':<12} {'compared':>8} {'refuted':>7}  statement")
-    for number, name, kind, comparisons, refuted in sorted(ROWS):
+    for number, name, kind, comparisons, refuted in rows:
         words = name.removeprefix("test_").replace("_", " ")
         write(f"{number:>5}  {kind:<12} {comparisons:>8} {refuted:>7}  {words}")
-    totals = [sum(row[i] for row in ROWS) for i in (3, 4)]
-    write(f"{len(ROWS)} claims proven, {totals[0]:,} comparisons, "
+    totals = [sum(row[i] for row in rows) for i in (3, 4)]
+    write(f"{len(rows)} claims proven, {totals[0]:,} comparisons, "
           f"{totals[1]:,} controls refuted")
