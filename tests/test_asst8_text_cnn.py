@@ -1,0 +1,283 @@
+"""Assignment 8's 1-D CNN: sizes, the forward pass by loops, padding, which phrases decide."""
+
+import asst8_text_cnn
+import pytest
+import torch
+import torch.nn.functional as F
+import whole_runs
+from asst8_text_cnn import MaxOverTime, MeanOverTime, TextCNN, trained_numbers
+
+from minidl import cli, grammar, phrases
+from minidl.layers import layer_rows, parameter_count
+from minidl.precision import autocast
+from minidl.reviews import Corpus, Reviews, outputs
+from minidl.run import Run, RunError
+
+D64, WORDS, CHANNELS = torch.float64, 13, {2: 4, 4: 5}  # Figure 15.14's, as in theory/
+POOLS = [MaxOverTime(), MeanOverTime()]
+SMALL = ["--epochs", "2", "--windows", "2,3", "--channels", "3"]
+
+
+def network(pool=None, seed=0, channels=CHANNELS):
+    """The figure's network, its words as large as its biases, so that all of it matters."""
+    torch.manual_seed(seed)
+    made = TextCNN(WORDS, 6, channels, pool=pool)
+    made.E.weight.data *= 10
+    return made.eval()
+
+
+def corpus_of(train, test):
+    """So many reviews of the embedded corpus are all that there are."""
+    texts = list(grammar.texts(train, test))
+    return lambda: texts
+
+
+def batch(*lengths, seed=0):
+    """Reviews of these lengths -> w (B, T), n (B,)."""
+    torch.manual_seed(seed)
+    n = torch.tensor(lengths)
+    w = torch.randint(1, WORDS, (len(n), int(n.max())))
+    return w * (torch.arange(w.shape[1]) < n[:, None]), n
+
+
+def split_of(w, n, y=None):
+    words = torch.cat([row[:k] for row, k in zip(w, n.tolist(), strict=True)])
+    starts = torch.cat([n.new_zeros(1), n.cumsum(0)])
+    return Reviews(words.int(), starts, torch.arange(len(n)) % 2 if y is None else y)
+
+
+CORPUS = Corpus("some", "some words", ("(padding)", *"abcdefghijkl"), *3 * [None])
+
+
+@pytest.fixture(scope="module")
+def run_on_embedded(tmp_path_factory):
+    """The quick size, whole: its corpus, and when its test reviews are read."""
+    events, test = [], Corpus.test
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(grammar, "texts", corpus_of(3000, 400))
+        patch.setattr(Corpus, "test", lambda corpus: [events.append("test"), test(corpus)][1])
+        found = whole_runs.watched(asst8_text_cnn, "embedded", tmp_path_factory.mktemp("run"),
+                                   data="imdb")
+    return found._replace(events=[len(found.events), *events])
+
+
+# --- whole runs -----------------------------------------------------------------------------
+
+def test_the_headlines_and_the_figures_are_there(run_on_embedded):
+    assert whole_runs.shows(run_on_embedded, [
+        "test_accuracy", "test_accuracy_mean", "test_accuracy_bag_of_words",
+        "paired_gain_over_bag_of_words"], [
+        "layers_15_14.tex", "layers_trained.tex", "loss.png", "accuracy.png", "filters.tex",
+        "phrases.png", "lengths.png", "scores.tex", "right_where_the_other_is_wrong.tex"])
+
+
+def test_order_is_read_where_a_bag_of_words_is_at_chance(run_on_embedded):
+    """On the half of the embedded corpus whose twins have the same words in another order."""
+    value = {name: n["value"] for name, n in run_on_embedded.content["numbers"].items()}
+    assert value["test_accuracy_turned_bag_of_words"] == 0.5
+    assert value["test_accuracy_turned"] > 0.95
+
+
+def test_the_test_reviews_are_read_once(run_on_embedded):
+    steps, *tests = run_on_embedded.events
+    assert tests == ["test"] and steps > 100
+
+
+def test_stopped_in_the_middle_and_resumed_it_is_as_if_left_alone(
+        tmp_path, interrupted, monkeypatch):
+    monkeypatch.setattr("minidl.results.Results.figure", lambda *_: None)
+    monkeypatch.setattr(grammar, "texts", corpus_of(300, 80))
+
+    def start(name, *argv):
+        return whole_runs.start(asst8_text_cnn, "embedded", tmp_path / name, *SMALL,
+                                "--word-dropout", "0.3", *argv, data="imdb")
+
+    with interrupted(4):  # in the second training
+        start("killed")
+    assert whole_runs.same(start("killed", "--resume"), start("alone"))
+
+
+@pytest.mark.parametrize("flags", [["--windows", "3,x"], ["--windows", "0"],
+                                   ["--word-dropout", "1"], ["--dropout", "1.5"]])
+def test_settings_that_cannot_be_are_refused_in_a_sentence(flags, tmp_path, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        cli.start(asst8_text_cnn.main, data="imdb",
+                  argv=["--data", "embedded", "--out", str(tmp_path), *flags])
+    assert stopped.value.code == 2
+    assert "expected" in capsys.readouterr().err
+
+
+# --- sizes ----------------------------------------------------------------------------------
+
+def test_the_sizes_of_figure_15_14_and_its_197_numbers_beside_the_table():
+    rows = layer_rows(network(), *batch(11))
+    assert [(row["output shape"], row["parameters"]) for row in rows] == [
+        ("B x 11 x 6", 6 * WORDS), ("B x 4 x 10", 52), ("B x 4", 0), ("B x 5 x 8", 125),
+        ("B x 5", 0), ("B x 9", 0), ("B x 2", 20), ("", 197 + 6 * WORDS)]
+    assert trained_numbers(WORDS, 6, CHANNELS) == 197 + 6 * WORDS
+
+
+@pytest.mark.parametrize("size", [(20_002, 100, {3: 100, 4: 100, 5: 100}), (5, 3, {1: 2})])
+def test_the_formula_counts_what_torch_counts(size):
+    assert trained_numbers(*size) == parameter_count(TextCNN(*size))
+
+
+# --- the forward pass -----------------------------------------------------------------------
+
+def by_loops(net, w, n, over_time):
+    """o of one review w (T,) as the script's docstring has it; one window at least."""
+    X, m = net.E.weight[F.pad(w[:n], (0, max(0, 4 - n)))], []
+    for convolution in net.convolutions:
+        W, b = convolution.weight, convolution.bias
+        C, D, k = W.shape
+        for c in range(C):
+            Z = [b[c] + sum(W[c, d, u] * X[i + u, d] for u in range(k) for d in range(D))
+                 for i in range(max(n - k, 0) + 1)]
+            m.append(over_time([z.clamp(min=0) for z in Z]))
+    return net.output.weight @ torch.stack(m) + net.output.bias
+
+
+@pytest.mark.parametrize("pool, over_time", [
+    (MaxOverTime(), max), (MeanOverTime(), lambda z: sum(z) / len(z))])
+def test_the_forward_pass_is_the_docstrings_equations(pool, over_time):
+    """Of short reviews, too: one of fewer than k words has one window, with zeros after it."""
+    net, (w, n) = network(pool).to(D64), batch(7, 5, 4, 3, 2, 1)
+    found = net(w, n)
+    for i in range(len(n)):
+        expected = by_loops(net, w[i], int(n[i]), over_time)
+        torch.testing.assert_close(found[i], expected, msg=lambda text, i=i: f"{i}: {text}")
+
+
+def test_trap_13_the_maximum_over_time_is_a_maximum():
+    """Against the largest of the windows; and a review read four times over has the windows
+    of one that is read twice, others as often: the same maximum, another mean."""
+    w = batch(9)[0].repeat(1, 2)
+    (n, more), longer = torch.tensor([[18], [36]]), w.repeat(1, 2)
+    net, mean = network().to(D64), network(MeanOverTime()).to(D64)
+    m = [Z.relu().flatten(2).max(dim=2).values for Z, _ in net.windows(w, n)]
+    torch.testing.assert_close(net(w, n), net.output(torch.cat(m, dim=1)))
+    torch.testing.assert_close(net(longer, more), net(w, n))
+    assert not torch.allclose(mean(longer, more), mean(w, n), rtol=0, atol=1e-6)
+
+
+def test_the_gradient_reaches_the_words_of_winning_windows_and_never_padding():
+    net, (w, n) = network(), batch(12, 3, 1)
+    net(w, n).square().sum().backward()
+    gradient = net.E.weight.grad
+    assert torch.equal(gradient[0], torch.zeros(6))
+    found = phrases.winners(net, split_of(w, n))
+    won = {int(i) for c in range(9) for review in range(3) if found.m[review, c] > 0
+           for i in w[review, found.at[review, c]:found.at[review, c] + found.k[c]]}
+    assert {i for i in range(1, WORDS) if gradient[i].any()} == won - {0}
+
+
+# --- padding and batches --------------------------------------------------------------------
+
+@pytest.mark.parametrize("pool", POOLS)
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize("lengths", [(9, 6, 4, 3, 1), (2, 1)])
+def test_trap_12_words_after_the_nth_change_no_bit(pool, precision, lengths):
+    """More padding, or any other numbers after the n-th word."""
+    net, (w, n) = network(pool), batch(*lengths)
+    with autocast("cpu", precision):
+        o = net(w, n)
+        for more in (1, 5, 100):
+            assert torch.equal(net(F.pad(w, (0, more)), n), o)
+        long = n >= 4  # shorter ones have zeros in their window, so their padding is 0
+        other = torch.where(torch.arange(w.shape[1]) < n[:, None], w, WORDS - 1)
+        assert torch.equal(net(other, n)[long], o[long])
+    careless = net(F.pad(w, (0, 5)), torch.full_like(n, w.shape[1] + 5))
+    assert not torch.allclose(careless, o.float(), atol=1e-3)
+
+
+def test_trap_12_a_window_on_padding_does_not_win_even_where_it_would():
+    net, (w, n) = network(), batch(9, 4, 6)
+    o = net(w, n)
+    net.E.weight.data[0] = 100.0
+    torch.testing.assert_close(net(w, n), o)
+    careless = net(w, torch.full_like(n, 9))
+    assert not torch.allclose(careless[1:], o[1:], atol=1) and torch.equal(careless[0], o[0])
+
+
+@pytest.mark.parametrize("pool", POOLS)
+def test_the_order_and_the_size_of_batches_change_no_score_beyond_1e_6(pool):
+    net, (w, n) = network(pool), batch(*range(1, 40))
+    split = split_of(w, n)
+    o = outputs(net, split, 40)
+    order = torch.randperm(len(n), generator=torch.Generator().manual_seed(1))
+    for i, batch_size in (order, 5), (order, 39), (torch.arange(39), 1):
+        again = outputs(net, split.of(i), 40, batch_size=batch_size)
+        torch.testing.assert_close(again, o[i], rtol=0, atol=1e-6)
+
+
+# --- training -------------------------------------------------------------------------------
+
+def test_words_that_a_step_does_not_see_are_unknown_and_padding_stays(tmp_path, monkeypatch):
+    monkeypatch.setattr(grammar, "texts", corpus_of(300, 40))
+    run = Run("asst8_text_cnn", "quick", {}, out=tmp_path, sheet_data="imdb", data="embedded")
+    data, seen = run.load_reviews(), []
+
+    class Watched(TextCNN):
+        def forward(self, w, n):
+            if self.training:
+                inside = torch.arange(w.shape[1]) < n[:, None]
+                seen.append(((w == 1) & inside).sum() / inside.sum())
+                assert torch.equal(w > 0, inside)
+            return super().forward(w, n)
+
+    for share in (0.0, 0.25):
+        seen.clear()
+        net = Watched(len(data.words), 6, CHANNELS)
+        start = net.E.weight.detach().clone()
+        asst8_text_cnn.train(run, f"{share}", net, data, 1, 20, 1e-3, share, 100, "float32")
+        assert torch.stack(seen).mean().item() == pytest.approx(share, abs=0.02)
+        assert torch.equal(net.E.weight[0], torch.zeros(6))
+        assert not torch.equal(net.E.weight, start)
+
+
+def test_windows_are_whole_numbers():
+    assert asst8_text_cnn.whole_numbers("3,4,3") == (3, 4)
+    with pytest.raises(RunError, match="--windows 3;4"):
+        asst8_text_cnn.whole_numbers("3;4")
+
+
+# --- which phrases decide -------------------------------------------------------------------
+
+def test_what_the_windows_add_is_all_of_the_answer():
+    net, (w, n) = network(), batch(12, 12, 5, 3, 1)
+    split = split_of(w, n)
+    parts = phrases.parts(phrases.winners(net, split))
+    o, a = net(w, n), net.output.bias
+    total = torch.zeros(5).index_add(0, parts.review, parts.value)
+    torch.testing.assert_close(total, o[:, 1] - o[:, 0] - (a[1] - a[0]))
+    places = list(zip(*(part.tolist() for part in parts[:3]), strict=True))
+    assert len(set(places)) == len(places) and max(map(places.count, places)) == 1
+
+
+def test_a_channel_that_knows_a_phrase_finds_it_in_every_review():
+    """W is 1 where b follows a: the window, its words, and what it adds, by hand."""
+    net = TextCNN(WORDS, WORDS, {2: 1, 3: 1})
+    net.E.weight.data = torch.eye(WORDS)
+    for convolution in net.convolutions:
+        convolution.weight.data.zero_()
+        convolution.bias.data.fill_(-1.0)
+    net.convolutions[0].weight.data[0, 1, 0] = net.convolutions[0].weight.data[0, 2, 1] = 1
+    net.output.weight.data = torch.tensor([[0.0, 0.0], [3.0, 0.0]])
+    w = torch.tensor([[5, 1, 2, 6], [2, 1, 3, 4], [1, 2, 0, 0]])  # e a b f, b a c d, a b
+    split = split_of(w, torch.tensor([4, 4, 2]))
+    found = phrases.winners(net, split)
+    assert found.m[:, 0].tolist() == [1, 0, 1] and found.at[[0, 2], 0].tolist() == [1, 0]
+    assert found.k.tolist() == [2, 3] and found.v.tolist() == [3, 0]
+    parts = phrases.parts(found)
+    strongest = phrases.strongest(CORPUS, split, parts, 1, 1)
+    assert strongest == {"a b": [3.0, 3.0]}
+    assert phrases.fires_most_on(CORPUS, split, found, 0, 1) == ["a b"]
+    assert phrases.texts(CORPUS, split, torch.tensor([2, 0]), torch.tensor([1, 0]),
+                         torch.tensor([3, 3])) == ["b", "e a b"]  # cut at the review's end
+
+
+def test_phrases_of_a_review_do_not_overlap():
+    parts = phrases.Parts(torch.zeros(4).long(), torch.tensor([0, 1, 3, 6]),
+                          torch.tensor([3, 3, 3, 2]), torch.tensor([1.0, 2, 0.5, -4]))
+    assert phrases.apart(parts, 1, 2) == [1, 3]
+    assert phrases.apart(parts, -1, 3) == [3, 2, 0]
