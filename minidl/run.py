@@ -22,7 +22,7 @@ import torch
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from minidl import checkpoint, ranks, reviews
+from minidl import checkpoint, ledger, ranks, reviews
 from minidl import data as datasets
 from minidl.progress import Line, clock
 from minidl.results import Results, slug
@@ -165,6 +165,7 @@ class Run:
         self.results.save({"script": self.script, "size": self.size, "data": self.data,
                            "device": self.device.type, "seed": self.seed,
                            "settings": self.settings, "versions": versions,
+                           "code": ledger.code_of(self.script),
                            "seconds": round(seconds, 2)})
         print("", *(f"- {sentence}" for sentence in self.results.findings), "", sep="\n")
         print(f"Wrote {', '.join([*self.results.files, 'results.json'])} to {self.out} "
