@@ -44,12 +44,28 @@ ITEMS = {
     "S4.2": "2: a convolutional one, and the two compared",
     "S4.3a": "3: the KL of two Gaussians reduces to the VAE's term",
     "S4.3b": "3: a VAE's forward pass in pseudo-code",
-    "S4.4a": "4: a simple RNN's forward pass in equations",
-    "S4.4b": "4: the RNN written, trained on reviews, evaluated",
+    "S4.4": "4: a simple RNN: its equations, written, trained on reviews, evaluated",
     "S4.5a": "5: a 1-D CNN's forward pass in equations, and all sizes",
     "S4.5b": "5: the number of its trained parameters",
 }
 NOT_OURS = {"S4.6": "a project idea of one's own"}
+HEADLINES = {  # script -> the numbers that it is known by; others are in its results.json
+    "ex2_conv_ae": ["test_l1"], "ex2_classifier_decoding": ["test_l1"],
+    "ex2_classifier": ["test_accuracy"],
+    "ex2_few_labels": ["test_accuracy_plain", "test_accuracy_best"],
+    "ex2_transfer": ["test_accuracy_plain", "test_accuracy_transfer", "paired_gain",
+                     "test_accuracy_stretch"],
+    "hw1_regression": ["test_mse", "noise_floor_mse", "test_mse_untuned"],
+    "hw1_classification": ["test_accuracy_mlp", "test_accuracy_cnn"],
+    "hw2_conv_ae": ["test_mse", "pca_test_mse"], "hw2_denoising": ["psnr_gain_db"],
+    "hw2_fine_tuning": ["steps_to_85_scratch", "steps_to_85_pretrained"],
+    "hw2_vae": ["test_nats"], "hw2_report_vae": ["test_nats"],
+    "hw2_gan": ["frechet_distance", "frechet_floor", "classes_covered"],
+    "hw2_simclr": ["probe_accuracy", "probe_accuracy_raw_pixels", "probe_accuracy_supervised"],
+    "asst8_fc_ae": ["test_mse", "pca_test_mse"], "asst8_conv_ae": ["test_mse", "pca_test_mse"],
+    "asst8_rnn": ["test_accuracy_last", "test_accuracy_best", "test_accuracy_unpacked"],
+    "asst8_text_cnn": ["test_accuracy"],
+}
 TAG = re.compile(r"\s*# sheet: (\w+\.\w+(?:, \w+\.\w+)*)$")
 
 

@@ -41,7 +41,7 @@ Breaks. After the last word the state goes on moving (79): it must be read at n,
 Proves. (1)-(6) are the proofs. Integers through ReLU are exact, bit by bit, for the sizes
 listed; (1)-(3) never look into phi, so this loses nothing. Real numbers are evidence.
 """
-# sheet: S4.4a
+# sheet: S4.4
 
 import torch
 from kit import D, claim, close, holds, ints, jacobian, reals, refuted, same

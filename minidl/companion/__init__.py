@@ -1,0 +1,1 @@
+"""The reading companion: a site with every source file, its prose beside its code."""

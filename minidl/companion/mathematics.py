@@ -1,0 +1,570 @@
+r"""Plain-text mathematics, as the docstrings write it, into matplotlib's mathtext.
+
+    KL = 1/2 sum_d (mu_d^2 + s_d^2 - log s_d^2 - 1)   becomes
+    \mathrm{KL} = \frac{1}{2}\,\sum_{d}\,(\mu_{d}^{2} + s_{d}^{2} - \log s_{d}^{2} - 1)
+
+The order of the signs stays, nothing is rearranged or simplified: what is shown can be read
+back, and is as right as its source. What the grammar does not know stays text: an unbalanced
+bracket, two numbers side by side, a code's names. Checked in tests/test_companion.py.
+"""
+
+import itertools
+import re
+from typing import NamedTuple
+
+GREEK = ["alpha", "beta", "gamma", "delta", "zeta", "eta", "theta", "kappa", "lambda", "mu",
+         "nu", "xi", "pi", "rho", "sigma", "tau", "phi", "chi", "psi", "omega", "Gamma",
+         "Delta", "Theta", "Lambda", "Sigma", "Phi", "Psi", "Omega"]
+GREEK = {name: rf"\{name}" for name in GREEK}
+GREEK |= {"eps": r"\epsilon", "epsilon": r"\epsilon", "lam": r"\lambda"}
+BIG = {"sum": r"\sum", "prod": r"\prod"}
+LOGLIKE = {name: rf"\{name}" for name in (
+    "log", "exp", "det", "max", "min", "tanh", "cos", "sin")}
+LOGLIKE |= {name: rf"\operatorname{{{name}}}" for name in (
+    "argmax", "argmin", "tr", "diag", "Var", "Cov", "sign", "relu", "sigmoid", "softmax",
+    "clip", "vec", "logit")}
+LOGLIKE |= {"log2": r"\log_{2}"}
+ACCENTS = {"hat": r"\hat", "bar": r"\bar", "tilde": r"\tilde"}
+RELATIONS = {"=": "=", "<=": r"\leq", ">=": r"\geq", "!=": r"\neq", "<": "<", ">": ">",
+             "->": r"\rightarrow", "<-": r"\leftarrow", "~": r"\sim", "in": r"\in"}
+NAMED = {"logits", "logvar", "mse", "bce", "jump", "KL", "BCE", "JSD", "ELBO"}
+PLAIN = {"lr", "al", "mh", "vh", "kl", "CE", "TV", "KL"}  # of two letters, and no product
+SMALL = set(re.findall(r"\w+", """
+    a an and are as at be but by can do each every for from go has have he if in is it its me
+    my no not of on one only or over per so than that the then there this to up us was we what
+    when where which whose with"""))  # words that stand beside formulas, and are none
+SYMBOL = re.compile(rf"d?([A-Za-z]|{'|'.join(GREEK)}|KL)\d*")
+
+TOKEN = re.compile(r"""
+    (?P<other> `[^`]*` | [\w.-]*/[\w./-]*\.\w+ | --\w[\w-]* | ==
+        | \b[A-Za-z]{2,}\w*(?:-[A-Za-z0-9]+)+ | (?<!\()\b[123]-D\b | \b\w-[a-z]{2,}\b
+        | [A-Za-z]{2,}/[A-Za-z]{4,} | [A-Za-z][A-Za-z0-9]+(?:_\w+)*(?:\.[A-Za-z]\w*)+
+        | [A-Za-z]\.[A-Za-z]{2,} | \w+'[a-z]{1,2}\b
+        | (?<!\S)\((?:\d+(?:\.\d+)?|[a-z])\) | \[H\d\])
+  | (?P<times> \d+x\d+)
+  | (?P<number> \d{1,3}(?:,\d{3})+ | \d+(?:\.\d+)?(?:e-?\d+)?)
+  | (?P<name> [A-Za-z][A-Za-z0-9]*)
+  | (?P<sign> <= | >= | != | -> | <- | \+- | \|\| | \.\.\.? | [-+*/^_=<>~|()\[\]{},;.'])
+  | (?P<else> \S)""", re.X)
+DIFFERENTIAL = re.compile(r"d[A-Za-z]")
+SHORT = 30  # letters of a formula that is not broken into lines
+
+
+class Token(NamedTuple):
+    kind: str
+    text: str
+    start: int
+    spaced: bool   # a space before it
+
+    @property
+    def end(self):
+        return self.start + len(self.text)
+
+
+class Formula(NamedTuple):
+    plain: str     # as it stands in the source
+    mathtext: str
+
+
+class Untranslatable(ValueError):
+    """The grammar has no rule for this."""
+
+
+def split(text, weak=False, display=False):
+    """The text in parts, in order: str, and Formula where it is certainly one.
+
+    weak: a lone letter or bracket is one as well, as between the columns of an equation.
+    """
+    tokens, parts, done = tokenize(text), [], 0
+    for run in _runs(tokens):
+        run = _trimmed(run)
+        if _cut(text, run):
+            continue
+        for start, end, mathtext in _formulas(run, weak, display):
+            parts += [text[done:start], Formula(text[start:end], mathtext)]
+            done = end
+    return [part for part in [*parts, text[done:]] if part]
+
+
+def translate(text, display=False):
+    """The mathtext of a whole text; Untranslatable where there is none."""
+    tokens = tokenize(text)
+    if not tokens or any(_wordy(tokens, i) for i in range(len(tokens))):
+        raise Untranslatable(text)
+    return " ".join(piece for _, _, piece in _Parser(tokens, display).whole())
+
+
+def tokenize(text):
+    """All tokens; a space counts before the first one."""
+    return [Token(m.lastgroup, m[0], m.start(), m.start() == 0 or text[m.start() - 1] == " ")
+            for m in TOKEN.finditer(text)]
+
+
+def _wordy(tokens, i):
+    """Whether token i is prose, or nothing that a formula holds."""
+    kind, text, _, spaced = tokens[i]
+    after = tokens[i + 1] if i + 1 < len(tokens) else Token("", "", 0, True)
+    before = tokens[i - 1] if i else Token("", "", 0, True)
+    if kind in ("other", "else"):
+        return True
+    if text == "." and not (spaced and after.spaced and after.text) and not (
+            _letter(before) and _letter(after) and not spaced and not after.spaced):
+        return True
+    if kind != "name" or len(text) == 1 or text in (*GREEK, *PLAIN, "kron"):
+        return False
+    if text in NAMED:
+        return not ((before.kind == "sign" and before.text not in ",;.'")
+                    or (after.kind == "sign" and after.text not in ",;.'"))
+    if text == "in":
+        member = after.text in "[{" or after.text in tuple("RZNUC")
+        return not (i and before.kind in ("name", "number", "sign") and after.text and (
+            member or (any(t.text == "{" for t in tokens[:i]) and before.kind == "name")))
+    if text in SMALL:
+        return True
+    if text in BIG or text in LOGLIKE:
+        if text in BIG and after.text != "_" and i and not (
+                before.kind in ("sign", "number") or SYMBOL.fullmatch(before.text)):
+            return True     # the sum w
+        return not (after.text in ("_", "(", "|", "^", "'") or after.kind == "number"
+                    or (after.kind == "name" and after.text not in SMALL and (
+                        SYMBOL.fullmatch(after.text) or after.text in (*LOGLIKE, *BIG)
+                        or (i and before.kind == "sign"))))
+    if SYMBOL.fullmatch(text) or before.text in ("_", "^", "{"):
+        return False
+    if after.text in ("_", "^") and not after.spaced:   # W_xh has one letter; test_l1 is code
+        return len(text) > 2 and after.text == "_" and not (
+            i + 2 < len(tokens) and tokens[i + 2].text == "{")
+    if after.text in ("(", "[") and not after.spaced:
+        return False
+    if after.text == "=" and not after.spaced:
+        return True     # a setting in code
+    joins = {*RELATIONS, "+", "*", "/", "||", "+-", "-"} - {"in"}
+    inside = before.text in ("(", "[") and not before.spaced and after.text in (")", "]", ",")
+    left = not i or (before.kind == "sign" and before.text not in ",;.')]}|")
+    right = not after.text or (after.kind == "sign" and after.text != "'")
+    return not (inside or (left and right and (before.text in joins or after.text in joins)))
+
+
+def _trimmed(run):
+    """Without the commas and brackets at its ends that belong to the sentence."""
+    while run and run[-1].text in (",", ";", "(", "[", "{", "."):
+        run = run[:-1]
+    while run and run[0].text in (",", ";", ")", "]", "}", ".", "'"):
+        run = run[1:]
+    return run
+
+
+def _cut(text, run):
+    """Whether a run touches what is no formula, as in f(a: or #{x}, and so has no end."""
+    before = text[run[0].start - 1:run[0].start] if run else ""
+    after = text[run[-1].end:run[-1].end + 1] if run else ""
+    return before not in ("", " ", "(", '"') or (
+        after not in ("", *' ":?!.,;)'))
+
+
+def _letter(token):
+    return token.kind == "name" and len(token.text) == 1
+
+
+def _runs(tokens):
+    """The stretches of tokens between words."""
+    run = []
+    for i, token in enumerate(tokens):
+        if _wordy(tokens, i):
+            yield _without_article(run, followed=token.kind == "name")
+            run = []
+        else:
+            run.append(token)
+    yield run
+
+
+def _without_article(run, followed):
+    """Without an `a` at its end that belongs to the word behind it."""
+    if followed and len(run) > 1 and run[-1].text == "a" and run[-1].spaced and (
+            run[-2].text not in LOGLIKE) and (
+            run[-2].kind != "sign" or run[-2].text in (",", ")", ";")):
+        run = run[:-1]
+    return run
+
+
+def _formulas(run, weak, display):
+    """(start, end, mathtext) of what parses in a run; else of its parts between commas."""
+    run = _trimmed(run)
+    if len(run) > 1 and run[0].text == "a" and run[1].spaced and run[1].kind == "name":
+        run = run[1:]   # an article
+    if not run or (not weak and ((run[0].text in RELATIONS and run[0].text != "->") or (
+            len(run) > 1 and run[0].text in ("+", "-", "*", "/") and run[1].spaced))):
+        return  # the right side of something that was not understood
+    if run[0].text in "([{" and not run[0].spaced and run[0].start and not weak:
+        return  # the arguments of a code's function
+    try:
+        pieces = list(_Parser(run, display).whole())
+        if weak or _strong(run):
+            yield from pieces
+        return
+    except Untranslatable:
+        pass
+    part, parts, depth = [], [], 0
+    for token in run:   # at the commas outside brackets
+        depth += (token.text in ("(", "[", "{")) - (token.text in (")", "]", "}"))
+        if token.text in (",", ";") and not depth:
+            part = parts.append(part) or []
+        else:
+            part.append(token)
+    for piece in [*parts, part] if parts else []:
+        yield from _formulas(piece, weak, display)
+
+
+def _strong(run):
+    """Whether a run is a formula even in a sentence: not a letter, a list or a plural(s)."""
+    texts = [token.text for token in run]
+    if all(t in LOGLIKE or t in BIG for t in texts):
+        return False
+    if any(t in ("_", "^", "||", "'") or t in RELATIONS for t in texts):
+        return True
+    if any(t in GREEK or t in BIG for t in texts):
+        return True
+    operands = [t for t in run if t.kind in ("name", "number")]
+    signs = any(t.text in "+-*/" and t.spaced for t in run[1:])
+    calls = any(b.text == "(" and not b.spaced and (_letter(a) or a.text in LOGLIKE)
+                for a, b in itertools.pairwise(run))
+    return (len(operands) > 1 and signs) or (calls and len(texts) > 3)
+
+
+class _Parser:
+    """Recursive descent; each method returns the mathtext of what it has read."""
+
+    def __init__(self, tokens, display):
+        self.tokens, self.display, self.i = tokens, display, 0
+
+    def peek(self, ahead=0):
+        at = self.i + ahead
+        return self.tokens[at] if at < len(self.tokens) else Token("end", "", -1, True)
+
+    def take(self):
+        self.i += 1
+        return self.tokens[self.i - 1]
+
+    def expect(self, text):
+        if self.peek().text != text:
+            raise Untranslatable(f"found {self.peek().text!r}, expected {text!r}")
+        return self.take()
+
+    def whole(self):
+        """Pieces (start, end, mathtext) between which a line may break: before a relation."""
+        pieces = []
+        while self.peek().kind != "end":
+            start, text = self.peek().start, ""
+            if self.peek().text in RELATIONS:
+                text = self.relation()
+            if self.peek().text == "||":
+                self.take()
+                text = r"\,\Vert\, "
+            text += self.sum()
+            while self.peek().text == ",":
+                text += self.take().text + r"\;"
+                if self.peek().kind == "end":
+                    raise Untranslatable("a comma at the end")
+                if self.peek().text not in RELATIONS:
+                    break
+            end = self.tokens[self.i - 1].end
+            if pieces and end - pieces[-1][0] < SHORT:
+                start, text = pieces[-1][0], f"{pieces.pop()[2]} {text}"
+            pieces.append((start, end, text))
+        return pieces
+
+    def inner(self, close):
+        """What stands in a bracket: terms with commas, relations and bars between them."""
+        text, opened = "", self.peek().spaced
+        while self.peek().text != close:
+            token = self.peek()
+            if token.text in RELATIONS:
+                text += f" {self.relation()}"
+            elif token.text in (",", ";") and text:
+                text += self.take().text + (r"\," if self.peek().text != close else "")
+            elif token.text == "||" and text:
+                self.take()
+                text += r"\,\Vert\,"
+            elif token.text == "|" and text and token.spaced == self.peek(1).spaced:
+                self.take()     # p(x|z) or p(x | z), not p(x |z|)
+                text += r"\mid " if close != "}" else "|"
+            elif token.kind == "end":
+                raise Untranslatable(f"no {close}")
+            else:
+                if text and text[-1] not in " ,|" and not opened:
+                    raise Untranslatable(f"found {token.text!r}")
+                text += self.sum()
+                opened = False
+        self.take()
+        return text
+
+    def relation(self):
+        sign = self.take().text
+        self.real = sign == "in" and self.peek().text in ("R", "Z", "N")    # in R^d
+        return RELATIONS[sign] + " "
+
+    def sum(self):
+        text = ""
+        if self.peek().text in ("+", "-", "+-"):
+            text = {"+": "+", "-": "-", "+-": r"\pm "}[self.take().text]
+        text += self.product()
+        while self.peek().text in ("+", "-", "+-"):
+            token = self.take()
+            if token.text == "-" and token.spaced and not self.peek().spaced:
+                text += r"\;{-}" + self.product()  # E -log p: a factor with a sign, no minus
+            else:
+                text += {"+": " + ", "-": " - ", "+-": r" \pm "}[token.text] + self.product()
+        return text
+
+    def product(self):
+        text, wants = self.factor()
+        while True:
+            token, after = self.peek(), self.peek(1)
+            if token.text == "*":
+                self.take()
+                text, wants = text + r" \ast " + self.one(), False
+            elif token.text == "." and token.spaced == after.spaced:
+                self.take()
+                text, wants = text + r" \cdot " + self.one(), False
+            elif token.text == "/":
+                text, wants = self.quotient(text, token), False
+            elif token.text == "kron":
+                self.take()
+                text, wants = text + r" \otimes " + self.one(), False
+            elif self.starts(token):
+                if token.kind == "number" and not wants:
+                    raise Untranslatable("two numbers, or a number behind its factor")
+                gap = r"\," if token.spaced and not self.spacing else " "
+                more, wants = self.factor()
+                text += gap + more
+            else:
+                return text
+
+    def one(self):
+        sign = self.take().text if self.peek().text == "-" else ""
+        return sign + self.factor()[0]
+
+    def quotient(self, text, slash):
+        """a/b with nothing but an atom above and below; a line with / for anything else."""
+        before, at = self.tokens[self.i - 1], self.i
+        last = self.last if at == self.last_end else None
+        first = self.last_start
+        self.take()
+        tight = not slash.spaced and not self.peek().spaced
+        below = self.one()
+        follows = self.starts(self.peek()) and not self.peek().spaced
+        both = before.text == last and last.isdigit() and below.isdigit()
+        differential = [DIFFERENTIAL.match(self.tokens[i].text) is not None
+                        for i in (first, at + 1)]
+        if tight and last and text.endswith(last) and not follows and (
+                last == "d" or differential[0] == differential[1]) and (
+                both or (self.display and not below.startswith("-"))):
+            frac = r"\frac" if both else r"\dfrac"
+            return text[:-len(last)] + rf"{frac}{{{_bare(last)}}}{{{_bare(below)}}}"
+        return text + (" / " if slash.spaced else "/") + below
+
+    def starts(self, token):
+        """Whether a token begins a factor."""
+        if token.text == "|":
+            return token.spaced and not self.peek(1).spaced and not self.closing
+        return (token.kind in ("name", "number", "times") and token.text not in (
+            "in", "kron")) or (
+            token.text in ("(", "[", "{", "...", ".."))
+
+    closing = False     # within |...|, where the next bar at the end of a word closes
+    last, last_start, last_end, spacing, real = "", 0, -1, False, False
+
+    def factor(self):
+        """An atom with its subscripts, powers and arguments; and whether it wants an operand,
+        as log and sum do."""
+        token, start = self.peek(), self.i
+        if token.text in BIG or token.text in LOGLIKE:
+            text, wants = self.operator(), True
+        else:
+            text, wants = self.atom(), token.text == "E"
+        self.spacing = token.text in LOGLIKE    # which brings its own space
+        self.last, self.last_start, self.last_end = text, start, self.i
+        return text, wants
+
+    def operator(self):
+        name = self.take().text
+        symbol = BIG.get(name) or LOGLIKE[name]
+        if name in BIG and not self.display:
+            symbol = f"{{{symbol}}}"    # its limits beside it, not above: the lines stay even
+        text = symbol + self.scripts()
+        if text == symbol and name in LOGLIKE and not self.starts(self.peek()):
+            raise Untranslatable(f"{name} of nothing")
+        if self.peek().text == "(" and not self.peek().spaced:
+            text += self.bracket()
+            if self.peek().text in ("^", "_") and not self.peek().spaced:
+                text += self.scripts()
+        return text
+
+    def atom(self):
+        token = self.peek()
+        if token.kind == "number":
+            self.take()
+            text = re.sub(r"(.+)e(-?\d+)", r"\1 \\cdot 10^{\2}", token.text)
+            return text.replace(",", "{,}") + self.scripts()
+        if token.kind == "times":
+            return self.take().text.replace("x", r" \times ")
+        if token.text in ("...", ".."):
+            self.take()
+            return r"\ldots "
+        if token.text in ("(", "[", "{"):
+            text = self.bracket()
+            power = self.scripts(transposed=True)
+            return text + power
+        if token.text == "|":
+            return self.absolute()
+        if token.kind == "name":
+            return self.named()
+        raise Untranslatable(f"found {token.text!r}")
+
+    def bracket(self):
+        opening = self.take().text
+        before, self.closing = self.closing, False
+        close = {"(": ")", "[": "]", "{": "}"}[opening]
+        inside = self.inner(close) if self.peek().text != close else self.take() and ""
+        self.closing = before
+        left, right = (r"\{", r"\}") if opening == "{" else (opening, close)
+        if self.display and re.search(r"\\(sum|prod|d?frac)", inside):
+            left, right = rf"\left{left}", rf"\right{right}"
+        return f"{left}{inside}{right}"
+
+    def absolute(self):
+        self.take()
+        if self.peek().spaced or self.closing:
+            raise Untranslatable("a bar")
+        self.closing = True
+        inside = self.sum()
+        self.closing = False
+        if self.peek().spaced:
+            raise Untranslatable("a bar that does not close")
+        self.expect("|")
+        return rf"|{inside}|" + self.scripts()
+
+    def named(self):
+        token = self.take()
+        name, after = token.text, self.peek()
+        call = after.text == "(" and not after.spaced
+        if name == "sqrt" and call:
+            self.take()
+            return rf"\sqrt{{{self.inner(')')}}}"
+        base, sub = _symbol(name, call)
+        if self.real:
+            base, self.real = rf"\mathbb{{{base}}}", False
+        if sub and after.text == "_" and not after.spaced:
+            base, sub = rf"\mathrm{{{name}}}", ""     # l1_b
+        text = base + self.scripts(sub=sub, accent=True, transposed=name not in GREEK)
+        while self.peek().text in ("(", "[") and not self.peek().spaced:
+            bracket = self.bracket()
+            if name == "N" and text == "N" and "," in bracket:
+                text = r"\mathcal{N}"
+            text += bracket
+            if self.peek().text in ("^", "_"):
+                text += self.scripts(transposed=True)
+        return text
+
+    def scripts(self, sub="", accent=False, transposed=False):
+        """Subscript, power, prime, star and accent behind an atom."""
+        power, hat = "", ""
+        while not self.peek().spaced:
+            token = self.peek()
+            if token.text == "_" and accent and not sub and self.peek(1).text in ACCENTS:
+                self.take()
+                hat = ACCENTS[self.take().text]
+            elif token.text == "_" and not sub:
+                self.take()
+                sub = self.script()
+            elif token.text == "^" and not power:
+                self.take()
+                power = self.script()
+                if power == "T" and transposed:
+                    power = r"\mathrm{T}"
+            elif token.text == "'" and not power.strip("'"):
+                self.take()
+                power += "'"
+            elif token.text == "*" and not power and self.peek(1).text in ("=", ")", "", ","):
+                self.take()
+                power = r"\ast"
+            else:
+                break
+            if self.peek().text in ("_", "^") and ((sub and self.peek().text == "_") or (
+                    power and self.peek().text == "^")):
+                raise Untranslatable("two subscripts or powers")
+        self.hat = hat
+        power = power.replace("'", r"\prime") if power.startswith("'") else power
+        text = (f"_{{{sub}}}" if sub else "") + (f"^{{{power}}}" if power else "")
+        return _Hatted(text, hat) if hat else text
+
+    def script(self):
+        """What stands behind _ or ^: too small for fractions."""
+        display, self.display = self.display, False
+        text = self.exponent()
+        self.display = display
+        return text
+
+    def exponent(self):
+        if self.peek().text == "{":
+            self.take()
+            return self.inner("}")
+        if self.peek().text == "(":
+            self.take()
+            return self.inner(")")
+        sign = self.take().text if self.peek().text == "-" else ""
+        token = self.take() if self.peek().kind in ("name", "number") else self.expect("*")
+        text = r"\ast" if token.text == "*" else _letters(token.text)
+        if token.kind == "number" and self.peek().kind == "name" and not self.peek().spaced:
+            text += _letters(self.take().text)      # v_2N
+        return sign + text
+
+
+class _Hatted(str):
+    """Scripts whose base has an accent."""
+
+    def __new__(cls, text, hat):
+        made = super().__new__(cls, text)
+        made.hat = hat
+        return made
+
+    def __radd__(self, base):
+        return f"{self.hat}{{{base}}}{self!s}"
+
+
+def _symbol(name, call=False):
+    """A name as a symbol, and the digits at its end as its subscript."""
+    letters, digits = re.fullmatch(r"(.*?)(\d*)", name).groups()
+    if letters in GREEK:
+        return GREEK[letters], digits
+    if len(letters) == 1:
+        return letters, digits
+    if letters[0] == "d" and (len(letters) == 2 or letters[1:] in (*GREEK, "KL")):
+        rest = GREEK.get(letters[1:]) or letters[1:]
+        return "d" + (rf"\mathrm{{{rest}}}" if rest == "KL" else rest), digits
+    if len(letters) == 2 and name not in PLAIN and not digits and not call:
+        return name, ""
+    return rf"\mathrm{{{name}}}", ""
+
+
+def _letters(name):
+    """The same within a subscript, where ij are two letters."""
+    if name in GREEK or len(name) < 3 or name.isdigit():
+        return GREEK.get(name, name)
+    return rf"\mathrm{{{name}}}"
+
+
+def _bare(text):
+    """A denominator without the brackets that the line of a fraction replaces."""
+    inside = text.removeprefix(r"\left").replace(r"\right)", ")")[1:-1]
+    return inside if text[-1:] == ")" and text.lstrip("\\left")[:1] == "(" and (
+        _balanced(inside)) else text
+
+
+def _balanced(text):
+    depth = 0
+    for sign in text:
+        depth += (sign == "(") - (sign == ")")
+        if depth < 0:
+            return False
+    return depth == 0

@@ -1,0 +1,84 @@
+"""A source file in rows: the prose on the left, the code that it speaks of on the right.
+
+Prose are docstrings and comments that have a line of their own; all other lines are code. Each
+line of the file stands in one row, on one side, and the lines in order are the file again:
+tests/test_companion.py puts all files of the project together from their rows.
+"""
+
+import ast
+import io
+import tokenize
+from dataclasses import dataclass, field
+
+DEFINITIONS = (ast.FunctionDef, ast.ClassDef)
+
+
+@dataclass
+class Row:
+    name: str = ""               # of the function or class that begins here, else ""
+    prose: list = field(default_factory=list)    # line numbers
+    code: list = field(default_factory=list)
+    docstring: tuple = ()        # the first and the last line of a docstring in its prose
+
+    def code_lines(self, lines):
+        """Its lines of code that are not blank."""
+        return [line for line in self.code if lines[line - 1].strip()]
+
+
+def rows(text):
+    """The rows of a source file, in order."""
+    tree = ast.parse(text)
+    comments, docstrings, starts, ends = comment_lines(text), _docstrings(tree), {}, set()
+    for name, node in definitions(tree):
+        starts[min([node.lineno, *(d.lineno for d in node.decorator_list)])] = name
+        ends.add(node.end_lineno)
+    found, line, lines = [Row()], 1, text.splitlines()
+    while line <= len(lines):
+        row, blank = found[-1], not lines[line - 1].strip()
+        if line in docstrings:
+            end = docstrings[line]
+            row.prose += range(line, end + 1)
+            row.docstring, line = (line, end), end + 1
+            continue
+        begins = line in starts and not (row.prose and not row.code and not row.docstring)
+        comment = (line in comments and not (row.prose and not row.code)) or (
+            line in comments and bool(row.docstring))
+        after = not blank and row.code and (max(row.code) in ends or _ended(row, ends, lines))
+        module = not blank and row.docstring and not row.name and row.docstring[0] == min(
+            docstrings) and not row.code_lines(lines)
+        if begins or comment or after or module:
+            found.append(row := Row())
+        if line in starts:
+            row.name = starts[line]
+        (row.prose if line in comments else row.code).append(line)
+        line += 1
+    return found
+
+
+def _ended(row, ends, lines):
+    """Whether the last line of code that is not blank ends a function."""
+    solid = [line for line in row.code if lines[line - 1].strip()]
+    return bool(solid) and max(solid) in ends
+
+
+def definitions(tree, prefix=""):
+    """(name, node) of each function and class, and of a class's methods as class.method."""
+    for node in tree.body:
+        if isinstance(node, DEFINITIONS):
+            yield prefix + node.name, node
+            if isinstance(node, ast.ClassDef):
+                yield from definitions(node, f"{node.name}.")
+
+
+def comment_lines(text):
+    """The numbers of the lines that hold a comment and nothing else."""
+    tokens = tokenize.generate_tokens(io.StringIO(text).readline)
+    return {token.start[0] for token in tokens if token.type == tokenize.COMMENT
+            and not token.line[:token.start[1]].strip()}
+
+
+def _docstrings(tree):
+    """first line -> last line of the docstring of the file and of each definition."""
+    nodes = [tree, *(node for _, node in definitions(tree))]
+    strings = [node.body[0] for node in nodes if node.body and ast.get_docstring(node, False)]
+    return {string.lineno: string.end_lineno for string in strings}

@@ -1,0 +1,41 @@
+// The theme, and the keys: j or n to the next section, k or p to the one before, t the theme.
+"use strict";
+
+const stored = (value) => {
+  try {
+    if (value) localStorage.setItem("theme", value);
+    return localStorage.getItem("theme");
+  } catch { return null; }       // some browsers keep nothing for pages on disk
+};
+const theme = (value) => { if (value) document.documentElement.dataset.theme = value; };
+theme(stored());                 // before the page is drawn
+
+const toggle = () => {
+  const set = document.documentElement.dataset.theme;
+  const dark = set ? set === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
+  theme(dark ? "light" : "dark");
+  stored(dark ? "light" : "dark");
+};
+
+const go = (step) => {
+  const header = document.querySelector("header.top").offsetHeight + 24;
+  const stops = [...document.querySelectorAll("[data-stop]")];
+  const tops = stops.map((stop) => stop.getBoundingClientRect().top - header);
+  const to = step > 0 ? tops.findIndex((top) => top > 4) : tops.findLastIndex((top) => top < -4);
+  if (to >= 0) {
+    stops[to].focus({preventScroll: true});
+    stops[to].scrollIntoView({block: "start"});
+  } else if (step < 0) {
+    scrollTo(0, 0);
+  }
+};
+
+document.addEventListener("DOMContentLoaded", () => {
+  document.getElementById("theme").addEventListener("click", toggle);
+});
+document.addEventListener("keydown", (event) => {
+  if (event.ctrlKey || event.metaKey || event.altKey) return;
+  if (event.key === "j" || event.key === "n") go(1);
+  else if (event.key === "k" || event.key === "p") go(-1);
+  else if (event.key === "t") toggle();
+});
