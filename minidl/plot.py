@@ -122,7 +122,8 @@ def dots(groups, title, x_label):
         axes.plot(values, [row] * len(values), "o", color=COLOURS[0], markersize=5, alpha=0.7)
         axes.plot(sum(values) / len(values), row, "|", color=COLOURS[1], markersize=16,
                   markeredgewidth=2)
-    axes.set(title=title, xlabel=x_label)
+    figure.suptitle(title, fontsize=12)  # over the names too: a long one fits
+    figure.supxlabel(x_label, fontsize=10)
     axes.set_yticks(range(len(groups)), groups)
     axes.invert_yaxis()
     axes.grid(alpha=0.3)
