@@ -67,7 +67,7 @@ def main(run,
         networks[name] = TextCNN(**size, dropout=dropout, pool=pool()).to(run.device)
         curves[name] = train(run, name, networks[name], data, epochs, batch_size,
                              learning_rate, word_dropout, longest, precision)
-    draw_curves(run, data, curves, bag.val_accuracy)
+    report_training(run, data, curves, bag.val_accuracy)
     phrases.show_filters(run, data, networks[MAX])
     report_padding(run, data, networks)
 
@@ -213,7 +213,8 @@ def both(o):
 
 # --- what was found --------------------------------------------------------------------------
 
-def draw_curves(run, data, curves, level):
+def report_training(run, data, curves, level):
+    """Loss and accuracy over the epochs, and which network over-fits from where on."""
     lines = {key: {f"{name}, {words}": (range(1, len(history[key]) + 1), history[key])
                    for name, history in curves.items()}
              for key, words in (("train_loss", "training"), ("val_loss", "validation"),
@@ -224,6 +225,14 @@ def draw_curves(run, data, curves, level):
     run.results.figure("accuracy", plot.curves(
         lines["val_accuracy"] | {f"{BAG}, validation": level},
         f"{data.title}: accuracy over training", "epoch", "accuracy, share of reviews"))
+    for name, history in curves.items():
+        loss = history["val_loss"]
+        best = min(range(len(loss)), key=loss.__getitem__)
+        run.results.finding(
+            f"The network with the {name} has its least validation loss after epoch "
+            f"{best + 1} of {len(loss)}: {loss[best]:.3f} nats, accuracy "
+            f"{history['val_accuracy'][best]:.2%}; after the last {loss[-1]:.3f}"
+            + (": it over-fits." if loss[-1] > 1.05 * loss[best] else "."))
 
 
 def report_padding(run, data, networks, words=200):
@@ -243,10 +252,10 @@ def report_padding(run, data, networks, words=200):
 
 
 def report_scores(run, data, test, o, val):
-    """Accuracies on the test reviews, by length and, of the embedded corpus, by half."""
+    """Accuracies on the test reviews and, of the embedded corpus, on its halves."""
     right = {name: (values.argmax(dim=1) == test.y).double().cpu()
              for name, values in o.items()}
-    rows, halves, n = [], halves_of(data, test), test.lengths.cpu()
+    rows, halves = [], halves_of(data, test)
     for name, values in o.items():
         ce, accuracy = score_of(values, test.y)
         shares = {half: right[name][own].mean().item() for half, own in halves.items()}
@@ -264,20 +273,13 @@ def report_scores(run, data, test, o, val):
             + (". This is about as good as chance." if accuracy < 0.55 else "."))
     run.results.table("scores", rows, f"{data.title}: reviews told right")
     print(markdown(rows))
-    groups = n.argsort(stable=True).chunk(5)
-    run.results.figure("lengths", plot.curves(
-        {name: ([n[own].double().mean().item() for own in groups],
-                [values[own].mean().item() for own in groups])
-         for name, values in right.items()},
-        f"{data.title}: test reviews in {len(groups)} groups by length",
-        "words, mean of the group", "accuracy, share of reviews"))
     for other in (MEAN, BAG):
         gain = right[MAX] - right[other]
         points = gain.mean().item()
         error = gain.std(correction=0).item() / len(gain)**0.5
         run.results.number(f"paired_gain_over{KEYS[other]}", points, FRACTION, n=len(gain))
         run.results.finding(
-            f"The {MAX} is right on {int((gain > 0).sum()):,} test reviews on which the "
+            f"{MAX.capitalize()} is right on {int((gain > 0).sum()):,} test reviews on which "
             f"{other} is wrong, and wrong on {int((gain < 0).sum()):,} on which that is "
             f"right: {100 * points:+.2f} points, standard error {100 * error:.2f} (one "
             "training each).")

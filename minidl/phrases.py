@@ -93,11 +93,12 @@ def fires_most_on(corpus, split, found, c, n, among=100):
     return list(dict.fromkeys(texts(corpus, split, i, found.at[i, c], k)))[:n]
 
 
-def strongest(corpus, split, found, sign, n):
+def strongest(corpus, split, found, sign, n, often=1):
     """The n phrases whose Parts add most to o_1 - o_0 over all reviews (sign 1), or take most
-    away (sign -1): phrase -> the values of its parts, one a window."""
+    away (sign -1), of those that won so `often`: phrase -> its values, one a window."""
     words, index = words_in(split, *found[:3]).unique(dim=0, return_inverse=True)
     total = found.value.new_zeros(len(words)).index_add(0, index, found.value)
+    total *= index.bincount(minlength=len(words)) >= often
     best = (sign * total).argsort(descending=True, stable=True)[:n]
     return {" ".join(corpus.text(words[i])): found.value[index == i].tolist() for i in best}
 
@@ -125,8 +126,8 @@ def show_filters(run, data, network, filters=3, shown=4):
             fires = fires_most_on(data, data.val, found, c, shown)
             rows.append({"k": k, "towards": towards, "weight v": found.v[c].item(),
                          "fires most on": " | ".join(fires)})
-        dots |= {f"{text} ({towards})": values for text, values in strongest(
-            data, data.val, found_parts.where(found_parts.k == k), sign, filters).items()}
+        dots |= strongest(data, data.val, found_parts.where(found_parts.k == k), sign, filters,
+                          often=5)
     run.results.table("filters", rows, f"{data.title}: filters with most weight on a class, "
                       "and the windows of validation reviews on which they fire most")
     print(markdown(rows))

@@ -68,7 +68,7 @@ def test_the_headlines_and_the_figures_are_there(run_on_embedded):
         "test_accuracy", "test_accuracy_mean", "test_accuracy_bag_of_words",
         "paired_gain_over_bag_of_words"], [
         "layers_15_14.tex", "layers_trained.tex", "loss.png", "accuracy.png", "filters.tex",
-        "phrases.png", "lengths.png", "scores.tex", "right_where_the_other_is_wrong.tex"])
+        "phrases.png", "scores.tex", "right_where_the_other_is_wrong.tex"])
 
 
 def test_order_is_read_where_a_bag_of_words_is_at_chance(run_on_embedded):
@@ -271,6 +271,7 @@ def test_a_channel_that_knows_a_phrase_finds_it_in_every_review():
     parts = phrases.parts(found)
     strongest = phrases.strongest(CORPUS, split, parts, 1, 1)
     assert strongest == {"a b": [3.0, 3.0]}
+    assert phrases.strongest(CORPUS, split, parts, 1, 1, often=2) == strongest
     assert phrases.fires_most_on(CORPUS, split, found, 0, 1) == ["a b"]
     assert phrases.texts(CORPUS, split, torch.tensor([2, 0]), torch.tensor([1, 0]),
                          torch.tensor([3, 3])) == ["b", "e a b"]  # cut at the review's end
