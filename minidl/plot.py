@@ -17,7 +17,8 @@ DASHES = ["-", "--", "-."]
 
 
 def curves(lines, title, x_label, y_label, log_y=False, log_x=False):
-    """lines: name -> (x values, y values), a curve; or one number, a dotted level."""
+    """lines: name -> (x values, y values), a curve, or (x, y, errors), with bars of one error
+    up and down; or one number, a dotted level."""
     figure = Figure(figsize=(8.5, 4.5), layout="constrained")
     axes = figure.add_subplot()
     for i, (name, line) in enumerate(lines.items()):
@@ -25,8 +26,11 @@ def curves(lines, title, x_label, y_label, log_y=False, log_x=False):
         if isinstance(line, float):
             axes.axhline(line, color=colour, linestyle=":", label=f"{name} ({line:.3g})")
         else:
-            axes.plot(*line, DASHES[i % len(DASHES)], color=colour, label=name, marker="o",
+            x, y, *error = line
+            axes.plot(x, y, DASHES[i % len(DASHES)], color=colour, label=name, marker="o",
                       markersize=3.5)
+            if error:
+                axes.errorbar(x, y, *error, fmt="none", color=colour, capsize=2)
     figure.suptitle(title, fontsize=12)  # over the legend too: a long one fits
     axes.set(xlabel=x_label, ylabel=y_label)
     if log_x:

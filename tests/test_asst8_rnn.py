@@ -1,0 +1,242 @@
+"""Assignment 8's recurrent network: its equations, its padding, its starts, whole runs."""
+
+import asst8_rnn
+import asst8_rnn_reading
+import pytest
+import torch
+import torch.nn.functional as F
+import whole_runs
+from asst8_rnn import BAG, BEST, CURED, PACKED, RECIPES, UNPACKED, SentimentRNN, SimpleRNN
+from torch import nn
+
+from minidl import bag_of_words, grammar, reading
+from minidl.reviews import Corpus, load, outputs
+from minidl.run import Run
+
+V, LONGEST = 118, 30
+SMALL = ["--reviews", "200", "--longest", "8"]
+
+
+@pytest.fixture(autouse=True)
+def as_before():
+    """The scripts have the processor take what is below 1e-38 for 0."""
+    yield
+    torch.set_flush_denormal(False)
+
+
+@pytest.fixture(scope="module")
+def embedded():
+    return load("embedded", say=lambda text: None)
+
+
+def network_of(name, seed=0):
+    torch.manual_seed(seed)
+    return SentimentRNN(RECIPES[name], V, LONGEST).eval()
+
+
+def some_reviews(B=6, T=17, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    n = torch.randint(1, T + 1, (B,), generator=generator)
+    n[0] = T
+    w = torch.randint(1, V, (B, T), generator=generator)
+    return w * (torch.arange(T) < n[:, None]), n
+
+
+# --- whole runs ------------------------------------------------------------------------------
+
+def start(script, out, *argv):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(asst8_rnn_reading, "load", lambda *a, **k: load(
+            *a, reviews=200, say=lambda text: None, **k))
+        return whole_runs.start(script, "embedded", out, *SMALL, *argv, data="imdb")
+
+
+@pytest.fixture(scope="module", params=[asst8_rnn, asst8_rnn_reading])
+def result(request, tmp_path_factory):
+    """Script, its run and its events: each "step", each reading of IMDb's "test" reviews."""
+    out, events, test = tmp_path_factory.mktemp("run"), [], Corpus.test
+    clear = torch.optim.Adam.zero_grad
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Corpus, "test", lambda data: [events.append("test"), test(data)][1])
+        patch.setattr(torch.optim.Adam, "zero_grad", lambda self: [
+            events.append("step"), clear(self)][1])
+        return request.param, whole_runs.WholeRun(start(request.param, out), out, events)
+
+
+HEADLINES = {
+    asst8_rnn: ["test_accuracy_last", "test_accuracy_best", "test_accuracy_unpacked",
+                "test_accuracy_bag_of_words"],
+    asst8_rnn_reading: ["padding_changes_at_most", "turned_accuracy_last",
+                        "gradient_per_word_torch_last_at_the_start"]}
+FILES = {asst8_rnn: ["loss.png", "accuracy.png", "layers.md", "accuracy.tex"],
+         asst8_rnn_reading: ["gradient.png", "by_length.png", "by_length.md", "pushes.tex"]}
+
+
+def test_the_headlines_and_the_figures_are_there(result):
+    script, run = result
+    assert whole_runs.shows(run, HEADLINES[script], FILES[script])
+
+
+def test_the_test_reviews_are_read_once_after_all_has_been_trained_on_the_corpus(result):
+    script, run = result
+    if script is asst8_rnn:
+        assert run.events.count("test") == 1 and run.events[-1] == "test"
+    else:  # then comes a corpus of its own
+        first = run.events.index("test")
+        steps = run.events[first:-1]
+        assert run.events.count("test") == 2 and steps[1:] == ["step"] * len(steps[1:])
+
+
+def test_stopped_in_the_middle_and_resumed_it_is_as_if_left_alone(
+        result, tmp_path, interrupted, monkeypatch):
+    script, run = result
+    monkeypatch.setattr("minidl.results.Results.figure", lambda *_: None)
+    with interrupted(4):
+        start(script, tmp_path)
+    assert whole_runs.same(start(script, tmp_path, "--resume"), run.content)
+
+
+# --- the network -----------------------------------------------------------------------------
+
+def test_the_recurrence_is_torchs_own():
+    """Forwards and backwards, with two biases that differ and a start that is torch's."""
+    torch.manual_seed(1)
+    ours = SimpleRNN(5, 7, batch_first=True).double()
+    theirs = nn.RNN(5, 7, batch_first=True).double()
+    theirs.load_state_dict(ours.state_dict())
+    x = torch.randn(3, 9, 5, dtype=torch.float64)
+    h, expected = ours(x), theirs(x)[0]
+    torch.testing.assert_close(h, expected)
+    (h**2).sum().backward()
+    (expected**2).sum().backward()
+    for (name, p), q in zip(ours.named_parameters(), theirs.parameters(), strict=True):
+        torch.testing.assert_close(p.grad, q.grad, msg=name)
+    torch.manual_seed(1)
+    again = nn.RNN(5, 7, batch_first=True).double()
+    assert all(torch.equal(p, q) for p, q in zip(ours.parameters(), again.parameters(),
+                                                 strict=True))
+
+
+def test_o_is_what_the_equations_say():
+    """A loop over the words of each review, for what each recipe reads."""
+    w, n = some_reviews()
+    recipes = [*RECIPES.values(), asst8_rnn.Recipe("torch", "mean")]
+    for recipe in recipes:
+        network = SentimentRNN(recipe, V, LONGEST).eval()
+        W_xh, W_hh, b_ih, b_hh = network.rnn.parameters()
+        for i, o in enumerate(network(w, n)):
+            h, states = torch.zeros(256), []
+            words = w[i, :n[i]].tolist()
+            if recipe.read == "padding":
+                words += [0] * (LONGEST - len(words))
+            for word in words:
+                h = torch.tanh(W_xh @ network.E.weight[word] + W_hh @ h + b_ih + b_hh)
+                states.append(h)
+            read = torch.stack(states).mean(dim=0) if recipe.read == "mean" else h
+            torch.testing.assert_close(network.W_hq(read)[0], o, atol=1e-5, rtol=1e-4)
+
+
+def test_the_parameters_are_the_formulas():
+    """100 V + 91,648 + 257 with torch's two biases: theory/test_rnn.py, claim 72."""
+    network = network_of(CURED)
+    assert sum(p.numel() for p in network.parameters()) == 100 * V + 91_648 + 257
+
+
+def test_trap_12_appended_padding_changes_no_score_by_a_bit():
+    """Nor do the words of the others in the batch; what is read at T does change."""
+    w, n = some_reviews()
+    for name in (PACKED, CURED, BEST):
+        network = network_of(name)
+        o = network(w, n)
+        for a in (1, 13, 200):
+            assert torch.equal(network(F.pad(w, (0, a)), n), o), name
+        alone = torch.cat([network(w[i:i + 1], n[i:i + 1]) for i in range(len(w))])
+        torch.testing.assert_close(alone, o, atol=1e-6, rtol=0)
+        other = w + (w == 0) * 5  # what stands after the n-th word is not looked at
+        assert torch.equal(network(other, n)[n < n.max()], o[n < n.max()])
+    naive = SentimentRNN(RECIPES[UNPACKED], V, 17).eval(), SentimentRNN(
+        RECIPES[UNPACKED], V, 20).eval()
+    naive[1].load_state_dict(naive[0].state_dict())
+    difference = (naive[0](w, n) - naive[1](w, n)).abs()
+    assert difference.max() > 1e-2, difference
+
+
+def test_the_order_of_the_reviews_in_a_batch_changes_no_score_beyond_1e_6():
+    w, n = some_reviews(B=64)
+    order = torch.randperm(64, generator=torch.Generator().manual_seed(2))
+    for name in RECIPES:
+        network = network_of(name)
+        torch.testing.assert_close(network(w[order], n[order]), network(w, n)[order],
+                                   atol=1e-6, rtol=0)
+
+
+def test_the_gradient_vanishes_from_torchs_start_and_not_from_the_cured_one():
+    """Against a product of the factors diag(1 - h^2) W_hh, theory/test_rnn.py, (6)."""
+    w = torch.randint(1, V, (4, 25), generator=torch.Generator().manual_seed(3))
+    per_word = {}
+    for name in (PACKED, CURED):
+        network = network_of(name).double()
+        h = list(network.rnn.states(network.E(w)))
+        norms = reading.by_distance(network.W_hq(h[-1]), h, 25)
+        per_word[name] = (norms[:, -1] / norms[:, 0]) ** (1 / 24)
+        W_hh, g = network.rnn.weight_hh_l0, network.W_hq.weight[0]
+        for k in range(25):  # from do/dh_n = W_hq on, one factor a word further back
+            torch.testing.assert_close(norms[0, k], g.norm())
+            g = ((1 - h[24 - k][0] ** 2) * g) @ W_hh
+    assert per_word[PACKED].max() < 0.6 and per_word[CURED].min() > 0.95, per_word
+
+
+def test_the_cured_network_reads_the_order_and_a_bag_of_words_cannot(embedded, tmp_path):
+    """On the embedded corpus: at least 95% of the turned reviews, and chance."""
+    run = Run("asst8_rnn", "quick", {}, out=tmp_path, sheet_data="imdb", data="embedded")
+    network = asst8_rnn.build(run, RECIPES[CURED], len(embedded.words), 60)
+    asst8_rnn.train(run, CURED, network, embedded, 3, 64, 1e-3)
+    test = embedded.test()
+    turned = torch.tensor([grammar.is_turned(embedded.text(test.w[a:b]))
+                           for a, b in zip(test.starts[:-1], test.starts[1:], strict=True)])
+    bag = bag_of_words.fit(embedded.train, embedded.val, len(embedded.words))
+    share = {name: asst8_rnn.right(o, test.y)[turned].mean().item() for name, o in (
+        (CURED, asst8_rnn.logits(network, test)), (BAG, bag.outputs(test)))}
+    assert share[CURED] >= 0.95 and share[BAG] <= 0.5, share
+
+
+# --- minidl/reading.py -----------------------------------------------------------------------
+
+def test_a_push_is_the_score_less_that_of_the_review_without_the_word():
+    """Of a sum over the words, the word's own part; of the network, by the definition."""
+    value = torch.randn(V, generator=torch.Generator().manual_seed(0))
+
+    class Sum(nn.Module):
+        def forward(self, w, n):
+            return (value[w] * (torch.arange(w.shape[1]) < n[:, None])).sum(dim=1)
+
+    w = torch.randint(1, V, (11,), generator=torch.Generator().manual_seed(1))
+    for size in (1, 4, 64):
+        torch.testing.assert_close(reading.pushes(Sum(), w, size), value[w], atol=1e-5, rtol=0)
+    network = network_of(CURED)
+    found = reading.pushes(network, w)
+    for t in range(11):
+        without = torch.cat([w[:t], w[t + 1:]])[None]
+        expected = network(w[None], torch.tensor([11])) - network(without, torch.tensor([10]))
+        torch.testing.assert_close(found[t], expected[0], atol=1e-6, rtol=0)
+
+
+def test_shuffled_reviews_have_the_same_words_elsewhere_and_the_padding_where_it_was(
+        generator):
+    w, n = some_reviews(B=50, T=30)
+    dealt = reading.shuffled(w, n, generator)
+    assert torch.equal(dealt.sort(dim=1).values, w.sort(dim=1).values)
+    assert torch.equal(dealt == 0, w == 0)
+    assert (dealt != w).double().mean() > 0.3
+    assert not torch.equal(dealt, reading.shuffled(w, n, generator))
+    three = torch.tensor([[1, 2, 3]]).expand(6000, 3)
+    found = reading.shuffled(three, torch.full((6000,), 3), generator)
+    count = torch.bincount(found @ torch.tensor([100, 10, 1]))
+    assert count[count > 0].tolist() == pytest.approx([1000] * 6, rel=0.15)
+
+
+def test_outputs_of_a_split_do_not_depend_on_the_batch_size(embedded):
+    network = network_of(CURED)
+    part = embedded.val
+    some = [outputs(network, part, LONGEST, batch_size=size) for size in (7, 300)]
+    torch.testing.assert_close(*some, atol=1e-6, rtol=0)
