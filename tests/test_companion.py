@@ -112,8 +112,8 @@ def test_the_rows_of_every_file_are_the_file_again(project):
 
 
 def test_prose_stands_beside_the_code_that_it_speaks_of():
-    text = ('"""Title."""\n\nimport os\n\n\ndef f(x):\n    """Of x."""\n    y = x  # stays\n'
-            '    # why\n    return y\n\n\n# above g\n@os.cache\ndef g():\n    pass\n\n\nA = 1\n')
+    text = ('"""Title."""\n\nimport os\n\n\ndef f(x):\n    """Of x."""\n    y = x  # no\n'
+            "    # why\n    return y\n\n\n# above g\n@os.cache\ndef g():\n    pass\n\n\nA = 1\n")
     found = [(row.name, row.prose, row.code_lines(text.splitlines())) for row in rows(text)]
     assert found == [("", [1], []), ("", [], [3]), ("f", [7], [6, 8]), ("", [9], [10]),
                      ("g", [13], [14, 15, 16]), ("", [], [19])]

@@ -140,7 +140,8 @@ def _wordy(tokens, i):
         return True     # a setting in code
     joins = {*RELATIONS, "+", "*", "/", "||", "+-", "-"} - {"in"}
     inside = before.text in ("(", "[") and not before.spaced and after.text in (")", "]", ",")
-    left = not i or (before.kind == "sign" and before.text not in ",;.')]}|")
+    left = not i or before.text == "E" or (
+        before.kind == "sign" and before.text not in ",;.')]}|")
     right = not after.text or (after.kind == "sign" and after.text != "'")
     return not (inside or (left and right and (before.text in joins or after.text in joins)))
 
@@ -192,8 +193,9 @@ def _formulas(run, weak, display):
     run = _trimmed(run)
     if len(run) > 1 and run[0].text == "a" and run[1].spaced and run[1].kind == "name":
         run = run[1:]   # an article
-    if not run or (not weak and ((run[0].text in RELATIONS and run[0].text != "->") or (
-            len(run) > 1 and run[0].text in ("+", "-", "*", "/") and run[1].spaced))):
+    if not run or (not weak and (
+            (run[0].text in RELATIONS and (run[0].text != "->" or run[0].start)) or
+            (len(run) > 1 and run[0].text in ("+", "-", "*", "/") and run[1].spaced))):
         return  # the right side of something that was not understood
     if run[0].text in "([{" and not run[0].spaced and run[0].start and not weak:
         return  # the arguments of a code's function
@@ -254,13 +256,10 @@ class _Parser:
         """Pieces (start, end, mathtext) between which a line may break: before a relation."""
         pieces = []
         while self.peek().kind != "end":
-            start, text = self.peek().start, ""
+            start, sign = self.peek().start, ""
             if self.peek().text in RELATIONS:
-                text = self.relation()
-            if self.peek().text == "||":
-                self.take()
-                text = r"\,\Vert\, "
-            text += self.sum()
+                sign = self.relation().strip()
+            text = self.sum()
             while self.peek().text == ",":
                 text += self.take().text + r"\;"
                 if self.peek().kind == "end":
@@ -269,7 +268,10 @@ class _Parser:
                     break
             end = self.tokens[self.i - 1].end
             if pieces and end - pieces[-1][0] < SHORT:
-                start, text = pieces[-1][0], f"{pieces.pop()[2]} {text}"
+                start, before = pieces.pop()[0::2]
+                text = f"{before} {sign} {text}"
+            elif sign:
+                text = rf"{{{sign}}}\;{text}"   # in braces: it brings no space before it
             pieces.append((start, end, text))
         return pieces
 

@@ -69,7 +69,8 @@ class Prose:
 
         deep = len(lines[0]) - len(lines[0].lstrip()) >= 4
         for line in lines:
-            if self.displayed(line, deep):
+            after = bool(display) or (bool(paragraph) and paragraph[-1].endswith(":"))
+            if self.displayed(line, deep, after):
                 if paragraph:
                     flush()
                 display.append(line)
@@ -81,12 +82,12 @@ class Prose:
         flush()
         return "".join(parts)
 
-    def displayed(self, line, deep):
-        """Whether a line keeps its place."""
+    def displayed(self, line, deep, after):
+        """Whether a line keeps its place; after: after a colon, or another such line."""
         indent = len(line) - len(line.lstrip())
         if re.search(r"\S {3,}\S", line) or (indent and COMMAND.match(line)):
             return True
-        if indent < (4 if deep else 2):
+        if indent < (4 if deep else 2) or not (deep or after):
             return False
         formulas = sum(len(part.plain) for part in split(line.strip(), weak=True)
                        if isinstance(part, Formula))
@@ -135,16 +136,21 @@ class Prose:
         return self.parts(split(text))
 
     def parts(self, parts):
-        made = []
+        made, before = "", ""
         for part in parts:
             if isinstance(part, Formula):
-                try:
-                    made.append(self.glyphs.draw(part.mathtext, part.plain))
-                except ValueError:      # mathtext's own grammar refuses it
-                    made.append(html.escape(part.plain))
-            else:
-                made.append(self.words(part))
-        return "".join(made)
+                made, before = made + before, self.formula(part)
+                continue
+            if before and part[0] in ",.;:?!)":      # no line begins with these
+                before, part = f'<span class="one">{before}{part[0]}</span>', part[1:]
+            made, before = made + before + self.words(part), ""
+        return made + before
+
+    def formula(self, part):
+        try:
+            return self.glyphs.draw(part.mathtext, part.plain)
+        except ValueError:      # mathtext's own grammar refuses it
+            return html.escape(part.plain)
 
     def words(self, text):
         """Plain words; names of code in a code's letters, and linked where they lead."""
