@@ -1,6 +1,9 @@
 """All that the rest of a training depends on, in one file, written whole."""
 
+import contextlib
 import io
+import json
+import textwrap
 import zipfile
 
 import torch
@@ -39,43 +42,89 @@ def save(path, made_by, parts, generator, **progress):
                "parts": {name: part.state_dict() for name, part in parts.items()},
                "generators": {"order": generator.get_state(), "cpu": torch.get_rng_state(),
                               "cuda": torch.cuda.get_rng_state_all()}}
+    data = io.BytesIO()
+    torch.save(content, data)  # not to the disk: torch's error says nothing where it is full
     path.parent.mkdir(exist_ok=True)
     with whole_file(path) as beside:
-        torch.save(content, beside)
+        beside.write_bytes(data.getbuffer())
 
 
 def restore(path, made_by, parts, generator, device):
     """Put parts and generators back as `save` found them; returns the progress."""
     content = read(path, device)
-    if content["made_by"] != made_by:
-        difference = _difference(content["made_by"], made_by)
-        raise CheckpointError(f"{path}: was made with {difference}; give the same, or start "
-                              "without --resume")
-    for name, state in content["parts"].items():
-        parts[name].load_state_dict(state)
-    generators = content["generators"]
-    generator.set_state(generators["order"].cpu())
-    torch.set_rng_state(generators["cpu"].cpu())
-    torch.cuda.set_rng_state_all([state.cpu() for state in generators["cuda"]])
+    _compare(path, content["made_by"], made_by)
+    put_back(path, content, {name: parts.get(name) for name in content["parts"]})
+    with _fitting(path):
+        generators = content["generators"]
+        generator.set_state(generators["order"].cpu())
+        torch.set_rng_state(generators["cpu"].cpu())
+        torch.cuda.set_rng_state_all([state.cpu() for state in generators["cuda"]])
     return content["progress"]
 
 
-def read(path, device="cpu"):
+def put_back(path, content, parts):
+    """Load `parts` from a checkpoint's content; CheckpointError where they do not fit."""
+    with _fitting(path):
+        for name, part in parts.items():
+            part.load_state_dict(content["parts"][name])
+
+
+def agree(path, made_by):
+    """Note in `path` what a run is made with; CheckpointError where the file tells otherwise.
+
+    What it does not tell is added, so that a run may say of its data when it has them.
+    """
+    try:
+        found = json.loads(path.read_bytes())
+        _compare(path, {key: found[key] for key in found.keys() & made_by.keys()},
+                 {key: made_by[key] for key in found.keys() & made_by.keys()})
+    except FileNotFoundError:
+        found = {}
+    except (ValueError, AttributeError, RecursionError) as error:
+        raise CheckpointError(f"{path}: found damaged content ({error}), expected a run's "
+                              "settings; start without --resume") from error
+    if found | made_by != found:
+        with whole_file(path) as beside:
+            beside.write_text(json.dumps(found | made_by, indent=1) + "\n", encoding="utf-8")
+
+
+def read(path, device="cpu", remedy="start without --resume"):
     """The content of a checkpoint; CheckpointError for a file that is none, or damaged."""
     data = io.BytesIO(path.read_bytes())
     try:
+        if data.read(4) != b"PK\3\4":  # torch's older format: before 2.6 it could run code
+            raise ValueError("no zip file")
         if bad := zipfile.ZipFile(data).testzip():  # torch.load does not look at the checksums
             raise ValueError(f"{bad} is damaged")
         data.seek(0)
         content = torch.load(data, map_location=device, weights_only=True)
-        missing = {"made_by", "progress", "parts", "generators"} - content.keys()
+        lacking = [name for name in ("made_by", "progress", "parts", "generators")
+                   if not isinstance(content.get(name), dict)]
     except Exception as error:  # torch raises a dozen kinds for a damaged file
         raise CheckpointError(f"{path}: found no whole checkpoint ({type(error).__name__}), "
-                              "expected one; start without --resume") from error
-    if missing:
-        raise CheckpointError(f"{path}: found a file without {', '.join(sorted(missing))}, "
-                              "expected a checkpoint; start without --resume")
+                              f"expected one; {remedy}") from error
+    if lacking:
+        raise CheckpointError(f"{path}: found a file without {', '.join(lacking)}, "
+                              f"expected a checkpoint; {remedy}")
     return content
+
+
+@contextlib.contextmanager
+def _fitting(path):
+    """Makes whatever goes wrong with what a whole checkpoint holds a CheckpointError."""
+    try:
+        yield
+    except Exception as error:  # as many kinds as there are parts
+        reason = textwrap.shorten(f"{type(error).__name__}: {error}", 150)
+        raise CheckpointError(f"{path}: found what does not fit this run's networks ({reason})"
+                              ", expected a checkpoint of the same code; start without "
+                              "--resume") from error
+
+
+def _compare(path, found, wanted):
+    if found != wanted:
+        raise CheckpointError(f"{path}: was made with {_difference(found, wanted)}; give the "
+                              "same, or start without --resume")
 
 
 def _difference(found, wanted):

@@ -12,8 +12,10 @@ flag given by hand wins over both. Checked in tests/test_cli.py.
 """
 
 import argparse
+import contextlib
 import inspect
 import math
+import os
 import shlex
 import sys
 from pathlib import Path
@@ -24,13 +26,15 @@ from data_download import DownloadError
 from minidl import ranks
 from minidl.checkpoint import CheckpointError
 from minidl.data import DataError
+from minidl.files import alone
 from minidl.idx import IdxError
 from minidl.run import Run, RunError
+from minidl.tune import SearchError
 
 SIZES = {"quick": "does it run: at most 10 s on 2 cores",
          "default": "an honest answer: at most 5 minutes on 2 cores",
          "full": "the numbers in the README"}
-SENTENCES = (RunError, CheckpointError, DataError, IdxError, DownloadError)
+SENTENCES = (RunError, CheckpointError, DataError, IdxError, DownloadError, SearchError)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -48,12 +52,14 @@ def start(main, *, data=None, quick=None, full=None, argv=None):
     script = Path(inspect.getfile(main))
     sizes = {"quick": quick or {}, "full": full or {}}
     flags, settings = _parse(main, script.name, sizes, data, argv)
+    out = flags.out or Path("outputs", script.stem)
     try:
         ranks.join()
-        run = Run(script.stem, flags.size, settings, device=_device(flags.device),
-                  seed=flags.seed, sheet_data=data, data=flags.data, data_dir=flags.data_dir,
-                  resume=flags.resume, out=flags.out or Path("outputs", script.stem))
-        with ranks.silent_but_for_the_first():
+        device = _device(flags.device)
+        with _own(out), ranks.silent_but_for_the_first():
+            run = Run(script.stem, flags.size, settings, device=device, seed=flags.seed,
+                      sheet_data=data, data=flags.data, data_dir=flags.data_dir,
+                      resume=flags.resume, out=out)
             main(run, **settings)
             run.finish()
         ranks.leave()
@@ -64,9 +70,28 @@ def start(main, *, data=None, quick=None, full=None, argv=None):
               f"{shlex.join(again)}", file=sys.stderr)
         sys.exit(130)
     except (*SENTENCES, OSError) as error:
-        sys.stdout.flush()
+        if type(error) not in SENTENCES:  # the disk's, as where it is full
+            error = (f"{error.filename or out}: found '{error.strerror or error}', expected "
+                     "room to read and write")
+        with contextlib.suppress(OSError):  # a full disk may be where the output goes, too
+            sys.stdout.flush()
         print(f"{script.name}: {error}", file=sys.stderr)
         sys.exit(2)
+
+
+@contextlib.contextmanager
+def _own(out):
+    """Make the folder `out`; until the block ends it is this run's alone, all its ranks'."""
+    out.mkdir(parents=True, exist_ok=True)
+    if not os.access(out, os.W_OK):  # asked before anything is cleared away in it
+        raise RunError(f"--out {out}: found a folder that cannot be written to, expected room "
+                       "for results")
+    first = ranks.rank_and_size()[0] == 0
+    with alone(out) if first else contextlib.nullcontext(True) as granted:
+        if not all(ranks.gather(granted)):
+            raise RunError(f"--out {out}: found another run that writes to this folder, "
+                           "expected one at a time; wait for its end or name another folder")
+        yield
 
 
 def settings(main, sizes, size):

@@ -52,11 +52,10 @@ class Run:
         self.seed_everything(seed)
         self.results = Results(self.out)
         self.out.mkdir(parents=True, exist_ok=True)
-        if not resume:  # what an earlier run left would pass for this one's
-            for folder in ("checkpoints", "trials"):
-                shutil.rmtree(self.out / folder, ignore_errors=True)
-            (self.out / "results.json").unlink(missing_ok=True)
-        ranks.gather(None)  # no process begins before all have cleared away
+        if not resume:
+            self._clear()
+        self._agree({"script": script, "seed": seed, "device": self.device.type,
+                     "torch": str(torch.__version__), **settings})
 
     def seed_everything(self, seed):
         """Start every generator anew, so that trainings which are compared start alike."""
@@ -68,6 +67,7 @@ class Run:
         data = datasets.load(self.sheet_data, self.data, self.data_dir, device=self.device,
                              seed=self.seed, images=images)
         self.data = data.name
+        self._agree({"data": data.name})
         return data
 
     def load_reviews(self, n=None, vocabulary=20_000):
@@ -75,6 +75,7 @@ class Run:
         corpus = reviews.load(self.data, self.data_dir, device=self.device, seed=self.seed,
                               reviews=n, vocabulary=vocabulary)
         self.data = corpus.name
+        self._agree({"data": corpus.name})
         return corpus
 
     def epochs(self, n, name="model", *, every=1, **parts):
@@ -122,11 +123,10 @@ class Run:
         path, made_by = self._checkpoint(self.out.parent / script, script, name, n, settings)
         if not path.exists():
             return False
-        content = checkpoint.read(path, self.device)
-        if content["made_by"] != made_by or content["progress"]["epoch"] != n:
+        content = checkpoint.read(path, self.device, "delete it, or run that script again")
+        if content["made_by"] != made_by or content["progress"].get("epoch") != n:
             return False
-        for key, part in parts.items():
-            part.load_state_dict(content["parts"][key])
+        checkpoint.put_back(path, content, parts)
         print(f"{name}: taken from {path}, made with the same settings")
         return True
 
@@ -170,6 +170,23 @@ class Run:
         print("", *(f"- {sentence}" for sentence in self.results.findings), "", sep="\n")
         print(f"Wrote {', '.join([*self.results.files, 'results.json'])} to {self.out} "
               f"({clock(seconds)})")
+
+    def _clear(self):
+        """Remove what an earlier run left: it would pass for this one's. Results go first, so
+        that a kill in between leaves none without what they came from."""
+        (self.out / "results.json").unlink(missing_ok=True)
+        folders = [self.out / name for name in ("checkpoints", "trials")]
+        for folder in folders:
+            shutil.rmtree(folder, ignore_errors=True)
+        (self.out / "run.json").unlink(missing_ok=True)
+        ranks.gather(None)  # no process begins before all have cleared away
+        if left := [str(folder) for folder in folders if folder.exists()]:
+            raise RunError(f"{', '.join(left)}: found what an earlier run left and cannot be "
+                           "removed, expected a folder that can be written to")
+
+    def _agree(self, made_by):
+        """CheckpointError where what lies in the folder is of a run made otherwise."""
+        checkpoint.agree(self.out / "run.json", made_by)
 
     def _checkpoint(self, folder, script, name, n, settings):
         """-> the file of a training, and what a run must share to go on from there."""

@@ -8,6 +8,7 @@ loses only the trial it was in. Checked in tests/test_tune.py.
 
 import json
 import math
+import os
 import time
 from pathlib import Path
 
@@ -45,12 +46,21 @@ class Trials:
             score = float(self.objective(trial["settings"], trial["budget"]))
             trial |= {"score": score} if math.isfinite(score) else {
                 "failure": f"the score is {score}"}
+        except OSError:  # the disk's failure, not the settings'
+            raise
         except Exception as error:  # a trial's failure is a result, not the search's end
             trial["failure"] = f"{type(error).__name__}: {error}"
         trial["seconds"] = time.perf_counter() - start
-        with (self.folder / f"rank_{self.rank}.jsonl").open("a", encoding="utf-8") as log:
-            log.write(json.dumps(trial) + "\n")
+        self._append(json.dumps(trial))
         return trial
+
+    def _append(self, line):
+        """Begins on a line of its own, even after one that a kill or a full disk cut off."""
+        with (self.folder / f"rank_{self.rank}.jsonl").open("a+b") as log:
+            if log.tell():
+                log.seek(-1, os.SEEK_END)
+                line = line if log.read(1) == b"\n" else "\n" + line
+            log.write(line.encode() + b"\n")
 
     def _gather(self, trials):
         """The union over all ranks, each of which may have a disk of its own."""
@@ -71,10 +81,12 @@ def _read_logs(folder):
     """Every whole line of every log; one that a kill cut off is a trial that did not end."""
     found = {}
     for path in sorted(folder.glob("rank_*.jsonl")):
-        for line in path.read_text(encoding="utf-8").splitlines():
+        for line in path.read_bytes().split(b"\n"):
             try:
                 trial = json.loads(line)
-                found[_key(trial)] = trial
-            except (json.JSONDecodeError, KeyError, TypeError):
+                if math.isfinite(trial["seconds"]) and ("failure" in trial or math.isfinite(
+                        trial["score"])):
+                    found[_key(trial)] = trial
+            except (ValueError, KeyError, TypeError, RecursionError):  # no whole trial
                 continue
     return found

@@ -21,6 +21,10 @@ import torch
 from minidl.trials import score_of
 
 
+class SearchError(ValueError):
+    """A search without a result: one sentence."""
+
+
 @dataclass(frozen=True)
 class Uniform:
     """A real number, as likely in every part of [low, high] as in another of that length."""
@@ -152,7 +156,7 @@ def successive_halving(trials, space, n, budgets, seed):
 def best(found):
     """The trial with the least score, of equal ones the first."""
     if all("failure" in trial for trial in found):
-        raise ValueError(f"found {len(found)} trials and every one failed, the first with "
+        raise SearchError(f"found {len(found)} trials and every one failed, the first with "
                          f"{found[0]['failure']!r}; expected one that does not")
     return min(found, key=score_of)
 
