@@ -15,11 +15,11 @@ not how noisy a point is.
 """
 # sheet: S1.1a, S1.3
 
-import csv
 import itertools
-import math
+import re
 import statistics
 from pathlib import Path
+from textwrap import shorten
 
 import _path  # noqa: F401
 import torch
@@ -33,6 +33,8 @@ from minidl.results import markdown
 from minidl.run import RunError
 from minidl.trials import Trials
 
+NUMBER = re.compile(r"\s*[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]+)?\s*", re.I)
+LARGEST = 1e15  # of a point: float32 squares it
 SIGMA, GAPS = 0.25, ((-3.0, -2.0), (1.5, 2.5))
 UNIT = "mean (g(x) - y)^2"
 SPACE = {"width": tune.Choice((16, 32, 64)), "layers": tune.Integer(1, 3),
@@ -51,6 +53,10 @@ def main(run,
     if points < 2 * folds:
         raise RunError(f"--points {points}: expected twice as many as --folds {folds} or more")
     (x, y), (test_x, test_y), floor = read_or_make(run, points, csv)
+    if len(x) < 2 * folds:
+DIGITS = r"(?:[0-9]+\.?[0-9]*|\.[0-9]+)"
+NUMBER = re.compile(rf"\s*[+-]?{DIGITS}(?:[eE][+-]?[0-9]+)?\s*")
+                       f"as --folds {folds} or more")
     parts = tune.folds(len(x), folds, run.seed)
     scale = (x.mean(), x.std()), (y.mean(), y.std())
 
@@ -121,29 +127,30 @@ def f(x):
 
 
 def read_points(path):
-    """The points of a CSV file, x (N, 1) and y (N, 1); a first line of words is a heading.
+    """The points of a CSV file, x (N, 1) and y (N, 1); a first line of two words is a heading.
 
-    Errors: DataError with the line's number for a row that is not two finite numbers.
+    Errors: DataError with the line's number for a row that is not two numbers of float32.
     """
     rows = []
     try:
-        text = Path(path).read_text(encoding="utf-8")
+        text = Path(path).read_text(encoding="utf-8-sig")  # spreadsheets put a mark in front
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"--csv {path}: found no readable text file ({error}), expected lines "
                         "x,y") from error
-    for number, row in enumerate(csv.reader(text.splitlines()), start=1):
-        try:
-            values = [float(value) for value in row]
-            if len(values) != 2 or not all(map(math.isfinite, values)):
-                raise ValueError
+    for number, line in enumerate(text.split("\n"), start=1):
+        cells = line.split(",")
+        values = [float(cell) for cell in cells if NUMBER.fullmatch(cell)]
+        if len(values) == len(cells) == 2 and max(map(abs, values)) <= LARGEST:
             rows.append(values)
-        except ValueError:
-            if row and number > 1:  # an empty line, or a heading
-                raise DataError(f"{path}, line {number}: found {','.join(row)!r}, expected "
-                                "two finite numbers x,y") from None
+        elif line.strip() and (number > 1 or values or len(cells) != 2):  # else a heading
+            raise DataError(f"{path}, line {number}: found {shorten(line, 60)!r}, expected "
+                            "two finite numbers x,y")
     if len(rows) < 10:
         raise DataError(f"{path}: found {len(rows)} points, expected 10 or more")
-    return torch.tensor(rows).split(1, dim=1)
+    x, y = torch.tensor(rows).split(1, dim=1)
+    if not (x.std() > 0 and y.std() > 0):
+        raise DataError(f"{path}: found one value of x or of y in all lines, expected several")
+    return x, y
 
 
 def build(width, layers, activation):

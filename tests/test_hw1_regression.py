@@ -113,3 +113,37 @@ def test_too_few_points_for_the_folds_are_a_sentence(tmp_path, capsys):
     with pytest.raises(SystemExit):
         start(tmp_path, "--points", "3")
     assert "--points 3: expected twice as many as --folds 2" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("line", ["1_0,2", "1e300,2", "1;2", "1,2,3", "1,", "nan,1", "1.0,2x"])
+def test_a_number_that_is_none_or_beyond_float32_is_refused_also_in_the_first_line(
+        tmp_path, line):
+    path = tmp_path / "points.csv"
+    for before in ("", "x,y\n"):
+        path.write_text(before + line + "\n" + "".join(f"{i},{i}\n" for i in range(20)))
+        with pytest.raises(DataError, match=rf"line {1 + len(before) // 4}: found '{line}'"):
+            hw1.read_points(path)
+
+
+def test_a_spreadsheets_mark_and_line_ends_lose_no_point(tmp_path):
+    path = tmp_path / "points.csv"
+    path.write_bytes(b"\xef\xbb\xbf" + b"".join(b" %d, %dE0\r\n" % (i, i) for i in range(20)))
+    x, y = hw1.read_points(path)
+    assert x[:, 0].tolist() == y[:, 0].tolist() == list(range(20))
+
+
+@pytest.mark.parametrize("row", ["{},1", "1,{}"])
+def test_points_that_do_not_vary_are_a_sentence(tmp_path, row):
+    path = tmp_path / "points.csv"
+    path.write_text("".join(row.format(i) + "\n" for i in range(20)))
+    with pytest.raises(DataError, match="found one value of x or of y in all lines"):
+        hw1.read_points(path)
+
+
+def test_too_few_points_of_ones_own_are_a_sentence(tmp_path, capsys):
+    path = tmp_path / "points.csv"
+    path.write_text("".join(f"{i},{i}\n" for i in range(12)))
+    with pytest.raises(SystemExit):
+        start(tmp_path / "out", "--csv", str(path), "--folds", "9")
+    assert "found 10 points to train on, expected twice as many as --folds 9" in (
+        capsys.readouterr().err)
