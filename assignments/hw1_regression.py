@@ -54,9 +54,8 @@ def main(run,
         raise RunError(f"--points {points}: expected twice as many as --folds {folds} or more")
     (x, y), (test_x, test_y), floor = read_or_make(run, points, csv)
     if len(x) < 2 * folds:
-DIGITS = r"(?:[0-9]+\.?[0-9]*|\.[0-9]+)"
-NUMBER = re.compile(rf"\s*[+-]?{DIGITS}(?:[eE][+-]?[0-9]+)?\s*")
-                       f"as --folds {folds} or more")
+        raise RunError(f"--csv {csv}: found {len(x)} points to train on, expected twice as "
+                       f"many as --folds {folds} or more")
     parts = tune.folds(len(x), folds, run.seed)
     scale = (x.mean(), x.std()), (y.mean(), y.std())
 
