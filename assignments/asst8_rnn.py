@@ -145,8 +145,9 @@ def train(run, name, network, data, epochs, batch_size, learning_rate, clip=1.0,
     """Minimise the cross-entropy on the training reviews; -> the history."""
     W_hh = [network.rnn.weight_hh_l0]
     others = [p for p in network.parameters() if p is not W_hh[0]]
-    optimizer = torch.optim.Adam(  # W_hh acts n times over: what it learns, too
-        [{"params": others}, {"params": W_hh, "lr": W_hh_rate * learning_rate}], learning_rate)
+    optimizer = torch.optim.Adam(  # W_hh acts n times over, and so does what it learns
+        [{"params": others}, {"params": W_hh, "lr": W_hh_rate * learning_rate}],
+        learning_rate, fused=True)
     steps = len(data.train.y) // min(batch_size, len(data.train.y))
     schedule = one_cycle(optimizer, epochs * steps)
     for _epoch in run.epochs(epochs, name, network=network, optimizer=optimizer,

@@ -81,27 +81,37 @@ def found(run, data, name, settings):
     return before, after
 
 
+def far_back(network, split, reviews=64):
+    """-> mean of log10 |do/dh_{n-k}| over some reviews that are long enough, k = 0 ... T - 1.
+
+    In float64: float32 would end at 1e-45. T: half of the reviews are as long, or it is all
+    that the network reads.
+    """
+    T = min(network.longest, int(split.lengths.median()))
+    index = (split.lengths >= T).nonzero().flatten()[:reviews]
+    w, n = split.padded(index, T)
+    network = copy.deepcopy(network).double().eval()
+    h = list(network.rnn.states(network.E(w)))
+    o = network.W_hq(network.reading(torch.stack(h, dim=1), n))
+    return by_distance(o, h, T).log10().mean(dim=0)
+
+
 def show_gradients(run, data, before, networks):
     """|do/dh_t| against the distance n - t, before and after training: a figure, findings."""
-    T = min(networks[CURED].longest, int(data.val.lengths.median()))
-    index = (data.val.lengths >= T).nonzero().flatten()[:64]
-    w, n = data.val.padded(index, T)
     lines = {}
     for name in (PACKED, CURED):
         for when, network in (("at the start", before[name]), ("trained", networks[name])):
-            network = copy.deepcopy(network).double().eval()  # float32 ends at 1e-45
-            h = list(network.rnn.states(network.E(w)))
-            o = network.W_hq(network.reading(torch.stack(h, dim=1), n))
-            norms = by_distance(o, h, T).log10().mean(dim=0)
+            norms = far_back(network, data.val)
+            T, change = len(norms), (norms[-1] - norms[0]).item()
             shown = [k for k in range(0, T, max(1, T // 40)) if norms[k] > -12]
             lines[f"{name}, {when}"] = shown, [10 ** norms[k].item() for k in shown]
-            per_word = 10 ** ((norms[-1] - norms[0]) / (T - 1)).item()
-            run.results.number(f"gradient_per_word_{KEYS[name]}_{slug(when)}", per_word,
+            run.results.number(f"gradient_per_word_{KEYS[name]}_{slug(when)}",
+                               10 ** (change / (T - 1)),
                                "|do/dh_t| over |do/dh_{t+1}|, geometric mean")
             run.results.finding(
-                f"{name}, {when}: |do/dh_t| is multiplied by {per_word:.3f} for each word "
-                f"further from the end; {T - 1} words before it, it is 10^"
-                f"{(norms[-1] - norms[0]).item():.1f} of what it is at the end.")
+                f"{name}, {when}: |do/dh_t| is multiplied by {10 ** (change / (T - 1)):.3f} a "
+                f"word further back; {T - 1} words before the last one it is 10^{change:.1f} "
+                "of what it is there.")
     run.results.figure("gradient", plot.curves(
         lines, f"{data.title}: how far back the score is felt", "words before the last one",
         "|do/dh_t|, nats (geometric mean)", log_y=True))
