@@ -10,8 +10,9 @@ from matplotlib import image
 
 from minidl import sheets
 from minidl.companion import __main__ as companion
-from minidl.companion import colours, pages
-from minidl.companion.mathematics import Formula, Untranslatable, split, translate
+from minidl.companion import colours, contents, pages
+from minidl.companion.formulas import Formula, split
+from minidl.companion.mathematics import Untranslatable, translate
 from minidl.companion.png import smaller
 from minidl.companion.project import FOLDERS, Project
 from minidl.companion.prose import Prose
@@ -60,11 +61,17 @@ def test_a_fraction_is_drawn_only_where_its_two_sides_are_certain(plain, mathtex
 
 @pytest.mark.parametrize("text", [
     "log(1 - p", "1/2 [x + y", "x)", "sum_d x_d)", "[1 k; 0 1]", "x 2 = 1", "3 4", "a ==  b",
-    "x_i_j", "x^2^3", "log =", "x = 1 +", "p(x |z)", "|x", "x_", "test_l1 = 0.1", "*.py",
-    "f(x)[a:] = 1", "#{x_n < c}", "PCA-12", "seed=0"])
+    "x_i_j", "x^2^3", "log =", "x = 1 +", "p(x |z)", "|x", "x_", "*.py", "f(x)[a:] = 1",
+    "#{x_n < c}", "PCA-12"])
 def test_what_the_grammar_does_not_know_stays_text(text):
     with pytest.raises(Untranslatable):
         translate(text)
+    assert formulas(text) == []
+
+
+@pytest.mark.parametrize("text", ["test_l1 = 0.1", "seed=0", "run.epochs(n=3)", "`x_i = 1`",
+                                  "tests/test_x_i.py", "--seed x", "one-cycle", "and/or"])
+def test_code_stays_code(text):
     assert formulas(text) == []
 
 
@@ -113,7 +120,8 @@ def test_the_rows_of_every_file_are_the_file_again(project):
 
 def test_prose_stands_beside_the_code_that_it_speaks_of():
     text = ('"""Title."""\n\nimport os\n\n\ndef f(x):\n    """Of x."""\n    y = x  # no\n'
-            "    # why\n    return y\n\n\n# above g\n@os.cache\ndef g():\n    pass\n\n\nA = 1\n")
+            "    # why\n    return y\n\n\n# above g\n@os.cache\ndef g():\n    pass\n\n\n"
+            "A = 1\n")
     found = [(row.name, row.prose, row.code_lines(text.splitlines())) for row in rows(text)]
     assert found == [("", [1], []), ("", [], [3]), ("f", [7], [6, 8]), ("", [9], [10]),
                      ("g", [13], [14, 15, 16]), ("", [], [19])]
@@ -170,7 +178,7 @@ def site(project):
               "assignments/ex2_conv_ae.py", "minidl/idx.py", "tests/whole_runs.py"}
     made = {source.page: pages.FilePage(project, source).html()
             for source in project.sources if source.path in chosen}
-    return {**made, "index.html": pages.index(project, {})}
+    return {**made, "index.html": contents.index(project, {})}
 
 
 def test_every_link_leads_to_a_page_and_a_place_that_are_there(site, project):

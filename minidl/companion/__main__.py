@@ -9,7 +9,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from minidl.companion import pages
+from minidl.companion import contents, pages
 from minidl.companion.png import smaller
 from minidl.companion.project import Project
 from minidl.files import whole_file
@@ -33,7 +33,7 @@ def write(root, outputs, out):
             _write(out / place, _picture(result.figures[name]))
         page = pages.FilePage(project, source, result, figures)
         _write(out / source.page, page.html().encode())
-    _write(out / "index.html", pages.index(project, results).encode())
+    _write(out / "index.html", contents.index(project, results).encode())
     return len(project.sources)
 
 

@@ -8,232 +8,43 @@ back, and is as right as its source. What the grammar does not know stays text: 
 bracket, two numbers side by side, a code's names. Checked in tests/test_companion.py.
 """
 
-import itertools
 import re
-from typing import NamedTuple
 
-GREEK = ["alpha", "beta", "gamma", "delta", "zeta", "eta", "theta", "kappa", "lambda", "mu",
-         "nu", "xi", "pi", "rho", "sigma", "tau", "phi", "chi", "psi", "omega", "Gamma",
-         "Delta", "Theta", "Lambda", "Sigma", "Phi", "Psi", "Omega"]
-GREEK = {name: rf"\{name}" for name in GREEK}
-GREEK |= {"eps": r"\epsilon", "epsilon": r"\epsilon", "lam": r"\lambda"}
-BIG = {"sum": r"\sum", "prod": r"\prod"}
-LOGLIKE = {name: rf"\{name}" for name in (
-    "log", "exp", "det", "max", "min", "tanh", "cos", "sin")}
-LOGLIKE |= {name: rf"\operatorname{{{name}}}" for name in (
-    "argmax", "argmin", "tr", "diag", "Var", "Cov", "sign", "relu", "sigmoid", "softmax",
-    "clip", "vec", "logit")}
-LOGLIKE |= {"log2": r"\log_{2}"}
-ACCENTS = {"hat": r"\hat", "bar": r"\bar", "tilde": r"\tilde"}
-RELATIONS = {"=": "=", "<=": r"\leq", ">=": r"\geq", "!=": r"\neq", "<": "<", ">": ">",
-             "->": r"\rightarrow", "<-": r"\leftarrow", "~": r"\sim", "in": r"\in"}
-NAMED = {"logits", "logvar", "mse", "bce", "jump", "KL", "BCE", "JSD", "ELBO"}
-PLAIN = {"lr", "al", "mh", "vh", "kl", "CE", "TV", "KL"}  # of two letters, and no product
-SMALL = set(re.findall(r"\w+", """
-    a an and are as at be but by can do each every for from go has have he if in is it its me
-    my no not of on one only or over per so than that the then there this to up us was we what
-    when where which whose with"""))  # words that stand beside formulas, and are none
-SYMBOL = re.compile(rf"d?([A-Za-z]|{'|'.join(GREEK)}|KL)\d*")
+from minidl.companion.letters import (
+    ACCENTS,
+    BIG,
+    GREEK,
+    LOGLIKE,
+    PLAIN,
+    RELATIONS,
+    Token,
+    tokenize,
+)
 
-TOKEN = re.compile(r"""
-    (?P<other> `[^`]*` | [\w.-]*/[\w./-]*\.\w+ | --\w[\w-]* | ==
-        | \b[A-Za-z]{2,}\w*(?:-[A-Za-z0-9]+)+ | (?<!\()\b[123]-D\b | \b\w-[a-z]{2,}\b
-        | [A-Za-z]{2,}/[A-Za-z]{4,} | [A-Za-z][A-Za-z0-9]+(?:_\w+)*(?:\.[A-Za-z]\w*)+
-        | [A-Za-z]\.[A-Za-z]{2,} | \w+'[a-z]{1,2}\b
-        | (?<!\S)\((?:\d+(?:\.\d+)?|[a-z])\) | \[H\d\])
-  | (?P<times> \d+x\d+)
-  | (?P<number> \d{1,3}(?:,\d{3})+ | \d+(?:\.\d+)?(?:e-?\d+)?)
-  | (?P<name> [A-Za-z][A-Za-z0-9]*)
-  | (?P<sign> <= | >= | != | -> | <- | \+- | \|\| | \.\.\.? | [-+*/^_=<>~|()\[\]{},;.'])
-  | (?P<else> \S)""", re.X)
 DIFFERENTIAL = re.compile(r"d[A-Za-z]")
 SHORT = 30  # letters of a formula that is not broken into lines
-
-
-class Token(NamedTuple):
-    kind: str
-    text: str
-    start: int
-    spaced: bool   # a space before it
-
-    @property
-    def end(self):
-        return self.start + len(self.text)
-
-
-class Formula(NamedTuple):
-    plain: str     # as it stands in the source
-    mathtext: str
 
 
 class Untranslatable(ValueError):
     """The grammar has no rule for this."""
 
 
-def split(text, weak=False, display=False):
-    """The text in parts, in order: str, and Formula where it is certainly one.
-
-    weak: a lone letter or bracket is one as well, as between the columns of an equation.
-    """
-    tokens, parts, done = tokenize(text), [], 0
-    for run in _runs(tokens):
-        run = _trimmed(run)
-        if _cut(text, run):
-            continue
-        for start, end, mathtext in _formulas(run, weak, display):
-            parts += [text[done:start], Formula(text[start:end], mathtext)]
-            done = end
-    return [part for part in [*parts, text[done:]] if part]
-
-
 def translate(text, display=False):
-    """The mathtext of a whole text; Untranslatable where there is none."""
-    tokens = tokenize(text)
-    if not tokens or any(_wordy(tokens, i) for i in range(len(tokens))):
-        raise Untranslatable(text)
-    return " ".join(piece for _, _, piece in _Parser(tokens, display).whole())
+    """The mathtext of a whole text; Untranslatable where there is none.
+
+    display: as on a line of its own, with tall fractions and limits above a sum's sign.
+    """
+    return " ".join(piece for *_, piece in pieces(tokenize(text), display))
 
 
-def tokenize(text):
-    """All tokens; a space counts before the first one."""
-    return [Token(m.lastgroup, m[0], m.start(), m.start() == 0 or text[m.start() - 1] == " ")
-            for m in TOKEN.finditer(text)]
+def pieces(tokens, display):
+    """(start, end, mathtext) of the parts between which a line may break."""
+    if not tokens or any(token.kind in ("other", "else") for token in tokens):
+        raise Untranslatable("this is no formula")
+    return Parser(tokens, display).whole()
 
 
-def _wordy(tokens, i):
-    """Whether token i is prose, or nothing that a formula holds."""
-    kind, text, _, spaced = tokens[i]
-    after = tokens[i + 1] if i + 1 < len(tokens) else Token("", "", 0, True)
-    before = tokens[i - 1] if i else Token("", "", 0, True)
-    if kind in ("other", "else"):
-        return True
-    if text == "." and not (spaced and after.spaced and after.text) and not (
-            _letter(before) and _letter(after) and not spaced and not after.spaced):
-        return True
-    if kind != "name" or len(text) == 1 or text in (*GREEK, *PLAIN, "kron"):
-        return False
-    if text in NAMED:
-        return not ((before.kind == "sign" and before.text not in ",;.'")
-                    or (after.kind == "sign" and after.text not in ",;.'"))
-    if text == "in":
-        member = after.text in "[{" or after.text in tuple("RZNUC")
-        return not (i and before.kind in ("name", "number", "sign") and after.text and (
-            member or (any(t.text == "{" for t in tokens[:i]) and before.kind == "name")))
-    if text in SMALL:
-        return True
-    if text in BIG or text in LOGLIKE:
-        if text in BIG and after.text != "_" and i and not (
-                before.kind in ("sign", "number") or SYMBOL.fullmatch(before.text)):
-            return True     # the sum w
-        return not (after.text in ("_", "(", "|", "^", "'") or after.kind == "number"
-                    or (after.kind == "name" and after.text not in SMALL and (
-                        SYMBOL.fullmatch(after.text) or after.text in (*LOGLIKE, *BIG)
-                        or (i and before.kind == "sign"))))
-    if SYMBOL.fullmatch(text) or before.text in ("_", "^", "{"):
-        return False
-    if after.text in ("_", "^") and not after.spaced:   # W_xh has one letter; test_l1 is code
-        return len(text) > 2 and after.text == "_" and not (
-            i + 2 < len(tokens) and tokens[i + 2].text == "{")
-    if after.text in ("(", "[") and not after.spaced:
-        return False
-    if after.text == "=" and not after.spaced:
-        return True     # a setting in code
-    joins = {*RELATIONS, "+", "*", "/", "||", "+-", "-"} - {"in"}
-    inside = before.text in ("(", "[") and not before.spaced and after.text in (")", "]", ",")
-    left = not i or before.text == "E" or (
-        before.kind == "sign" and before.text not in ",;.')]}|")
-    right = not after.text or (after.kind == "sign" and after.text != "'")
-    return not (inside or (left and right and (before.text in joins or after.text in joins)))
-
-
-def _trimmed(run):
-    """Without the commas and brackets at its ends that belong to the sentence."""
-    while run and run[-1].text in (",", ";", "(", "[", "{", "."):
-        run = run[:-1]
-    while run and run[0].text in (",", ";", ")", "]", "}", ".", "'"):
-        run = run[1:]
-    return run
-
-
-def _cut(text, run):
-    """Whether a run touches what is no formula, as in f(a: or #{x}, and so has no end."""
-    before = text[run[0].start - 1:run[0].start] if run else ""
-    after = text[run[-1].end:run[-1].end + 1] if run else ""
-    return before not in ("", " ", "(", '"') or (
-        after not in ("", *' ":?!.,;)'))
-
-
-def _letter(token):
-    return token.kind == "name" and len(token.text) == 1
-
-
-def _runs(tokens):
-    """The stretches of tokens between words."""
-    run = []
-    for i, token in enumerate(tokens):
-        if _wordy(tokens, i):
-            yield _without_article(run, followed=token.kind == "name")
-            run = []
-        else:
-            run.append(token)
-    yield run
-
-
-def _without_article(run, followed):
-    """Without an `a` at its end that belongs to the word behind it."""
-    if followed and len(run) > 1 and run[-1].text == "a" and run[-1].spaced and (
-            run[-2].text not in LOGLIKE) and (
-            run[-2].kind != "sign" or run[-2].text in (",", ")", ";")):
-        run = run[:-1]
-    return run
-
-
-def _formulas(run, weak, display):
-    """(start, end, mathtext) of what parses in a run; else of its parts between commas."""
-    run = _trimmed(run)
-    if len(run) > 1 and run[0].text == "a" and run[1].spaced and run[1].kind == "name":
-        run = run[1:]   # an article
-    if not run or (not weak and (
-            (run[0].text in RELATIONS and (run[0].text != "->" or run[0].start)) or
-            (len(run) > 1 and run[0].text in ("+", "-", "*", "/") and run[1].spaced))):
-        return  # the right side of something that was not understood
-    if run[0].text in "([{" and not run[0].spaced and run[0].start and not weak:
-        return  # the arguments of a code's function
-    try:
-        pieces = list(_Parser(run, display).whole())
-        if weak or _strong(run):
-            yield from pieces
-        return
-    except Untranslatable:
-        pass
-    part, parts, depth = [], [], 0
-    for token in run:   # at the commas outside brackets
-        depth += (token.text in ("(", "[", "{")) - (token.text in (")", "]", "}"))
-        if token.text in (",", ";") and not depth:
-            part = parts.append(part) or []
-        else:
-            part.append(token)
-    for piece in [*parts, part] if parts else []:
-        yield from _formulas(piece, weak, display)
-
-
-def _strong(run):
-    """Whether a run is a formula even in a sentence: not a letter, a list or a plural(s)."""
-    texts = [token.text for token in run]
-    if all(t in LOGLIKE or t in BIG for t in texts):
-        return False
-    if any(t in ("_", "^", "||", "'") or t in RELATIONS for t in texts):
-        return True
-    if any(t in GREEK or t in BIG for t in texts):
-        return True
-    operands = [t for t in run if t.kind in ("name", "number")]
-    signs = any(t.text in "+-*/" and t.spaced for t in run[1:])
-    calls = any(b.text == "(" and not b.spaced and (_letter(a) or a.text in LOGLIKE)
-                for a, b in itertools.pairwise(run))
-    return (len(operands) > 1 and signs) or (calls and len(texts) > 3)
-
-
-class _Parser:
+class Parser:
     """Recursive descent; each method returns the mathtext of what it has read."""
 
     def __init__(self, tokens, display):
@@ -458,7 +269,8 @@ class _Parser:
             base, self.real = rf"\mathbb{{{base}}}", False
         if sub and after.text == "_" and not after.spaced:
             base, sub = rf"\mathrm{{{name}}}", ""     # l1_b
-        text = base + self.scripts(sub=sub, accent=True, transposed=name not in GREEK)
+        scripts = self.scripts(sub=sub, accent=True, transposed=name not in GREEK)
+        text = (f"{self.hat}{{{base}}}" if self.hat else base) + scripts
         while self.peek().text in ("(", "[") and not self.peek().spaced:
             bracket = self.bracket()
             if name == "N" and text == "N" and "," in bracket:
@@ -469,13 +281,13 @@ class _Parser:
         return text
 
     def scripts(self, sub="", accent=False, transposed=False):
-        """Subscript, power, prime, star and accent behind an atom."""
-        power, hat = "", ""
+        """Subscript, power, prime and star behind an atom; its accent is left in self.hat."""
+        power, self.hat = "", ""
         while not self.peek().spaced:
             token = self.peek()
             if token.text == "_" and accent and not sub and self.peek(1).text in ACCENTS:
                 self.take()
-                hat = ACCENTS[self.take().text]
+                self.hat = ACCENTS[self.take().text]
             elif token.text == "_" and not sub:
                 self.take()
                 sub = self.script()
@@ -495,10 +307,8 @@ class _Parser:
             if self.peek().text in ("_", "^") and ((sub and self.peek().text == "_") or (
                     power and self.peek().text == "^")):
                 raise Untranslatable("two subscripts or powers")
-        self.hat = hat
         power = power.replace("'", r"\prime") if power.startswith("'") else power
-        text = (f"_{{{sub}}}" if sub else "") + (f"^{{{power}}}" if power else "")
-        return _Hatted(text, hat) if hat else text
+        return (f"_{{{sub}}}" if sub else "") + (f"^{{{power}}}" if power else "")
 
     def script(self):
         """What stands behind _ or ^: too small for fractions."""
@@ -520,18 +330,6 @@ class _Parser:
         if token.kind == "number" and self.peek().kind == "name" and not self.peek().spaced:
             text += _letters(self.take().text)      # v_2N
         return sign + text
-
-
-class _Hatted(str):
-    """Scripts whose base has an accent."""
-
-    def __new__(cls, text, hat):
-        made = super().__new__(cls, text)
-        made.hat = hat
-        return made
-
-    def __radd__(self, base):
-        return f"{self.hat}{{{base}}}{self!s}"
 
 
 def _symbol(name, call=False):

@@ -1,55 +1,17 @@
-"""The pages: a file's prose and code in step, what its last run found, and the index."""
+"""The page of a file: its prose and code in step, and what its last run found."""
 
 import ast
-import os
 import re
 from html import escape
-from pathlib import Path
 
 from minidl import sheets
 from minidl.companion import colours
-from minidl.companion.project import FOLDERS
+from minidl.companion.frame import frame, numbers, relative
 from minidl.companion.prose import Prose
 from minidl.companion.rows import rows
 from minidl.companion.svg import Glyphs
 
-RESULTS = {"figure", "number", "mean", "table"}     # what writes a result under a name
-
-
-def relative(page, target):
-    """The link from one page of the site to another."""
-    path, mark, anchor = target.partition("#")
-    if path == page or not path:
-        return mark + anchor
-    return os.path.relpath(path, Path(page).parent) + mark + anchor
-
-
-def frame(page, title, body, top="", aside=""):
-    """A whole page."""
-    def to(target):
-        return relative(page, target)
-
-    return f"""<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{escape(title)}</title>
-<link rel="stylesheet" href="{to('style.css')}">
-<script src="{to('script.js')}"></script>
-</head>
-<body>
-<a class="skip" href="#text">Skip to the text</a>
-<header class="top">
-<nav aria-label="Pages"><a class="home" href="{to('index.html')}">minidl</a> {top}</nav>
-<button id="theme" type="button" title="Light or dark (t)">Light or dark</button>
-</header>
-{aside}<main id="text" tabindex="-1">
-{body}
-</main>
-</body>
-</html>
-"""
+NAMED = re.compile(r'\.(?:figure|number|mean|table)\(\s*"(\w+)"')   # results under a name
 
 
 class FilePage:
@@ -195,7 +157,7 @@ class FilePage:
     def drawn(self, row):
         """The figures that this row's code names."""
         code = "\n".join(self.lines[n - 1] for n in row.code)
-        named = re.findall(rf'\.(?:{"|".join(RESULTS)})\(\s*"(\w+)"', code)
+        named = NAMED.findall(code)
         return "".join(self.figure(name) for name in named
                        if name in self.figures and name not in self.shown)
 
@@ -235,64 +197,5 @@ class FilePage:
 
     def loose(self):
         """The figures that no line of the code names."""
-        named = set(re.findall(rf'\.(?:{"|".join(RESULTS)})\(\s*"(\w+)"', self.source.text))
+        named = set(NAMED.findall(self.source.text))
         return "".join(self.figure(name) for name in self.figures if name not in named)
-
-
-def numbers(content):
-    """results.json's numbers as a table."""
-    lines = "".join(
-        f"<tr><th>{escape(name)}</th><td>{value(entry['value'])}"
-        + (f" &#177; {value(entry['std'])}" if "std" in entry else "")
-        + f"</td><td>{escape(entry['unit'])}"
-        + (f", n = {entry['n']:,}" if "n" in entry else "") + "</td></tr>"
-        for name, entry in content.items())
-    return f'<div class="eq"><table class="numbers">{lines}</table></div>'
-
-
-def value(number):
-    if isinstance(number, int) or number == int(number):
-        return f"{int(number):,}"
-    return f"{number:.4g}"
-
-
-def index(project, results):
-    """The first page: sheet, item, files, findings; then all files."""
-    parts = ["<h1>minidl, side by side</h1>",
-             "<p>The words of each file beside its code; the proofs and the numbers of the "
-             "last run where they belong. <kbd>j</kbd> and <kbd>k</kbd>, or <kbd>n</kbd> and "
-             "<kbd>p</kbd>, go from section to section.</p>"]
-    for sheet, title in sheets.SHEETS.items():
-        lines = "".join(_item(project, results, item, words)
-                        for item, words in sheets.ITEMS.items() if item.startswith(sheet))
-        parts.append(f'{heading(title)}<table class="items">{lines}</table>')
-    for folder, title in {"": "The project", **FOLDERS}.items():
-        lines = "".join(f'<li><a href="{s.page}"><code>{escape(s.stem)}</code></a> '
-                        f"{escape(project.shows.get(s.path, s.title))}</li>"
-                        for s in project.sources if s.folder == folder)
-        if lines:
-            parts.append(f'{heading(title)}<ul class="files">{lines}</ul>')
-    return frame("index.html", "minidl: the reading companion", "".join(parts))
-
-
-def heading(title):
-    return f'<h2 data-stop tabindex="-1">{escape(title)}</h2>'
-
-
-def headline(source, content):
-    """The numbers that a script's name stands for."""
-    lines = [f"<tr><td>{value(entry['value'])}</td><td>{escape(name.replace('_', ' '))}</td>"
-             "</tr>" for name, entry in content["numbers"].items()
-             if name in sheets.HEADLINES.get(source.stem, ())]
-    return f"<table>{''.join(lines)}</table>" if lines else ""
-
-
-def _item(project, results, item, words):
-    answers = dict(reversed(project.tags.get(item, [])))
-    cells, found = [], ""
-    for source, line in reversed(answers.items()):
-        cells.append(f'<a href="{source.page}#L{line}"><code>{escape(source.stem)}</code></a>')
-        if source.path in results:
-            found += headline(source, results[source.path].content)
-    return (f'<tr id="{item}"><th>{item}</th><td>{escape(words)}</td>'
-            f'<td>{"<br>".join(cells)}</td><td class="found">{found}</td></tr>')

@@ -137,18 +137,14 @@ class Project:
 
     def result(self, source):
         """The last run of a script, else the result kept in the repository, else None."""
-        if not source.path.startswith("assignments/"):
+        if source.folder != "assignments":
             return None
-        for file, figures in ((self.outputs / source.stem / "results.json", "*.png"),
-                              (self.root / "results" / f"{source.stem}.json",
-                               f"../{source.stem}_*.png")):
+        for file in (self.outputs / source.stem / "results.json",
+                     self.root / "results" / f"{source.stem}.json"):
             if file.exists():
-                folder = file.parent if figures == "*.png" else file.parent / source.stem
-                pictures = sorted(folder.glob("*.png")) if figures == "*.png" else sorted(
-                    file.parent.glob(f"{source.stem}_*.png"))
-                longer = [s.stem for s in self.sources if s.stem.startswith(f"{source.stem}_")]
-                pictures = [p for p in pictures if not any(p.stem.startswith(f"{s}_")
-                                                           for s in longer)]
-                return Result(file, json.loads(file.read_text("utf-8")),
-                              {p.stem.removeprefix(f"{source.stem}_"): p for p in pictures})
+                own = file.name == "results.json"
+                pictures = file.parent.glob("*.png" if own else f"{source.stem}_*.png")
+                names = {picture.stem.removeprefix("" if own else f"{source.stem}_"): picture
+                         for picture in sorted(pictures)}
+                return Result(file, json.loads(file.read_text("utf-8")), names)
         return None

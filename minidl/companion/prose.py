@@ -8,7 +8,7 @@ import html
 import re
 import textwrap
 
-from minidl.companion.mathematics import Formula, split
+from minidl.companion.formulas import Formula, split
 
 FAR = 20    # columns of indentation, from which on a line is a remark on the one above it
 LABEL = re.compile(r"\(\d+\)\s|\(?[a-h]\)\s|(?:[A-Z][\w-]*[ ,]?){1,4}[.:]\s|-> |Errors: ")

@@ -26,39 +26,39 @@ class Row:
 
 
 def rows(text):
-    """The rows of a source file, in order."""
-    tree = ast.parse(text)
-    comments, docstrings, starts, ends = comment_lines(text), _docstrings(tree), {}, set()
+    """The rows of a source file, in order.
+
+    One begins with each definition, behind each, and with each comment; comments right above a
+    definition belong to it.
+    """
+    tree, lines = ast.parse(text), text.splitlines()
+    comments, docstrings = comment_lines(text), _docstrings(tree)
+    starts, ends = {}, set()
     for name, node in definitions(tree):
-        starts[min([node.lineno, *(d.lineno for d in node.decorator_list)])] = name
+        starts[min([node.lineno, *(mark.lineno for mark in node.decorator_list)])] = name
         ends.add(node.end_lineno)
-    found, line, lines = [Row()], 1, text.splitlines()
+    found, line = [Row()], 1
     while line <= len(lines):
-        row, blank = found[-1], not lines[line - 1].strip()
+        row = found[-1]
         if line in docstrings:
-            end = docstrings[line]
-            row.prose += range(line, end + 1)
-            row.docstring, line = (line, end), end + 1
+            row.docstring = line, docstrings[line]
+            row.prose += range(line, docstrings[line] + 1)
+            line = docstrings[line] + 1
             continue
-        begins = line in starts and not (row.prose and not row.code and not row.docstring)
-        comment = (line in comments and not (row.prose and not row.code)) or (
-            line in comments and bool(row.docstring))
-        after = not blank and row.code and (max(row.code) in ends or _ended(row, ends, lines))
-        module = not blank and row.docstring and not row.name and row.docstring[0] == min(
-            docstrings) and not row.code_lines(lines)
-        if begins or comment or after or module:
+        code = row.code_lines(lines)
+        above = bool(row.prose) and not row.code and not row.docstring     # comments only
+        first = bool(row.docstring) and not row.name and not code     # the file's docstring
+        if line in comments or line in starts:
+            new = not above
+        else:
+            ended = bool(code) and code[-1] in ends
+            new = bool(lines[line - 1].strip()) and (first or ended)
+        if new and (row.prose or row.code):
             found.append(row := Row())
-        if line in starts:
-            row.name = starts[line]
+        row.name = starts.get(line, row.name)
         (row.prose if line in comments else row.code).append(line)
         line += 1
     return found
-
-
-def _ended(row, ends, lines):
-    """Whether the last line of code that is not blank ends a function."""
-    solid = [line for line in row.code if lines[line - 1].strip()]
-    return bool(solid) and max(solid) in ends
 
 
 def definitions(tree, prefix=""):
