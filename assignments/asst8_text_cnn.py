@@ -98,14 +98,14 @@ def whole_numbers(text):
 class TextCNN(nn.Module):
     """Reviews w (B, T), of n (B,) words each -> o (B, classes).
 
-    Words after the n-th do not matter; bit for bit, since the longest review of the batch
-    sets how many are looked at.
+    What stands after the n-th word does not matter, bit for bit: the longest review of the
+    batch sets how many words are looked at.
     """
 
     def __init__(self, words, D, channels, dropout=0.5, pool=None, classes=2):
         super().__init__()
         self.E = nn.Embedding(words, D, padding_idx=0)  # padding's row is 0 and stays so
-        self.E.weight.data *= 0.1  # torch's start, N(0, 1), drowns what 4 epochs can learn
+        self.E.weight.data *= 0.1  # so that what is learned soon outweighs the random start
         self.convolutions = nn.ModuleList(Windows(D, C, k) for k, C in channels.items())
         self.pool, self.dropout = pool or MaxOverTime(), nn.Dropout(dropout)
         self.output = nn.Linear(sum(channels.values()), classes)  # o = V m + a
@@ -118,9 +118,11 @@ class TextCNN(nn.Module):
         """Z^k (B, C, T-k+1) of every k, and which windows hold words only (B, 1, T-k+1)."""
         sizes = [convolution.kernel_size[0] for convolution in self.convolutions]
         T = max(int(n.max()), *sizes)
-        X = self.E(F.pad(w, (0, T - w.shape[1])))  # cut, or padded: (B, T) -> (B, T, D)
+        t = torch.arange(T, device=w.device)
+        w = F.pad(w, (0, T - w.shape[1])) * (t < n[:, None])  # cut, or padded, to T words
+        X = self.E(w)                                         # (B, T) -> (B, T, D)
         for k, convolution in zip(sizes, self.convolutions, strict=True):
-            i = torch.arange(T - k + 1, device=w.device)
+            i = t[:T - k + 1]
             inside = i <= (n - k).clamp(min=0)[:, None]  # the first one counts in any case
             yield convolution(X), inside[:, None]
 
@@ -230,9 +232,9 @@ def report_training(run, data, curves, level):
         best = min(range(len(loss)), key=loss.__getitem__)
         run.results.finding(
             f"The network with the {name} has its least validation loss after epoch "
-            f"{best + 1} of {len(loss)}: {loss[best]:.3f} nats, accuracy "
-            f"{history['val_accuracy'][best]:.2%}; after the last {loss[-1]:.3f}"
-            + (": it over-fits." if loss[-1] > 1.05 * loss[best] else "."))
+            f"{best + 1} of {len(loss)}, {loss[best]:.3f} nats with an accuracy of "
+            f"{history['val_accuracy'][best]:.2%}; it ends with {loss[-1]:.3f} nats"
+            + (", so it over-fits." if loss[-1] > 1.05 * loss[best] else "."))
 
 
 def report_padding(run, data, networks, words=200):
@@ -297,7 +299,7 @@ def halves_of(data, split):
 SIZES = {"quick": {"epochs": 1, "embedding": 16, "windows": "5", "channels": 16,
                    "batch_size": 32, "learning_rate": 2e-2, "word_dropout": 0.0,
                    "dropout": 0.2, "longest": 100, "vocabulary": 2000, "reviews": 6000},
-         "full": {"epochs": 5, "channels": 200}}
+         "full": {"epochs": 5, "channels": 300, "word_dropout": 0.3}}
 
 if __name__ == "__main__":
     cli.start(main, data="imdb", **SIZES)

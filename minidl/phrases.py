@@ -60,9 +60,8 @@ def winners(network, split, batch_size=64):
 
 def parts(found):
     """Winners -> Parts, each window once a review with all that it adds."""
-    channels = (found.m > 0).nonzero(as_tuple=True)
-    review, c = channels
-    at, k, value = found.at[channels], found.k[c], (found.m * found.v)[channels]
+    review, c = (found.m > 0).nonzero(as_tuple=True)
+    at, k, value = found.at[review, c], found.k[c], found.m[review, c] * found.v[c]
     ends, sizes = int(found.at.max()) + 1, int(found.k.max()) + 1
     window, index = ((review * ends + at) * sizes + k).unique(return_inverse=True)
     total = value.new_zeros(len(window)).index_add(0, index, value)
@@ -74,14 +73,14 @@ def words_in(split, review, at, k):
 
     0 after a window's last word, and after the review's.
     """
-    u = torch.arange(int(k.max()), device=at.device)
+    u = torch.arange(int(k.max()) if len(k) else 1, device=at.device)
     where = (split.starts[review] + at)[:, None] + u
     inside = (u < k[:, None]) & (where < split.starts[review + 1][:, None])
     return split.w[where * inside] * inside
 
 
 def texts(corpus, split, review, at, k):
-    """The same as texts: ["one of the best", ...]."""
+    """The same in words: ["one of the best", ...]."""
     return [" ".join(corpus.text(w)) for w in words_in(split, review, at, k)]
 
 
@@ -100,7 +99,8 @@ def strongest(corpus, split, found, sign, n, often=1):
     total = found.value.new_zeros(len(words)).index_add(0, index, found.value)
     total *= index.bincount(minlength=len(words)) >= often
     best = (sign * total).argsort(descending=True, stable=True)[:n]
-    return {" ".join(corpus.text(words[i])): found.value[index == i].tolist() for i in best}
+    return {" ".join(corpus.text(words[i])): found.value[index == i].tolist()
+            for i in best if sign * total[i] > 0}
 
 
 def apart(found, sign, n):
