@@ -21,7 +21,7 @@ best [m, 1 - m] on the validation images. Several seeds are left out: only large
 import _path  # noqa: F401
 import asst8_fc_ae
 import torch
-from asst8_fc_ae import UNITS, lecun_normal, some
+from asst8_fc_ae import UNITS, lecun_normal, random_places
 from torch import nn
 
 from minidl import cli, linear_code, pca, plot
@@ -35,7 +35,6 @@ from minidl.vae import pixel_entropy
 
 WIDE, PCA_WIDE = "CNN-576", "PCA-576"
 NARROW, FC, PCA_NARROW = "CNN-30", "FC-30", "PCA-30"  # FC-30 is exercise 1's
-EQUAL = "PCA's numbers for that MSE"
 
 
 def main(run,
@@ -53,6 +52,7 @@ def main(run,
         print(f"{name}\n{markdown(layer_rows(networks[name], to_unit(data.val.x[:1])))}")
         train(run, name, networks[name], data, n, batch_size, learning_rate, precision)
         history[name] = run.history
+        run.results.number(f"val_bce_{slug(name)}", run.history["val_bce"][-1], UNITS["bce"])
     draw_loss(run, data, history, networks[FC])
 
     # --- the test images, read once; x -> x_hat and x -> logits of each method --------------
@@ -139,7 +139,7 @@ def score(run, data, test, methods, code):
         size = linear_code.size_of_same_mse(code, error["mse"], test)
         number(f"pca_size_{slug(name)}", size, "numbers an image")
         rows[name] = {"method": name, "MSE": error["mse"], "L1": error["l1"],
-                      "BCE": error["bce"], EQUAL: size}
+                      "BCE": error["bce"], "PCA of that MSE": size}
     number("test_mse", rows[WIDE]["MSE"], UNITS["mse"], n=len(test.x))
     number("pca_test_mse", rows[PCA_WIDE]["MSE"], UNITS["mse"], n=len(test.x))
     number("least_test_bce", evaluate(lambda x, _: pixel_entropy(x), test), UNITS["bce"])
@@ -163,11 +163,11 @@ def draw_loss(run, data, history, fc):
 @torch.no_grad()
 def draw_test(run, data, test, methods, rows, code):
     """Random test images by every method; the MSE against the size of the code."""
-    x = to_unit(test.x[some(run, test)])
+    x = to_unit(test.x[random_places(run, test)])
     shown = {"input": x} | {name: methods[name][0](x) for name in rows}
     run.results.figure("reconstructions", plot.image_rows(
-        shown, f"{data.title}: random test images through 576 and through 30 numbers\n"
-        f"below, the MSE of {NARROW}", [f"{value:.4f}" for value in mse(shown[NARROW], x)]))
+        shown, f"{data.title}: random test images through 576 and 30 numbers; below, the MSE "
+        f"of {NARROW}", [f"{value:.4f}" for value in mse(shown[NARROW], x)]))
     d = 5, 10, 20, 30, 50, 100, 200, 300, 400, 576
     lines = {"PCA": (d, [linear_code.mse_of(code, n, test) for n in d])} | {
         name: ([n], [rows[name]["MSE"]]) for name, n in ((WIDE, 576), (NARROW, 30), (FC, 30))}
@@ -186,14 +186,14 @@ def report(run, data, rows):
         least = ", ".join(f"in {key} {min(names, key=lambda name: rows[name][key])}"
                           for key in ("MSE", "L1", "BCE"))
         finding(f"{data.title}, {numbers} numbers for 784 pixels: {errors}. Best {least}.")
-    finding("PCA takes " + ", ".join(f"{rows[name][EQUAL]} numbers for the MSE of {name}"
-                                     for name in networks) + ".")
+    finding("PCA needs " + ", ".join(f"{rows[name]['PCA of that MSE']} numbers for the MSE of "
+                                     f"{name}" for name in networks) + ".")
     for name in networks:
         if rows[name]["MSE"] > rows[PCA_NARROW]["MSE"]:
             finding(f"{name} is worse than PCA with 30 numbers: it has hardly learned.")
 
 
-SIZES = {"quick": {"epochs": 2, "narrow_epochs": 2, "images": 3000},
+SIZES = {"quick": {"epochs": 2, "narrow_epochs": 1, "images": 3000},
          "full": {"epochs": 30, "narrow_epochs": 40}}
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ measured is the cost to whoever changes nothing but the weights' start.
 """
 
 import itertools
+import statistics
 
 import _path  # noqa: F401
 import torch
@@ -35,17 +36,17 @@ def main(run,
          learning_rate: "the highest of the one-cycle schedule" = 4e-3,
          images: "training images used, validation included" = 60_000):
     data = run.load(images)
-    x, spread = to_unit(data.train.x[:1000]), {}
+    x, before = to_unit(data.train.x[:1000]), {}
     loss = {job: [] for job in itertools.product(DEPTHS, (LECUN, TORCH))}
     for (depth, start), seed in itertools.product(loss, range(run.seed, run.seed + seeds)):
         run.seed_everything(seed)
         autoencoder = build(depth, start).to(run.device)
-        spread.setdefault((depth, start), deviations(autoencoder, x))
+        before.setdefault((depth, start), moments(autoencoder, x))
         train(run, f"{depth} layers, {start}, seed {seed}", autoencoder, data, epochs,
               batch_size, learning_rate)
         loss[depth, start].append(run.history["val_bce"][-1])
-    draw(run, data, spread, loss)
-    report(run, data, spread, loss)
+    show_activations(run, data, before)
+    show_loss(run, data, before, loss)
 
 
 def build(depth, start):
@@ -62,50 +63,55 @@ def build(depth, start):
 
 
 @torch.no_grad()
-def deviations(network, x):
-    """The standard deviation, over images and units, of x and behind each SELU."""
-    found = [x.std().item()]
+def moments(network, x):
+    """[(mean, standard deviation)] over images and units, of x and behind each SELU."""
+    found = [(x.mean().item(), x.std().item())]
     for layer in network:
         x = layer(x)
         if isinstance(layer, nn.SELU):
-            found.append(x.std().item())
+            found.append((x.mean().item(), x.std().item()))
     return found
 
 
-def draw(run, data, spread, loss):
-    """The activations of the deepest network layer by layer; the loss of every training."""
+def show_activations(run, data, before):
+    """Layer by layer before training: exercise 1's in a table, the deepest in a figure."""
+    rows = [{"behind": layer, "mean, LeCun": a[0], "std, LeCun": a[1], "mean, torch": b[0],
+             "std, torch": b[1]} for layer, a, b in zip(
+        ("the pixels", "SELU, 100", "SELU, 30: the code", "SELU, 100 again"),
+        before[DEPTHS[0], LECUN], before[DEPTHS[0], TORCH], strict=True)]
+    run.results.table("activations", rows, f"{data.title}: activations before training")
+    print(markdown(rows))
     deepest = DEPTHS[-1]
     run.results.figure("activations", plot.curves(
-        {start: (range(deepest + 1), spread[deepest, start]) for start in (LECUN, TORCH)}
-        | {"SELU's fixed point": 1.0}, f"{data.title}: activations before training",
-        "layer of SELU, 0: the pixels", "standard deviation over images and units"))
+        {start: (range(deepest + 1), [std for _, std in before[deepest, start]])
+         for start in (LECUN, TORCH)} | {"SELU's fixed point": 1.0},
+        f"{data.title}: activations before training", "layer of SELU, 0: the pixels",
+        "standard deviation over images and units"))
+
+
+def show_loss(run, data, before, loss):
+    """What the default costs at each depth, paired."""
     run.results.figure("loss", plot.dots(
         {f"{depth} layers, {start}": values for (depth, start), values in loss.items()},
         f"{data.title}: loss by depth and start, a dot a seed",
         f"validation BCE, {UNITS['bce']}"))
-
-
-def report(run, data, spread, loss):
-    """What the default costs at each depth, paired."""
-    rows = []
+    rows, epochs = [], len(run.history["val_bce"])
     for depth in DEPTHS:
         ours, default = loss[depth, LECUN], loss[depth, TORCH]
         cost = [b - a for a, b in zip(ours, default, strict=True)]
         for name, values in (("lecun", ours), ("default", default), ("cost", cost)):
             run.results.mean(f"val_bce_{name}_{depth}_layers", values, UNITS["bce"])
-        last = [spread[depth, start][-1] for start in (LECUN, TORCH)]
-        mean = {name: run.results.numbers[f"val_bce_{name}_{depth}_layers"]["value"]
-                for name in ("lecun", "default", "cost")}
-        rows.append({"layers of SELU": depth, "last std, LeCun": last[0],
-                     "last std, torch": last[1], "BCE, LeCun": mean["lecun"],
-                     "BCE, torch": mean["default"], "paired cost": mean["cost"],
-                     "std of the cost": deviation(cost)})
+        a, b = (before[depth, start][-1][1] for start in (LECUN, TORCH))
+        rows.append({"layers of SELU": depth, "last std, LeCun": a, "last std, torch": b,
+                     "BCE, LeCun": statistics.mean(ours),
+                     "BCE, torch": statistics.mean(default),
+                     "paired cost": statistics.mean(cost), "std of the cost": deviation(cost)})
         run.results.finding(
             f"{data.title}, {depth} layers of SELU: before training, the last has activations "
-            f"of standard deviation {last[0]:.2f} with {LECUN}, {last[1]:.2f} with {TORCH}. "
-            f"After it, the default's validation BCE less LeCun's is "
-            f"{mean['cost']:+.2f} +- {deviation(cost):.2f} {UNITS['bce']}, above 0 in "
-            f"{sum(c > 0 for c in cost)} of {len(cost)} pairs.")
+            f"of standard deviation {a:.2f} from {LECUN}, {b:.2f} from {TORCH}. At the end of "
+            f"epoch {epochs} the validation BCE from the second less that from the first is "
+            f"{statistics.mean(cost):+.2f} +- {deviation(cost):.2f} {UNITS['bce']}, above 0 "
+            f"in {sum(c > 0 for c in cost)} of {len(cost)} pairs.")
     run.results.table("starts", rows, f"{data.title}: two starts of SELU networks")
     print(markdown(rows))
 
