@@ -189,6 +189,15 @@ def test_trap_12_words_after_the_nth_change_no_bit(pool, precision, lengths):
     assert not torch.allclose(careless, o.float(), atol=1e-3)
 
 
+def test_the_longest_review_sets_how_many_words_are_looked_at():
+    """Not the padding: other sizes may be added up in another order, to other bits."""
+    for lengths, T in (((9, 6), 9), ((2, 1), 4)):
+        w, n = batch(*lengths)
+        for more in (0, 1, 100):
+            looked_at = [Z.shape[2] for Z, _ in network().windows(F.pad(w, (0, more)), n)]
+            assert looked_at == [T - 1, T - 3]
+
+
 def test_trap_12_a_window_on_padding_does_not_win_even_where_it_would():
     net, (w, n) = network(), batch(9, 4, 6)
     o = net(w, n)
