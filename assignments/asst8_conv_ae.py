@@ -17,6 +17,7 @@ stands beside them with 576 and with 30 numbers, and each error is told in PCA's
 many would it take? PCA is clipped to [0, 1], for the BCE, infinite where a 0 is wrong, to the
 best [m, 1 - m] on the validation images. Several seeds are left out: only large gaps count.
 """
+# sheet: S4.2
 
 import _path  # noqa: F401
 import asst8_fc_ae

@@ -18,6 +18,7 @@ LeCun's normal. With torch's default, 1/(3n), they shrink from layer to layer, (
 there; asst8_fc_ae_study.py measures what that costs. Left out is to standardise x, which SELU
 would like too: pixels stay in [0, 1].
 """
+# sheet: S4.1
 
 import _path  # noqa: F401
 import torch

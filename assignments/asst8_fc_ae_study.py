@@ -12,6 +12,7 @@ in exercise 1's autoencoder, which has 3 layers of SELU, and in deeper ones, 784
 Paired by seed, with the same orders and steps. Left out is a learning rate for each: what is
 measured is the cost to whoever changes nothing but the weights' start.
 """
+# sheet: S4.1
 
 import itertools
 import statistics
