@@ -153,7 +153,7 @@ def _formulas(run, weak, display):
     if len(run) > 1 and run[0].text == "a" and run[1].spaced and run[1].kind == "name":
         run = run[1:]   # an article
     if not run or (not weak and (
-            (run[0].text in RELATIONS and (run[0].text != "->" or run[0].start)) or
+            (run[0].text in RELATIONS and run[0].start) or
             (len(run) > 1 and run[0].text in ("+", "-", "*", "/") and run[1].spaced))):
         return  # the right side of something that was not understood
     if run[0].text in "([{" and not run[0].spaced and run[0].start and not weak:

@@ -27,7 +27,7 @@ SMALL = set(re.findall(r"\w+", """
 SYMBOL = re.compile(rf"d?([A-Za-z]|{'|'.join(GREEK)}|KL)\d*")
 
 TOKEN = re.compile(r"""
-    (?P<other> `[^`]*` | [\w.-]*/[\w./-]*\.\w+ | --\w[\w-]* | ==
+    (?P<other> \ {2,} | \u2003 | `[^`]*` | [\w.-]*/[\w./-]*\.\w+ | --\w[\w-]* | ==
         | \b[A-Za-z]{2,}\w*(?:-[A-Za-z0-9]+)+ | (?<!\()\b[123]-D\b | \b\w-[a-z]{2,}\b
         | [A-Za-z]{2,}/[A-Za-z]{4,} | [A-Za-z][A-Za-z0-9]+(?:_\w+)*(?:\.[A-Za-z]\w*)+
         | [A-Za-z]\.[A-Za-z]{2,} | \w+'[a-z]{1,2}\b

@@ -198,4 +198,5 @@ class FilePage:
     def loose(self):
         """The figures that no line of the code names."""
         named = set(NAMED.findall(self.source.text))
-        return "".join(self.figure(name) for name in self.figures if name not in named)
+        loose = "".join(self.figure(name) for name in self.figures if name not in named)
+        return f'<div class="figures">{loose}</div>' if loose else ""

@@ -4,6 +4,7 @@ A line is an equation, and keeps its place, if it is indented and most of it is 
 has columns, set apart by three spaces or more. All other lines are paragraphs, set anew.
 """
 
+import ast
 import html
 import re
 import textwrap
@@ -53,7 +54,7 @@ class Prose:
     def block(self, text):
         """Lines without an empty one between them."""
         lines = text.split("\n")
-        if PROGRAM.match(text):
+        if PROGRAM.match(text) and _parses(text):
             return f"<pre>{html.escape(textwrap.dedent(text))}</pre>"
         parts, paragraph, display = [], [], []
 
@@ -154,6 +155,7 @@ class Prose:
 
     def words(self, text):
         """Plain words; names of code in a code's letters, and linked where they lead."""
+        text = re.sub(r" {2,}", "\u2003", text)
         made, done = "", 0
         for match in WORD.finditer(text):
             kind, word = next((i, group) for i, group in enumerate(match.groups()) if group)
@@ -167,6 +169,15 @@ class Prose:
             made += html.escape(text[done:match.start()]) + shown
             done = match.end()
         return made + html.escape(text[done:])
+
+
+def _parses(text):
+    """Whether a text is Python, and not pseudo-code with equations."""
+    try:
+        ast.parse(textwrap.dedent(text))
+    except SyntaxError:
+        return False
+    return True
 
 
 def _cells(line):
