@@ -118,8 +118,7 @@ def _cut(text, run):
     """Whether a run touches what is no formula, as in f(a: or #{x}, and so has no end."""
     before = text[run[0].start - 1:run[0].start] if run else ""
     after = text[run[-1].end:run[-1].end + 1] if run else ""
-    return before not in ("", " ", "(", '"') or (
-        after not in ("", *' ":?!.,;)'))
+    return before not in ("", *' \u2003("') or after not in ("", *' \u2003":?!.,;)')
 
 
 def _letter(token):
