@@ -177,7 +177,7 @@ def report_sizes(run, networks, T=11):
             f"The network {name}: {found:,} trained numbers, {table:,} of them in the table "
             f"of {size['words']:,} words and {found - table:,} elsewhere; the formula gives "
             f"{expected:,}.")
-    run.results.number("parameters", found, "trained numbers")
+    run.results.number("parameters", found, "trained numbers")  # of the last, the trained one
 
 
 def train(run, name, network, data, epochs, batch_size, learning_rate, word_dropout, longest,
