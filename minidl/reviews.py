@@ -137,7 +137,7 @@ def batches(split, batch_size, generator, longest, keep="last"):
 
 @torch.no_grad()
 def outputs(network, split, longest, keep="last", batch_size=256):
-    """network(w, n) of every review in the split's order, (N,) or (N, ...), evaluated."""
+    """network(w, n) of every review in the split's order, (N,) or (N, ...)."""
     order = split.lengths.clamp(max=longest).argsort(stable=True)
     parts = [network(*split.padded(index, longest, keep)) for index in order.split(batch_size)]
     together = torch.cat(parts)

@@ -1,0 +1,161 @@
+r"""Every script in one size, those first that others take their networks from.
+
+    python assignments/run_all.py            about an hour on 2 CPU cores
+    python assignments/run_all.py --quick    do they all run: 3 minutes
+    python assignments/run_all.py --full     the README's numbers: a night and a day
+    python assignments/run_all.py --resume   go on where it was stopped or killed
+
+A script is a process of its own, in its own folder of outputs/, with what it prints in log.txt
+there. Small networks gain little from a second core, so as many run at a time as there are
+cores, a thread each (--jobs); on a GPU one at a time. What fails is told at the end, and the
+exit status is 1; the others go on without it.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import _path  # noqa: F401
+import torch
+
+from minidl.files import whole_file
+from minidl.progress import Line, clock
+from minidl.results import markdown
+
+HERE = Path(__file__).parent
+# script -> those whose trained networks it takes; the longest come first where there is a
+# choice, or one of them would be left running alone at the end
+NEEDS = {
+    "hw1_classification": (), "ex2_conv_ae": (), "hw2_conv_ae": (),
+    "hw2_conv_ae_study": (), "hw2_vae": (), "hw2_simclr": (), "hw2_denoising": (),
+    "ex2_conv_ae_study": (), "hw1_tuning": (), "hw2_vae_study": (), "asst8_rnn": (),
+    "hw2_tuning": (), "hw2_report_vae": (), "hw2_report_vae_search": (),
+    "hw2_simclr_study": (), "hw2_gan": ("hw1_classification",), "asst8_text_cnn": (),
+    "hw2_gan_study": ("hw1_classification",), "ex2_classifier": (),
+    "ex2_transfer": ("ex2_conv_ae",), "hw1_optimizers": (),
+    "hw2_fine_tuning": ("hw2_conv_ae",), "ex2_few_labels": (), "hw1_regression": (),
+    "ex2_classifier_decoding": ("ex2_conv_ae", "ex2_classifier"),
+    "asst8_rnn_study": (), "asst8_rnn_reading": ("asst8_rnn",), "asst8_fc_ae": (),
+    "asst8_fc_ae_study": (), "asst8_conv_ae": ("asst8_fc_ae",),
+    "hw1_features": ("hw1_classification",),
+    "hw2_latent_space": ("hw2_conv_ae", "hw1_classification")}
+
+
+def main(argv=None):
+    """-> exit status: 0, 1 where a script failed, 2 for a flag, 130 after Ctrl-C."""
+    flags, common = parse(argv)
+    state_file = flags.out / "run_all.json"
+    state = {"flags": common, "seconds": {}}
+    if flags.resume and state_file.is_file():
+        state = json.loads(state_file.read_text())
+        if state["flags"] != common:
+            print(f"run_all.py: {state_file} is of a run with {' '.join(state['flags'])!r}, "
+                  f"expected {' '.join(common)!r}; without --resume it begins anew",
+                  file=sys.stderr)
+            return 2
+    started = time.perf_counter()
+    try:
+        failed = run_them(flags, common, state, state_file)
+    except KeyboardInterrupt:
+        print("\nStopped. The same command with --resume goes on.", file=sys.stderr)
+        return 130
+    rows = [{"script": name, "minutes": clock(seconds)}
+            for name, seconds in sorted(state["seconds"].items(), key=lambda s: -s[1])]
+    print(f"\n{markdown(rows)}\nAll together {clock(time.perf_counter() - started)}, "
+          f"{flags.jobs} at a time.")
+    for name, sentence in failed.items():
+        print(f"FAILED {name}: {sentence} ({flags.out / name / 'log.txt'})")
+    return bool(failed)
+
+
+def parse(argv):
+    """-> the flags, and those that each script is given."""
+    parser = argparse.ArgumentParser(
+        "run_all.py", description=__doc__, allow_abbrev=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter)
+    size = parser.add_mutually_exclusive_group()
+    size.add_argument("--quick", action="store_true", help="does it run")
+    size.add_argument("--full", action="store_true", help="the numbers in the README")
+    parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--data-dir", metavar="DIR", help="where data sets lie")
+    parser.add_argument("--out", type=Path, default=Path("outputs"), metavar="DIR")
+    parser.add_argument("--only", nargs="+", choices=NEEDS, default=list(NEEDS),
+                        metavar="SCRIPT", help="these scripts, by name")
+    parser.add_argument("--jobs", type=int, help="scripts at a time")
+    parser.add_argument("--resume", action="store_true", help="go on with an earlier run")
+    flags = parser.parse_args(argv)
+    if flags.jobs is None:
+        alone = flags.device != "cpu" and torch.cuda.is_available()
+        flags.jobs = 1 if alone else os.cpu_count()
+    if flags.jobs < 1:
+        parser.error(f"--jobs: found {flags.jobs}, expected 1 or more")
+    common = ["--device", flags.device, "--seed", str(flags.seed)]
+    common += [f"--{size}" for size in ("quick", "full") if getattr(flags, size)]
+    return flags, common + (["--data-dir", flags.data_dir] if flags.data_dir else [])
+
+
+def run_them(flags, common, state, state_file):
+    """Start what has all that it needs while there is room -> name -> why it failed."""
+    waiting = [name for name in NEEDS if name in flags.only and name not in state["seconds"]]
+    total, running, failed, line = len(flags.only), {}, {}, Line()
+    try:
+        while waiting or running:
+            blocked = {*waiting, *(name for name, _, _ in running.values())}
+            for name in [n for n in waiting if not blocked & {*NEEDS[n]}]:
+                if len(running) < flags.jobs:
+                    waiting.remove(name)
+                    process = start(name, flags, common)
+                    running[process.pid] = name, process, time.perf_counter()
+            for pid, (name, process, begun) in list(running.items()):
+                if process.poll() is None:
+                    continue
+                del running[pid]
+                seconds = time.perf_counter() - begun
+                if process.returncode:
+                    failed[name] = last_line(flags.out / name / "log.txt")
+                else:
+                    state["seconds"][name] = round(seconds, 1)
+                    save(state, state_file)
+                done = len(state["seconds"]) + len(failed)
+                line.done(f"{done:2d}/{total} {'FAILED' if process.returncode else 'done'} "
+                          f"{name}  {clock(seconds)}")
+            names = ", ".join(name for name, _, _ in running.values())
+            line.update(f"{len(state['seconds']) + len(failed):2d}/{total} running: {names}")
+            time.sleep(0.05)
+    finally:  # after Ctrl-C no script goes on alone
+        for _, process, _ in running.values():
+            process.terminate()
+    return failed
+
+
+def start(name, flags, common):
+    """The process of a script; its own epochs go on, too, where the run is resumed."""
+    folder = flags.out / name
+    folder.mkdir(parents=True, exist_ok=True)
+    threads = max(1, os.cpu_count() // flags.jobs)
+    resume = ["--resume"] if flags.resume else []
+    with (folder / "log.txt").open("a" if flags.resume else "w") as log:
+        return subprocess.Popen(
+            [sys.executable, HERE / f"{name}.py", *common, *resume, "--out", folder],
+            stdout=log, stderr=subprocess.STDOUT,
+            env={**os.environ, "OMP_NUM_THREADS": str(threads)})
+
+
+def last_line(log):
+    """Why a script ended: the last line that it printed."""
+    lines = log.read_text(errors="replace").split("\n")
+    return next((text for text in reversed(lines) if text.strip()), "no word")
+
+
+def save(state, state_file):
+    with whole_file(state_file) as path:
+        path.write_text(json.dumps(state, indent=1))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,117 @@
+"""assignments/run_all.py: every script, in order, whatever fails; killed, it goes on."""
+
+import json
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import run_all
+
+SCRIPT = """import sys, time
+from pathlib import Path
+out = Path(sys.argv[sys.argv.index("--out") + 1])
+with (out.parent / "order.txt").open("a") as order:
+    order.write(f"{out.name} {' '.join(sys.argv[1:-2])}\\n")
+"""
+
+
+@pytest.fixture
+def scripts(tmp_path, monkeypatch):
+    """Three scripts that write down that they were started; `second` takes from `third`."""
+    names = {"first": (), "second": ("third",), "third": ()}
+    monkeypatch.setattr(run_all, "HERE", tmp_path)
+    monkeypatch.setattr(run_all, "NEEDS", names)
+    for name in names:
+        (tmp_path / f"{name}.py").write_text(SCRIPT)
+    return tmp_path
+
+
+def order(out):
+    return [line.split()[0] for line in (out / "order.txt").read_text().splitlines()]
+
+
+def run(folder, *argv):
+    return run_all.main(["--jobs", "1", "--out", str(folder / "out"), *argv])
+
+
+def test_every_script_is_run_and_takes_networks_only_from_what_ran_before():
+    files = {path.stem for path in run_all.HERE.glob("*.py")} - {"_path", "run_all"}
+    assert set(run_all.NEEDS) == files
+    for name, needs in run_all.NEEDS.items():
+        source = (run_all.HERE / f"{name}.py").read_text()
+        calls = re.findall(r"^from (\w+) import .*\btrained\w*", source, re.M)
+        calls += re.findall(r"= (\w+)\.trained\w*\(", source)
+        calls += re.findall(r'run\.borrow\("(\w+)"', source)
+        calls = {"hw1_classification" if call == "hw1" else call for call in calls} - {name}
+        assert calls <= set(needs), f"{name} takes networks from {calls}, listed are {needs}"
+        assert all(run_all.NEEDS.get(need) is not None for need in needs)
+
+
+def test_scripts_run_in_the_order_of_what_they_need(scripts, capsys):
+    assert run(scripts, "--quick", "--seed", "3") == 0
+    assert order(scripts / "out") == ["first", "third", "second"]
+    assert "first --device auto --seed 3 --quick" in (
+        scripts / "out" / "order.txt").read_text()
+    assert "3/3 done second" in capsys.readouterr().out
+
+
+def test_a_failure_is_told_at_the_end_and_the_others_go_on(scripts, capsys):
+    (scripts / "third.py").write_text("import sys; print('why'); sys.exit('third: no room')")
+    assert run(scripts) == 1
+    assert order(scripts / "out") == ["first", "second"]
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last.startswith("FAILED third: third: no room (") and "log.txt" in last
+    (scripts / "third.py").write_text(SCRIPT)
+    assert run(scripts, "--resume") == 0
+    assert order(scripts / "out") == ["first", "second", "third"]
+
+
+def test_without_resume_all_begin_anew_and_another_size_is_refused(scripts, capsys):
+    assert run(scripts) == run(scripts) == 0
+    assert len(order(scripts / "out")) == 6
+    assert run(scripts, "--quick", "--resume") == 2
+    assert "run_all.json is of a run with" in capsys.readouterr().err
+
+
+def test_killed_it_goes_on_where_it_was(scripts):
+    slow = SCRIPT + "time.sleep(0 if '--resume' in sys.argv else 60)\n"
+    (scripts / "third.py").write_text(slow)
+    code = (f"import sys, pathlib; sys.path[:0] = {sys.path!r}\nimport run_all\n"
+            f"run_all.HERE = pathlib.Path({str(scripts)!r})\n"
+            f"run_all.NEEDS = {run_all.NEEDS!r}\n"
+            f"run_all.main(['--jobs', '1', '--out', {str(scripts / 'out')!r}])")
+    process = subprocess.Popen([sys.executable, "-c", code], start_new_session=True,
+                               stdout=subprocess.DEVNULL)
+    wait_for(lambda: "third" in (scripts / "out" / "order.txt").read_text())
+    process.send_signal(signal.SIGTERM)
+    process.wait()
+    subprocess.run(["pkill", "-f", str(scripts / "third.py")], check=False)
+    assert list(json.loads((scripts / "out" / "run_all.json").read_text())["seconds"]) == [
+        "first"]
+    assert run(scripts, "--resume") == 0
+    assert order(scripts / "out") == ["first", "third", "third", "second"]
+
+
+def wait_for(condition, seconds=60):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        try:
+            if condition():
+                return
+        except OSError:
+            pass
+        time.sleep(0.05)
+    raise TimeoutError
+
+
+@pytest.mark.parametrize("argv, message", [
+    (["--jobs", "0"], "--jobs: found 0, expected 1 or more"),
+    (["--only", "nothing"], "invalid choice: 'nothing'"),
+    (["--quick", "--full"], "not allowed with argument")])
+def test_a_wrong_flag_is_refused(argv, message, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        run_all.parse(argv)
+    assert stopped.value.code == 2 and message in capsys.readouterr().err
