@@ -137,9 +137,17 @@ def batches(split, batch_size, generator, longest, keep="last"):
 
 @torch.no_grad()
 def outputs(network, split, longest, keep="last", batch_size=256):
-    """network(w, n) of every review in the split's order, (N,) or (N, ...)."""
-    order = split.lengths.clamp(max=longest).argsort(stable=True)
-    parts = [network(*split.padded(index, longest, keep)) for index in order.split(batch_size)]
+    """network(w, n) of every review in the split's order, (N,) or (N, ...).
+
+    Reviews of like length go together; of long ones fewer, so that memory stays the same.
+    """
+    n = split.lengths.clamp(max=longest)
+    order, parts, done = n.argsort(stable=True), [], 0
+    while done < len(order):
+        following = order[done:done + batch_size]
+        following = following[:max(1, 2**16 // int(n[following[-1]]))]
+        parts.append(network(*split.padded(following, longest, keep)))
+        done += len(following)
     together = torch.cat(parts)
     result = torch.empty_like(together)
     result[order] = together

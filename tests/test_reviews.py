@@ -228,6 +228,13 @@ def test_outputs_are_in_the_order_of_the_split():
     assert found.tolist() == [5, 1, 8, 2, 7]
 
 
+def test_long_reviews_are_read_a_few_at_a_time():
+    split, seen = of_lists([[3] * 2**14] * 9 + [[3]] * 9), []
+    found = outputs(lambda w, n: seen.append(w.shape) or n, split, longest=2**14)
+    assert found.tolist() == [2**14] * 9 + [1] * 9
+    assert sum(B for B, _ in seen) == 18 and max(B * T for B, T in seen) == 2**16
+
+
 # The embedded corpus -----------------------------------------------------------------------
 def test_the_embedded_corpus_is_always_the_same_and_half_of_it_positive():
     once, again = list(grammar.texts(400, 40)), list(grammar.texts(400, 40))
