@@ -6,7 +6,7 @@ r"""Assignment 8, exercise 4: is a film review positive? A simple recurrent netw
     minimise   E -log p(y | w), in nats;   Adam, 64 reviews a step
 
     python assignments/asst8_rnn.py            at most 8 minutes on 2 CPU cores
-    python assignments/asst8_rnn.py --full     more passes over the reviews
+    python assignments/asst8_rnn.py --full     twice as many words of a review
 
 theory/test_rnn.py proves what is used here, claims 71 to 79. Four networks with the same
 training: torch's own start, read at t = T, after the padding (79); the same, read at t = n; a
@@ -188,8 +188,8 @@ def draw_curves(run, data, curves, bag):
     for key, unit in (("loss", NATS), ("accuracy", "share of the reviews")):
         lines = {name: (range(1, len(history["val_loss"]) + 1), history[f"val_{key}"])
                  for name, history in curves.items()}
-        run.results.figure(key, plot.curves(lines | levels[key], f"{data.title}: {key} on the "
-                                            "validation reviews", "epoch", unit))
+        run.results.figure(key, plot.curves(lines | levels[key], f"{data.title}\n{key} on "
+                                            "the validation reviews", "epoch", unit))
 
 
 def report(run, data, test, o, val, curves):
@@ -217,7 +217,8 @@ def report(run, data, test, o, val, curves):
     print(markdown(rows))
 
 
-SIZES = {"quick": {"epochs": 2, "longest": 40, "reviews": 2000}, "full": {"epochs": 6}}
+SIZES = {"quick": {"epochs": 2, "longest": 40, "reviews": 1500},
+         "full": {"longest": 400}}
 
 if __name__ == "__main__":
     cli.start(main, data="imdb", **SIZES)

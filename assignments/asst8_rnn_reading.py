@@ -113,7 +113,7 @@ def show_gradients(run, data, before, networks):
                 f"word further back; {T - 1} words before the last one it is 10^{change:.1f} "
                 "of what it is there.")
     run.results.figure("gradient", plot.curves(
-        lines, f"{data.title}: how far back the score is felt", "words before the last one",
+        lines, f"{data.title}\nhow far back the score is felt", "words before the last one",
         "|do/dh_t|, nats (geometric mean)", log_y=True))
 
 
@@ -152,9 +152,9 @@ def by_length(run, data, test, o):
                              for row in rows]
     run.results.table("by_length", rows, f"Accuracy by length, tests of {data.title}")
     run.results.figure("by_length", plot.curves(
-        lines, f"{data.title}: test reviews by length, at least "
-        f"{min(row['reviews'] for row in rows):,} a point", "words of the review, mean",
-        "accuracy +- standard error", log_x=True))
+        lines, f"{data.title}\ntest reviews by length, at least "
+        f"{min(row['reviews'] for row in rows):,} a point", "words of a review, mean",
+        "accuracy, share +- standard error"))
     run.results.finding(
         f"{BEST}: {rows[0][BEST]:.2%} of the test reviews of {rows[0]['words']} words are "
         f"told right, {rows[-1][BEST]:.2%} of those of {rows[-1]['words']}.")
@@ -222,7 +222,8 @@ def order_decides(run, settings, epochs):
         f"{CURED} tells {accuracy[CURED]:.1%} right and the {BAG} {accuracy[BAG]:.1%}.")
 
 
-SIZES = {"quick": {"longest": 40, "reviews": 1000, "embedded_epochs": 1}, "full": {}}
+SIZES = {"quick": {"longest": 40, "reviews": 600, "embedded_epochs": 1},
+         "full": {"longest": 400}}
 
 if __name__ == "__main__":
     cli.start(main, data="imdb", **SIZES)

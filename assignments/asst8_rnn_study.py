@@ -96,7 +96,7 @@ def report(run, data, accuracy, per_word):
     run.results.table("variants", rows, f"One change at a time. {data.title}, validation")
     print(markdown(rows))
     run.results.figure("variants", plot.dots(
-        accuracy, f"{data.title}: one change at a time, a dot a seed",
+        accuracy, f"{data.title}\none change at a time, a dot a seed, a bar their mean",
         "accuracy, share of the validation reviews"))
 
 
