@@ -331,12 +331,13 @@ def _fault(name, file, path):
     largest, expected = SETS[name].largest, SETS[name].md5[file]
     try:
         with path.open("rb") as packed:
-            unpacked = _Bounded(gzip.GzipFile(fileobj=packed), largest)
+            unpacked = gzip.GzipFile(fileobj=packed)
             if not SETS[name].reviews:
-                found = _md5(unpacked)
+                found = _md5(_Bounded(unpacked, largest))
             elif (found := _md5(_Bounded(packed, largest))) != expected:
                 packed.seek(0)
-                found, expected = hash_reviews(read_reviews(unpacked)), SETS[name].reviews
+                found = hash_reviews(read_reviews(unpacked, largest))
+                expected = SETS[name].reviews
     except FileNotFoundError:
         return "not there yet"
     except MALFORMED as error:
@@ -356,14 +357,15 @@ def _md5(stream):
     return digest.hexdigest()
 
 
-def read_reviews(unpacked):
+def read_reviews(unpacked, largest):
     """Name -> bytes of the labelled reviews in an unpacked archive, sorted by name.
 
     Regular members named like REVIEW. Links, devices, absolute names and ../ are none, and
-    nothing is ever unpacked to disk. In memory are 65 MB of text. Raises one of MALFORMED.
+    nothing is ever unpacked to disk. In memory are 65 MB of text. Raises one of MALFORMED,
+    also for more than `largest` bytes and for a member that claims more than there are.
     """
     texts = {}
-    with tarfile.open(fileobj=unpacked, mode="r|") as archive:
+    with tarfile.open(fileobj=_Bounded(unpacked, largest), mode="r|") as archive:
         while member := archive.next():
             archive.members.clear()  # else it keeps all that it has seen
             if member.isreg() and REVIEW.fullmatch(member.name):

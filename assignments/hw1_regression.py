@@ -33,7 +33,7 @@ from minidl.results import markdown
 from minidl.run import RunError
 from minidl.trials import Trials
 
-NUMBER = re.compile(r"\s*[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]+)?\s*", re.I)
+NUMBER = re.compile(r"[ \t]*[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]+)?[ \t]*", re.I)
 LARGEST = 1e15  # of a point: float32 squares it
 SIGMA, GAPS = 0.25, ((-3.0, -2.0), (1.5, 2.5))
 UNIT = "mean (g(x) - y)^2"
@@ -141,7 +141,7 @@ def read_points(path):
         values = [float(cell) for cell in cells if NUMBER.fullmatch(cell)]
         if len(values) == len(cells) == 2 and max(map(abs, values)) <= LARGEST:
             rows.append(values)
-        elif line.strip() and (number > 1 or values or len(cells) != 2):  # else a heading
+        elif line.strip() and not (number == 1 and is_heading(cells)):
             raise DataError(f"{path}, line {number}: found {shorten(line, 60)!r}, expected "
                             "two finite numbers x,y")
     if len(rows) < 10:
@@ -150,6 +150,13 @@ def read_points(path):
     if not (x.std() > 0 and y.std() > 0):
         raise DataError(f"{path}: found one value of x or of y in all lines, expected several")
     return x, y
+
+
+def is_heading(cells):
+    """Two words that begin with a letter; nan and inf are numbers, though none to train on."""
+    words = [cell.strip(' "').lower() for cell in cells]
+    return len(words) == 2 and all(
+        word[:1].isalpha() and word not in ("nan", "inf", "infinity") for word in words)
 
 
 def build(width, layers, activation):

@@ -143,7 +143,7 @@ def _in_archive(archive):
     """The published reviews, in the order of their names, or DataError."""
     try:
         with gzip.open(archive) as unpacked:
-            texts = data_download.read_reviews(unpacked)
+            texts = data_download.read_reviews(unpacked, data_download.SETS["imdb"].largest)
     except data_download.MALFORMED as error:
         raise DataError(f"{archive}: found damaged content ({error}), expected the published "
                         "IMDb archive; delete it to have it fetched anew") from error

@@ -1,9 +1,11 @@
 """minidl/reviews.py, review_sources.py, grammar.py, bag_of_words.py: from texts to numbers."""
 
+import gzip
 import hashlib
 import io
 import re
 import tarfile
+import time
 from collections import Counter
 
 import pytest
@@ -158,6 +160,16 @@ def test_the_words_are_found_once_and_a_damaged_cache_is_made_anew(
         assert again.words == first.words and torch.equal(again.train.w, first.train.w)
         assert kept.read_bytes() == found
     assert len(reads) == 4
+
+
+def test_a_member_that_claims_40_gib_is_not_looked_for_beyond_the_end(archive, tmp_path):
+    info = tarfile.TarInfo("aclImdb/README")
+    info.size = 40 * 2**30
+    archive.write_bytes(gzip.compress(info.tobuf(tarfile.GNU_FORMAT), mtime=0))
+    start = time.process_time()
+    with pytest.raises(DataError, match=r"found damaged content .*ends too soon"):
+        load("imdb", tmp_path / "data")
+    assert time.process_time() - start < 1
 
 
 def test_a_folder_that_is_read_only_stays_as_it_is(archive, tmp_path):
