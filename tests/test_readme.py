@@ -63,6 +63,7 @@ def test_the_code_imports_the_four_packages_and_the_standard_library_only():
 @pytest.mark.parametrize(("words", "key", "form", "data"), [
     ("test L1", "test_l1", ".4f", "mnist"),
     ("test MSE", "test_mse", ".5f", "fashion-mnist"),
+    ("test nats", "test_nats", ".2f", "mnist"),
     ("the CNN's test accuracy", "test_accuracy_cnn", ".2%", "fashion-mnist")])
 def test_the_numbers_in_the_readme_are_those_of_the_results_that_are_kept(
         words, key, form, data):
