@@ -2,7 +2,9 @@
 
 import ast
 import json
+import os
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -73,3 +75,23 @@ def test_the_numbers_in_the_readme_are_those_of_the_results_that_are_kept(
         kept = json.loads((ROOT / "results" / f"{name}.json").read_text())
         assert format(kept["numbers"][key]["value"], form) == number
         assert kept["data"] == data and kept["size"] == "full"
+
+
+def test_the_exercise_in_ten_lines_runs_as_it_stands(tmp_path, folder):
+    (text,) = re.findall(r"```python\n(.*?)```", (ROOT / "CONTRIBUTING.md").read_text(), re.S)
+    script = tmp_path / "example.py"
+    script.write_text(text)
+    shutil.copy(ROOT / "assignments" / "_path.py", tmp_path)
+    done = subprocess.run(
+        [sys.executable, script, "--quick", "--data", folder, "--out", tmp_path / "out"],
+        capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)})
+    assert done.returncode == 0, done.stderr
+    content = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert 0 < content["numbers"]["test_mse"]["value"] < 0.1 and content["findings"]
+
+
+def test_the_pages_name_files_that_are_there():
+    for page in ("CONTRIBUTING.md", "LECTURERS.md"):
+        text = (ROOT / page).read_text()
+        named = set(re.findall(r"\b(?:assignments|minidl|tests)/\w+\.py\b", text))
+        assert all((ROOT / name).exists() for name in named - {"assignments/example.py"}), page

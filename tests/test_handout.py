@@ -1,0 +1,80 @@
+"""minidl/handout.py: answers are gone, tasks and everything else are there."""
+
+import ast
+
+import pytest
+
+from minidl import handout
+
+TEXT = '''"""A file."""
+N = 3
+
+
+def double(x):
+    """2 x."""
+    y = 2 * x  # the answer
+    return y
+
+
+class Pair:
+    """Two."""
+
+    def first(self):
+        return self.a
+
+
+def triple(x): return 3 * x
+'''
+
+
+@pytest.fixture
+def project(tmp_path):
+    root = tmp_path / "project"
+    for name in ("minidl", "theory", "outputs"):
+        (root / name).mkdir(parents=True)
+        (root / name / "file.py").write_text(TEXT)
+    return root
+
+
+def test_a_function_loses_its_body_and_keeps_its_task():
+    text = handout.blanked(TEXT, "double")
+    assert "the answer" not in text and '"""2 x."""\n    raise NotImplementedError\n' in text
+    assert "return self.a" in text and "N = 3" in text
+    scope = {}
+    exec(text, scope)
+    with pytest.raises(NotImplementedError):
+        scope["double"](1)
+    assert scope["triple"](2) == 6
+
+
+def test_a_class_loses_the_bodies_of_its_methods_and_a_file_all():
+    assert "return self.a" not in handout.blanked(TEXT, "Pair")
+    text = handout.blanked(TEXT)
+    ast.parse(text)
+    assert text.count("raise NotImplementedError") == 3 and "3 * x" not in text
+
+
+def test_the_copy_has_all_but_the_answers(project, tmp_path):
+    handout.write(project, ["minidl/file.py:double", "minidl/file.py:triple", "theory"],
+                  tmp_path / "copy")
+    text = (tmp_path / "copy" / "minidl" / "file.py").read_text()
+    assert text.count("raise NotImplementedError") == 2
+    assert not (tmp_path / "copy" / "theory").exists()
+    assert not (tmp_path / "copy" / "outputs").exists()
+    assert (project / "minidl" / "file.py").read_text() == TEXT
+
+
+@pytest.mark.parametrize("place, message", [
+    ("minidl/none.py", "found no such file or folder"),
+    ("minidl/file.py:half", "found no half at the top level, expected one of double, Pair")])
+def test_a_place_that_is_not_there_is_one_sentence(project, tmp_path, place, message):
+    with pytest.raises(handout.HandoutError, match=message):
+        handout.write(project, [place], tmp_path / "copy")
+    assert not (tmp_path / "copy").exists()
+
+
+def test_every_file_of_the_project_can_be_blanked():
+    for path in handout.ROOT.glob("minidl/*.py"):
+        text = path.read_text()
+        if "\ndef " in text or "\nclass " in text:
+            ast.parse(handout.blanked(text))
