@@ -55,11 +55,13 @@ class Trials:
         return trial
 
     def _append(self, line):
-        """Begins on a line of its own, even after one that a kill or a full disk cut off."""
+        """In place of a last line that a kill or a full disk cut off, if there is one."""
         with (self.folder / f"rank_{self.rank}.jsonl").open("a+b") as log:
             if log.tell():
                 log.seek(-1, os.SEEK_END)
-                line = line if log.read(1) == b"\n" else "\n" + line
+                if log.read(1) != b"\n":
+                    log.seek(0)
+                    log.truncate(log.read().rfind(b"\n") + 1)
             log.write(line.encode() + b"\n")
 
     def _gather(self, trials):

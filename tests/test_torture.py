@@ -1,38 +1,33 @@
 """Faults: nothing half-written, nothing lost, nothing executed. torture.py goes on longer."""
 
+import contextlib
+import functools
+import io
 import json
 import os
 import pickle
+import random
 import signal
+import tarfile
 
+import faults
+import killing
+import mutating
+import numpy
 import pytest
 import torch
-from torch import nn
+from killing import content
 
-from minidl import cli, files
+import data_download
+from minidl import checkpoint, cli, files, results, review_sources
 from minidl.files import alone, whole_file
 from minidl.trials import Trials
 
 LEFT = ".results.json.0123456789abcdef.tmp"  # as a killed process leaves it
 
 
-def script(run, epochs: "passes" = 3, width: "of the layer" = 4):
-    """Two short trainings, a search and a figure's worth of numbers."""
-    for name in ("first", "second"):
-        model = nn.Linear(3, width)
-        optimizer = torch.optim.Adam(model.parameters(), lr=0.1)
-        for _ in run.epochs(epochs, name, model=model, optimizer=optimizer):
-            loss = model(torch.randn(8, 3, generator=run.generator)).square().mean()
-            optimizer.zero_grad(); loss.backward(); optimizer.step()
-            run.track(8, loss=loss)
-    found = Trials(lambda settings, _: settings["x"] ** 2, run.out / "trials")(
-        [{"x": x} for x in range(3)])
-    run.results.number("best", min(trial["score"] for trial in found), "score")
-    run.results.finding(f"loss {run.history['loss']}")
-
-
 def start(out, *argv):
-    cli.start(script, argv=["--out", str(out), *argv])
+    cli.start(faults.script, argv=["--out", str(out), *argv])
     return json.loads((out / "results.json").read_text())
 
 
@@ -42,14 +37,8 @@ def sentence(capsys, out, *argv):
         start(out, *argv)
     said = capsys.readouterr().err
     assert stop.value.code == 2, said
-    assert said.count("\n") == 1 and said.startswith("test_torture.py: "), said
+    assert said.count("\n") == 1 and said.startswith("faults.py: "), said
     return said
-
-
-def content(folder):
-    """Every file below the folder: its path -> its bytes."""
-    return {str(path.relative_to(folder)): path.read_bytes()
-            for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
 # --- files that are whole or not there ------------------------------------------------------
@@ -159,14 +148,14 @@ def test_a_checkpoint_of_other_code_is_one_sentence(tmp_path, capsys):
     start(tmp_path)
     path = tmp_path / "checkpoints" / "first.pt"
     saved = torch.load(path, weights_only=True)
-    saved["parts"]["model"]["weight"] = torch.zeros(5, 3)
+    saved["parts"]["model"]["weight"] = torch.zeros(5, 7)
     torch.save(saved, path)
     assert f"{path}: found what does not fit this run's networks (RuntimeError: " in sentence(
         capsys, tmp_path, "--resume")
 
 
 @pytest.mark.parametrize(("argv", "difference"), [
-    (["--width", "5"], "width 4 where this run has 5"),
+    (["--width", "6"], "width 5 where this run has 6"),
     (["--seed", "1"], "seed 0 where this run has 1")])
 def test_other_settings_are_refused_also_where_only_trials_are_kept(
         tmp_path, capsys, argv, difference):
@@ -200,3 +189,121 @@ def test_a_log_that_was_cut_off_twice_loses_those_two_trials_and_no_other(tmp_pa
                     + b"[" * 100_000 + b'\n{"settings": {}, "budget": null, "seconds": 1, '
                     b'"score": NaN}\n')
     assert kept() == 4
+
+
+# --- kills ----------------------------------------------------------------------------------
+
+def in_place(path):
+    """What whole_file must not be."""
+    return contextlib.nullcontext(path)
+
+
+def dying(n, writer, folder, resume):
+    """The script, killed while it writes its n-th file: half of the bytes are there."""
+    written = []
+    for kind in ("write_bytes", "write_text"):
+        write = getattr(type(folder), kind)
+
+        def half(path, data, *args, write=write, **options):
+            written.append(path)
+            write(path, data[:len(data) // 2] if len(written) == n else data, *args, **options)
+            if len(written) == n:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        setattr(type(folder), kind, half)
+    if writer:
+        results.whole_file = checkpoint.whole_file = writer
+    faults.ends(folder, *["--resume"] * resume)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("alone")
+    status, said, _ = killing.finished(faults.run, folder, False)
+    assert not status, said
+    return content(folder)
+
+
+@pytest.mark.parametrize("n", [1, 2, 5, 8, 10])  # settings, checkpoints, a table, results.json
+def test_killed_in_the_midst_of_writing_a_file_it_leaves_none_half_and_goes_on(
+        n, whole, tmp_path):
+    assert killing.killed(60, dying, n, None, tmp_path, False)
+    left = content(tmp_path)
+    assert sum(name.endswith(".tmp") for name in left) == 1
+    assert not killing.half_written(left, whole)
+    killing.finished(faults.run, tmp_path, True)
+    assert not killing.differences(content(tmp_path), whole)
+
+
+def test_the_check_finds_a_file_that_was_written_in_its_place(whole, tmp_path):
+    assert killing.killed(60, dying, 10, in_place, tmp_path, False)
+    assert killing.half_written(content(tmp_path), whole) == ["results.json"]
+
+
+def test_kills_at_random_moments_are_survived(tmp_path):
+    with killing.kinds(tmp_path) as kinds:
+        for name in ("downloading", "caching", "writing"):
+            (tmp_path / name).mkdir()
+            assert killing.survives(kinds[name], 1, random.Random(0), tmp_path / name) == (
+                1, [])
+
+
+# --- disks, clocks, files, traps ------------------------------------------------------------
+
+@pytest.mark.parametrize("fault", [functools.partial(faults.full_disk, steps=4),
+                                   faults.read_only, faults.clock_set_back])
+def test_a_fault_is_one_sentence_and_nothing_is_lost(fault, tmp_path):
+    status, said, _ = killing.finished(fault, tmp_path)
+    assert not status, said
+
+
+@pytest.mark.parametrize("name", mutating.KINDS)
+def test_a_mutated_file_is_read_right_or_refused_in_a_sentence(name, tmp_path):
+    found = mutating.mutate(name, 60, 0, tmp_path)
+    assert found.keys() == {"read", "refused"} and found.total() == 60
+
+
+def test_a_reader_that_lets_other_errors_out_is_found(tmp_path, monkeypatch):
+    kind = mutating.KINDS["IDX"]
+    monkeypatch.setitem(mutating.KINDS, "IDX", kind._replace(
+        read=lambda path: numpy.frombuffer(path.read_bytes()[4:], ">u4") is not None))
+    assert set(mutating.mutate("IDX", 60, 0, tmp_path)) - {"read", "refused"}
+
+
+def test_a_malicious_cache_is_made_anew_and_runs_nothing(tmp_path):
+    marker, path = tmp_path / "sprung", tmp_path / "a.npz"
+    trap = numpy.array([pickled_trap(marker)], object)
+    numpy.savez(path, **dict.fromkeys(review_sources.Texts._fields, trap))
+    packed = path.read_bytes()
+    kind = mutating.KINDS["words of an archive"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(data_download.SETS, "imdb", mutating.TINY)
+        assert mutating.outcome(kind, path) == "refused" and not marker.exists()
+    numpy.load(io.BytesIO(packed), allow_pickle=True)["words"]  # an unsafe loader
+    assert marker.exists()
+
+
+def test_malicious_members_of_an_archive_write_nothing(tmp_path, monkeypatch):
+    outside, folder = tmp_path / "outside", tmp_path / "data" / "imdb"
+    folder.mkdir(parents=True)
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w:gz") as tar:
+        for name, kind, link in ((str(outside / "a"), tarfile.REGTYPE, ""),
+                                 ("../../outside/b", tarfile.REGTYPE, ""),
+                                 ("aclImdb/train/pos/9_9.txt", tarfile.SYMTYPE, str(outside)),
+                                 ("aclImdb/train/pos/8_9.txt", tarfile.FIFOTYPE, "")):
+            member = tarfile.TarInfo(name)
+            member.type, member.linkname, member.mode = kind, link, 0o644
+            tar.addfile(member)
+        for name, text in mutating.TEXTS.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(text)
+            tar.addfile(member, io.BytesIO(text))
+    (folder / "aclImdb_v1.tar.gz").write_bytes(packed.getvalue())
+    monkeypatch.setitem(data_download.SETS, "imdb", mutating.TINY)
+    assert mutating.read_archive(folder / "aclImdb_v1.tar.gz")
+    assert list(content(tmp_path)) == ["data/imdb/aclImdb_v1.tar.gz"]
+    packed.seek(0)
+    with tarfile.open(fileobj=packed) as tar:  # an unsafe reader, in this test's folder
+        tar.extractall(folder, filter="fully_trusted")
+    assert {"outside/a", "outside/b"} <= content(tmp_path).keys()

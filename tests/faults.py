@@ -1,0 +1,162 @@
+"""A disk that is full or read-only, a clock that goes backwards: each in a process of its own.
+
+Disks are small ones in memory (tmpfs), which only that process sees; where that is forbidden,
+the largest size of a file is limited instead. Used in tests/torture.py, its short form
+tests/test_torture.py.
+"""
+
+import contextlib
+import ctypes
+import io
+import json
+import os
+import resource
+import sys
+import time
+from pathlib import Path
+from unittest import mock
+
+import killing
+import torch
+from torch import nn
+
+from minidl import cli
+from minidl.plot import curves
+from minidl.trials import Trials
+
+NEW_MOUNTS, NEW_USER = 1 << 17, 1 << 28                 # of unshare(2)
+READ_ONLY, REMOUNT, PRIVATE = 1, 32, 1 << 18 | 1 << 14  # of mount(2)
+
+
+def script(run, epochs: "passes" = 3, width: "of the layer" = 5):
+    """Two short trainings, a search, a figure, a table: all kinds of files a run writes."""
+    for name in ("first", "second"):
+        model = nn.Linear(width, width)
+        optimizer = torch.optim.Adam(model.parameters(), lr=0.1)
+        for _ in run.epochs(epochs, name, model=model, optimizer=optimizer):
+            loss = model(torch.randn(8, width, generator=run.generator)).square().mean()
+            optimizer.zero_grad(); loss.backward(); optimizer.step()
+            run.track(8, loss=loss)
+    trials = Trials(lambda settings, _: settings["x"] ** 2, run.out / "trials")(
+        [{"x": x} for x in range(300)])
+    run.results.number("best", min(trial["score"] for trial in trials), "score")
+    losses = range(1, epochs + 1), run.history["loss"]
+    run.results.figure("loss", curves({"loss": losses}, "made data", "epoch", "loss"))
+    run.results.table("trials", [trial["settings"] for trial in trials])
+    run.results.finding(f"loss {run.history['loss']}")
+
+
+def run(folder, resume):
+    """The script with what it says."""
+    cli.start(script, argv=["--out", str(folder), *["--resume"] * resume])
+
+
+def ends(out, *argv):
+    """The script's exit status and what it said on stderr."""
+    said = io.StringIO()
+    with contextlib.redirect_stderr(said), contextlib.redirect_stdout(io.StringIO()):
+        try:
+            cli.start(script, argv=["--out", str(out), *argv])
+        except SystemExit as stop:
+            return stop.code, said.getvalue()
+    return 0, said.getvalue()
+
+
+def refused(out, *argv):
+    """The sentence of a run that ends with status 2 and writes nothing half."""
+    status, said = ends(out, *argv)
+    assert status == 2 and said.count("\n") == 1 and "expected" in said, (status, said)
+    assert not [name for name in killing.content(out.parent) if name.endswith(".tmp")]
+    return said.strip()
+
+
+def disk(folder, kilobytes):
+    """Mount a disk of that size in memory, for this process -> whether that is permitted."""
+    libc, user = ctypes.CDLL(None), os.geteuid()
+    if libc.unshare(NEW_MOUNTS | (NEW_USER if user else 0)):
+        return False
+    if user:
+        Path("/proc/self/uid_map").write_text(f"0 {user} 1")
+    return not (libc.mount(None, b"/", None, PRIVATE, None)
+                or libc.mount(b"tmpfs", bytes(folder), b"tmpfs", 0, b"size=%dk" % kilobytes))
+
+
+def remount(folder, flags=0, kilobytes=65536):
+    status = ctypes.CDLL(None).mount(None, bytes(folder), None, REMOUNT | flags,
+                                     b"size=%dk" % kilobytes)
+    assert not status
+
+
+def full_disk(scratch, steps=12):
+    """A disk that is full at ever later moments; with room again, --resume ends the run."""
+    status, said = ends(scratch / "alone")
+    assert not status, said
+    whole, sentences = killing.content(scratch / "alone"), []
+    size = sum(4 * -(-len(data) // 4096) for data in whole.values())  # in pages of 4 KiB
+    for i in range(steps):
+        folder, room = scratch / str(i), 4 + i * size // steps
+        folder.mkdir()
+        mounted = disk(folder, room)
+        if not mounted:
+            hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
+            largest = max(map(len, whole.values()))
+            resource.setrlimit(resource.RLIMIT_FSIZE, (i * largest // steps, hard))
+        sentences.append(refused(folder / "out", *["--resume"] * (i % 2)))
+        left = killing.content(folder / "out") if (folder / "out").exists() else {}
+        half = killing.half_written(left, whole)
+        assert not half, half
+        if mounted:
+            remount(folder)
+        else:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
+        status, said = ends(folder / "out", "--resume")
+        assert not status, said
+        other = killing.differences(killing.content(folder / "out"), whole)
+        assert not other, other
+    places = sorted({Path(s.split(": ")[1]).name for s in sentences})
+    print(f"{steps} full {'disks' if mounted else 'files'}, at {', '.join(places)}: "
+          f"one sentence each, resumed to the same files; e.g. {sentences[-1]}")
+
+
+def read_only(scratch):
+    """A folder that cannot be written to, one that is a file: refused, nothing lost."""
+    (scratch / "file").write_text("here")
+    said = [refused(scratch / "file")]
+    folder = scratch / "disk"
+    folder.mkdir()
+    if disk(folder, 65536):
+        assert not ends(folder / "out")[0]
+        before = killing.content(folder)
+        remount(folder, READ_ONLY)
+        said += [refused(folder / "out", *argv) for argv in ([], ["--resume"])]
+        said.append(refused(folder / "another"))
+        assert killing.content(folder) == before
+    print(*said, sep=" | ")
+
+
+def clock_set_back(scratch):
+    """A clock that goes an hour back each time it is read, files dated 2099 and 1970."""
+    status, said = ends(scratch / "alone")
+    assert not status, said
+    reads = iter(range(10**6))
+    with mock.patch("time.time", lambda: 2e9 - 3600 * next(reads)):
+        assert time.time() > time.time()
+        assert not ends(scratch / "out", "--epochs", "3")[0]
+        (scratch / "out" / "results.json").unlink()
+        (scratch / "out" / "checkpoints" / "second.pt").unlink()
+        for i, path in enumerate(sorted((scratch / "out").rglob("*"))):
+            os.utime(path, (i % 2 * 4e9, i % 2 * 4e9))
+        assert not ends(scratch / "out", "--resume")[0]
+    found = killing.content(scratch / "out")
+    other = killing.differences(found, killing.content(scratch / "alone"))
+    assert not other, other
+    seconds = json.loads(found["results.json"])["seconds"]
+    assert 0 <= seconds < 3600, seconds
+    print(f"the same files, in {seconds} s")
+
+
+FAULTS = {"full disk": full_disk, "read-only folder": read_only,
+          "clock set back": clock_set_back}
+
+if __name__ == "__main__":
+    sys.exit("run by tests/torture.py")

@@ -1,0 +1,263 @@
+"""Mutated files: each is read right or refused in a sentence, by nothing but the right errors.
+
+A file is changed in one to four places (bits, bytes, pieces cut out, put in, doubled, moved);
+half of the gzipped ones before they are packed, half of the archives get right checksums in
+their headers again, so that a mutation reaches what stands behind these guards. What `read`
+means is told by a second, plain reading of the mutated bytes. Used in tests/torture.py.
+"""
+
+import functools
+import gzip
+import hashlib
+import io
+import json
+import random
+import signal
+import struct
+import tarfile
+from collections import Counter
+from collections.abc import Callable
+from typing import NamedTuple
+from unittest import mock
+
+import hw1_regression
+import numpy
+import torch
+
+import data_download
+from minidl import checkpoint, idx, review_sources
+from minidl.sources import DataError
+
+TOO_LONG = 30  # seconds for a file of a few kilobytes, on a busy machine
+CODES = {"u1": 8, "i1": 9, "i2": 11, "i4": 12, "f4": 13, "f8": 14}  # of IDX
+TEXTS = {f"aclImdb/{folder}/{i}_1.txt": f"a {('good', 'bad')[i % 2]} film {i}".encode()
+         for i, folder in enumerate(2 * review_sources.FOLDERS)}
+TINY = data_download.DataSet((), {"aclImdb_v1.tar.gz": ""}, 2**20, data_download.hash_reviews(
+    {name: TEXTS[name] for name in sorted(TEXTS)}))
+
+
+def mutated(data, source):
+    """The bytes, changed in one to four places."""
+    data = bytearray(data)
+    for _ in range(source.choice((1, 1, 2, 4))):
+        at, n = source.randrange(len(data) + 1), source.choice((1, 1, 2, 4, 16, 100))
+        piece = data[at:at + n]
+        match source.choice((0, 0, 0, 0, 1, 2, 3, 4, 5, 6)):
+            case 0:
+                data[at:at + 1] = bytes(b ^ 1 << source.randrange(8) for b in data[at:at + 1])
+            case 1:
+                data[at:at + n] = source.randbytes(len(piece))
+            case 2:
+                data[at:at + n] = bytes([source.choice(b"\0\xff\x7f\x80-0. ,\n")]) * len(piece)
+            case 3:
+                del data[at:at + n]
+            case 4:
+                data[at:at] = source.randbytes(n)
+            case 5:
+                data[at:at] = piece * source.randint(1, 3)
+            case 6:
+                del data[at:]
+    return bytes(data)
+
+
+# --- the kinds of file: fresh bytes, and the check of what was read -------------------------
+
+def plain_idx(source):
+    """A small array of any type and shape as IDX, packed by hand; mutated."""
+    kind = source.choice(list(CODES))
+    shape = [source.randint(0, 5) for _ in range(source.randint(0, 4))]
+    n = int(numpy.prod(shape)) * int(kind[1])
+    return mutated(struct.pack(f">HBB{len(shape)}I", 0, CODES[kind], len(shape), *shape)
+                   + source.randbytes(n), source)
+
+
+def zipped_idx(source):
+    if source.random() < 0.5:
+        return gzip.compress(plain_idx(source), mtime=0)
+    return mutated(gzip.compress(plain_idx(source), mtime=0), source)
+
+
+def read_idx(path):
+    """True: the array is what the bytes say. IdxError: refused."""
+    array = idx.read(path)
+    data = path.read_bytes()
+    data = gzip.decompress(data) if path.suffix == ".gz" else data
+    kind = next(kind for kind, code in CODES.items() if code == data[2])
+    shape = struct.unpack(f">{data[3]}I", data[4:4 + 4 * data[3]])
+    assert data[:2] == b"\0\0" and array.shape == shape and array.dtype == kind
+    return array.astype(f">{kind}").tobytes() == data[4 + 4 * data[3]:]
+
+
+def packed_reviews(source=None):
+    """An archive's bytes; with a source of chance, of any format and with odd members."""
+    form = source.choice((tarfile.PAX_FORMAT, tarfile.GNU_FORMAT)) if source else None
+    with tarfile.open(fileobj=(buffer := io.BytesIO()), mode="w", format=form) as tar:
+        for name, text in TEXTS.items():
+            if source and source.random() < 0.1:
+                odd = tarfile.TarInfo(source.choice(("../x", "/x", "n" * 200)))
+                odd.type, odd.linkname = source.choice(b"0123567xgLKSV").to_bytes(), "/etc"
+                tar.addfile(odd)
+            member = tarfile.TarInfo(name)
+            member.size = len(text)
+            tar.addfile(member, io.BytesIO(text))
+    return buffer.getvalue()[:-2000]  # the zeros at the end are nothing to mutate
+
+
+def archive(source):
+    """The reviews, now and then with a member of another kind; mutated."""
+    data = packed_reviews(source)
+    match source.randrange(3):
+        case 0:
+            return mutated(gzip.compress(data, 1, mtime=0), source)
+        case 1:
+            return gzip.compress(mutated(data, source), 1, mtime=0)
+    return gzip.compress(_with_checksums(mutated(data, source), source), 1, mtime=0)
+
+
+def _with_checksums(data, source):
+    """The archive with some headers' fields drawn anew and every header's checksum right."""
+    data = bytearray(data)
+    for at in range(0, len(data) - 511, 512):
+        if not data[at:at + 512].count(b"ustar"):
+            continue
+        if source.random() < 0.2:
+            field, n = source.choice(((0, 100), (124, 12), (136, 12), (156, 1), (157, 100),
+                                      (257, 8), (345, 155)))  # name, size, time, type, ...
+            data[at + field:at + field + n] = source.choice((
+                source.randbytes(n), b"7" * n, b"\x80" + b"\0" * (n - 1), b"\xff" * n,
+                source.choice(b"01234567xgLKSV").to_bytes() * n))
+        total = sum(data[at:at + 512]) - sum(data[at + 148:at + 156]) + 8 * 32
+        data[at + 148:at + 156] = b"%06o\0 " % total
+    return bytes(data)
+
+
+def read_archive(path):
+    """True: these are the reviews. DataError: refused."""
+    return list(review_sources._in_archive(path)) == [
+        (name.removeprefix("aclImdb/").rpartition("/")[0], TEXTS[name].decode())
+        for name in sorted(TEXTS)]
+
+
+def points(source):
+    """Lines x,y with a heading or without; mutated."""
+    rows = [f"{source.uniform(-9, 9):.{source.randint(0, 9)}f},{source.gauss(0, 9):g}"
+            for _ in range(source.randint(9, 30))]
+    ends = source.choice(("\n", "\r\n"))
+    return mutated(ends.join(["x,y"] * source.randint(0, 1) + rows).encode(), source)
+
+
+def read_points(path):
+    """True: the points are those of the lines. DataError: refused."""
+    found = torch.cat(hw1_regression.read_points(path), dim=1)
+    lines = path.read_bytes().decode("utf-8-sig").splitlines()
+    lines = [line for line in lines if line.strip()]
+    if lines[0].lstrip()[:1].isalpha() and lines[0].count(",") == 1:
+        lines = lines[1:]  # a heading
+    return torch.equal(found, torch.tensor([list(map(float, s.split(","))) for s in lines]))
+
+
+@functools.cache
+def whole_checkpoint():
+    generator = torch.Generator().manual_seed(0)
+    torch.save({"made_by": {"epochs": 3}, "progress": {"epoch": 2, "history": {"loss": [1.5]}},
+                "parts": {"model": {"weight": torch.arange(12.0)}},
+                "generators": {"order": generator.get_state()}}, buffer := io.BytesIO())
+    return buffer.getvalue()
+
+
+def read_checkpoint(path):
+    """True: all of it is as it was saved. CheckpointError: refused."""
+    found, saved = checkpoint.read(path), torch.load(io.BytesIO(whole_checkpoint()))
+    return json.dumps(found, default=torch.Tensor.tolist) == json.dumps(
+        saved, default=torch.Tensor.tolist)
+
+
+def words():
+    """The words of TEXTS as arrays."""
+    return review_sources._numbered(
+        (name.removeprefix("aclImdb/").rpartition("/")[0], TEXTS[name].decode())
+        for name in sorted(TEXTS))
+
+
+@functools.cache
+def whole_cache():
+    texts = words()._asdict()
+    numpy.savez(buffer := io.BytesIO(), **texts | {
+        "words": numpy.frombuffer("\n".join(texts["words"]).encode(), numpy.uint8)})
+    return buffer.getvalue()
+
+
+class MadeAnew(Exception):
+    """A damaged cache was not used."""
+
+
+def read_cache(path):
+    """True: the words are right, from the mutated file. MadeAnew: from the archive."""
+    archive, said = path.with_name("aclImdb_v1.tar.gz"), []
+    archive.write_bytes(data := gzip.compress(packed_reviews(), mtime=0))
+    mark = hashlib.sha256(data).hexdigest()[:16]
+    path.replace(path.with_name(f"words-v{review_sources.VERSION}-{mark}.npz"))
+    texts = review_sources._cached(archive, said.append)
+    right = all(numpy.array_equal(a, b) for a, b in zip(texts, words(), strict=True))
+    if right and said:
+        raise MadeAnew
+    return right
+
+
+# --- all together ---------------------------------------------------------------------------
+
+class Kind(NamedTuple):
+    fresh: Callable  # source of chance -> mutated bytes
+    name: str        # of the file
+    read: Callable   # path -> whether what it reads is right
+    refusal: type    # the error of a file that is refused
+
+
+KINDS = {
+    "IDX": Kind(plain_idx, "a-idx3-ubyte", read_idx, idx.IdxError),
+    "IDX, gzipped": Kind(zipped_idx, "a-idx3-ubyte.gz", read_idx, idx.IdxError),
+    "archive of reviews": Kind(archive, "a.tar.gz", read_archive, DataError),
+    "CSV of points": Kind(points, "a.csv", read_points, DataError),
+    "checkpoint": Kind(lambda source: mutated(whole_checkpoint(), source), "a.pt",
+                       read_checkpoint, checkpoint.CheckpointError),
+    "words of an archive": Kind(lambda source: mutated(whole_cache(), source), "a.npz",
+                                read_cache, MadeAnew)}
+ASKED = list(KINDS)[:4]  # those of files from elsewhere
+
+
+class TooLong(BaseException):
+    """It would not end."""
+
+
+def outcome(kind, path):
+    """-> "read", "refused", or what went wrong with the file, in words."""
+    try:
+        return "read" if kind.read(path) else "READ WRONGLY"
+    except kind.refusal as error:
+        sentence = kind.refusal is MadeAnew or (
+            str(path) in str(error) and "\n" not in str(error) and "expected" in str(error))
+        return "refused" if sentence else f"NO SENTENCE: {error!r}"
+    except (Exception, TooLong) as error:
+        return f"{type(error).__name__}: {error}"
+
+
+def mutate(name, n, seed, scratch):
+    """Read n mutated files of a kind -> outcome -> how often. What is neither "read" nor
+    "refused" is unexpected; such a file is kept in the folder `scratch`."""
+    kind, source, found = KINDS[name], random.Random(f"{name} {seed}"), Counter()
+
+    def stop(*_):
+        raise TooLong
+
+    before = signal.signal(signal.SIGALRM, stop)
+    with mock.patch.dict(data_download.SETS, imdb=TINY):
+        for i in range(n):
+            path = scratch / kind.name
+            path.write_bytes(data := kind.fresh(source))
+            signal.alarm(TOO_LONG)
+            found[said := outcome(kind, path)] += 1
+            signal.alarm(0)
+            if said not in ("read", "refused"):
+                (scratch / f"{i}_{kind.name}").write_bytes(data)
+    signal.signal(signal.SIGALRM, before)
+    return found
