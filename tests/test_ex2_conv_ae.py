@@ -2,11 +2,9 @@
 
 import itertools
 import json
-import multiprocessing
 import random
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -14,6 +12,7 @@ from pathlib import Path
 
 import ex2_conv_ae
 import ex2_conv_ae_study as study
+import killing
 import pytest
 import torch
 from torch import nn
@@ -155,36 +154,28 @@ def test_another_seed_gives_other_numbers(folder, tmp_path):
     assert a["numbers"]["test_l1"] != b["numbers"]["test_l1"]
 
 
-def started_by_fork(argv, out):
-    """The script in a process of its own, out of a server that has imported torch once."""
-    with out.makefile("w", buffering=1) as sys.stdout:
-        cli.start(ex2_conv_ae.main, data="mnist", **ex2_conv_ae.SIZES, argv=argv)
+def again(out, data_dir, *argv):
+    cli.start(ex2_conv_ae.main, data="mnist", **ex2_conv_ae.SIZES,
+              argv=command(out, data_dir, *argv)[2:])
 
 
 def test_killed_at_five_moments_and_resumed_it_is_as_if_left_alone(alone, glyph_dir, tmp_path):
     """kill -9 at five moments: before the first epoch's end, then one epoch later each."""
-    moments, processes = random.Random(0), multiprocessing.get_context("forkserver")
-    processes.set_forkserver_preload(["torch", "matplotlib.backends.backend_agg"])
+    moments = random.Random(0)
     for wanted in (0, 1, 1, 1, 1):
-        resume = ["--resume"] if wanted else []
-        ours, theirs = socket.socketpair()
-        child = processes.Process(target=started_by_fork, args=(
-            command(tmp_path, glyph_dir, *resume)[2:], theirs))
-        child.start()
-        theirs.close()
+        process, lines = killing.start(again, tmp_path, glyph_dir, *["--resume"] * wanted)
         seen = 0
-        for line in ours.makefile():
+        for line in lines:
             seen += line.startswith("autoencoder  epoch")
             if (not wanted and line.startswith("| sum")) or (wanted and seen >= wanted):
                 time.sleep(moments.uniform(0, 0.1))
                 break
-        child.kill()
-        child.join()
-        assert child.exitcode == -signal.SIGKILL
+        process.kill()
+        process.join()
+        assert process.exitcode == -signal.SIGKILL
     assert not (tmp_path / "results.json").exists()
-    last = subprocess.run(command(tmp_path, glyph_dir, "--resume"), check=True,
-                          capture_output=True, text=True)
-    assert "epochs are in" in last.stdout
+    status, said, _ = killing.finished(again, tmp_path, glyph_dir, "--resume")
+    assert not status and "epochs are in" in said
     assert without_timings(tmp_path) == without_timings(alone[0])
 
 
