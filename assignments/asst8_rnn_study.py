@@ -91,7 +91,7 @@ def report(run, data, accuracy, per_word):
         if name != CURED:
             run.results.finding(
                 f"{name}: {100 * against['value']:+.1f} +- {100 * against['std']:.1f} points "
-                f"against \"{CURED}\" ({len(gain)} seeds, paired); at the start |do/dh_t| is "
+                f"against \"{CURED}\", paired, n = {len(gain)}; at the start |do/dh_t| is "
                 f"multiplied by {factor['value']:.3f} a word back.")
     run.results.table("variants", rows, f"One change at a time. {data.title}, validation")
     print(markdown(rows))
