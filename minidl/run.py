@@ -44,6 +44,7 @@ class Run:
     def __init__(self, script, size, settings, *, out, device="cpu", seed=0, sheet_data=None,
                  data="auto", data_dir=None, resume=False):
         self.script, self.size, self.settings = script, size, settings
+        self.code = ledger.code_of(script)  # now: a file may be edited while it runs
         self.device, self.seed = torch.device(device), seed
         self.sheet_data, self.data, self.data_dir = sheet_data, data, data_dir
         self.out, self.resume = Path(out), resume
@@ -165,7 +166,7 @@ class Run:
         self.results.save({"script": self.script, "size": self.size, "data": self.data,
                            "device": self.device.type, "seed": self.seed,
                            "settings": self.settings, "versions": versions,
-                           "code": ledger.code_of(self.script),
+                           "code": self.code,
                            "seconds": round(seconds, 2)})
         print("", *(f"- {sentence}" for sentence in self.results.findings), "", sep="\n")
         print(f"Wrote {', '.join([*self.results.files, 'results.json'])} to {self.out} "
