@@ -382,7 +382,8 @@ def hash_reviews(texts):
     """
     digest = hashlib.sha256()
     for name, text in texts.items():
-        digest.update(name.encode() + b"\0" + text)
+        # a name that is not UTF-8 has escaped bytes: it is another name, and no error
+        digest.update(name.encode(errors="surrogateescape") + b"\0" + text)
     return digest.hexdigest()
 
 

@@ -56,13 +56,18 @@ class Trials:
 
     def _append(self, line):
         """In place of a last line that a kill or a full disk cut off, if there is one."""
-        with (self.folder / f"rank_{self.rank}.jsonl").open("a+b") as log:
-            if log.tell():
-                log.seek(-1, os.SEEK_END)
-                if log.read(1) != b"\n":
-                    log.seek(0)
-                    log.truncate(log.read().rfind(b"\n") + 1)
-            log.write(line.encode() + b"\n")
+        path = self.folder / f"rank_{self.rank}.jsonl"
+        try:
+            with path.open("a+b") as log:
+                if log.tell():
+                    log.seek(-1, os.SEEK_END)
+                    if log.read(1) != b"\n":
+                        log.seek(0)
+                        log.truncate(log.read().rfind(b"\n") + 1)
+                log.write(line.encode() + b"\n")
+        except OSError as error:
+            error.filename = str(path)  # a full disk's error names no file
+            raise
 
     def _gather(self, trials):
         """The union over all ranks, each of which may have a disk of its own."""

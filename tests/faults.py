@@ -94,7 +94,7 @@ def full_disk(scratch, steps=12):
     whole, sentences = killing.content(scratch / "alone"), []
     size = sum(4 * -(-len(data) // 4096) for data in whole.values())  # in pages of 4 KiB
     for i in range(steps):
-        folder, room = scratch / str(i), 4 + i * size // steps
+        folder, room = scratch / str(i), max(4, i * size // steps)
         folder.mkdir()
         mounted = disk(folder, room)
         if not mounted:

@@ -1,7 +1,7 @@
 """Mutated files: each is read right or refused in a sentence, by nothing but the right errors.
 
-A file is changed in one to four places (bits, bytes, pieces cut out, put in, doubled, moved);
-half of the gzipped ones before they are packed, half of the archives get right checksums in
+A file is changed in one to four places (bits, bytes, a piece cut out, put in or doubled);
+half of the gzipped ones before they are packed; a third of the archives get right checksums in
 their headers again, so that a mutation reaches what stands behind these guards. What `read`
 means is told by a second, plain reading of the mutated bytes. Used in tests/torture.py.
 """

@@ -162,6 +162,13 @@ def test_the_words_are_found_once_and_a_damaged_cache_is_made_anew(
     assert len(reads) == 4
 
 
+def test_a_review_whose_name_is_not_utf8_is_one_of_another_archive(archive, tmp_path):
+    odd = TEXTS | {"train/pos/9_\udcff": b"a film"}
+    write_archive(archive, odd)
+    with pytest.raises(DataError, match=r"found 8 reviews with SHA-256 \w+, expected the"):
+        load("imdb", tmp_path / "data")
+
+
 def test_a_member_that_claims_40_gib_is_not_looked_for_beyond_the_end(archive, tmp_path):
     info = tarfile.TarInfo("aclImdb/README")
     info.size = 40 * 2**30
