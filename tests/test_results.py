@@ -106,7 +106,8 @@ def test_the_same_figure_gives_the_same_bytes(name, tmp_path):
 @pytest.mark.parametrize("name", ["curves", "dots"])
 def test_axes_have_a_title_and_labels(name):
     axes = FIGURES[name]().axes[0]
-    assert "MNIST" in axes.get_title() + axes.figure.get_suptitle() and axes.get_xlabel()
+    assert "MNIST" in axes.get_title() + axes.figure.get_suptitle()
+    assert axes.get_xlabel() + axes.figure.get_supxlabel()
     rows = [tick.get_text() for tick in axes.get_yticklabels()]
     assert axes.get_ylabel() == "L1" or rows == ["base", "other"]
 
