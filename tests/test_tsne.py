@@ -293,7 +293,7 @@ def test_what_cannot_be_is_refused_in_a_sentence(run, found):
 
 
 @pytest.mark.real_data
-def test_digits_are_embedded_as_well_as_the_issue_asks_with_fewer_of_them(real_data):
+def test_digits_are_embedded_as_well_as_by_others_with_fewer_of_them(real_data):
     file, = Path(real_data, "mnist").glob("t10k-images*")
     images = torch.from_numpy(idx.read(file)[:300])
     z = pca.fit(images, 12).encode(images)
