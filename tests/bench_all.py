@@ -130,7 +130,7 @@ def some_reviews(n):
 
 
 KINDS = {"MLP": (hw1, mlp, 55_000, 128), "conv AE": (hw2_conv_ae, conv_ae, 12_800, 128),
-         "CNN": (hw1, cnn, 12_800, 128), "RNN": (asst8_rnn, rnn, 1920, 64),
+         "CNN": (hw1, cnn, 12_800, 128), "RNN": (asst8_rnn, rnn, 6400, 64),
          "GAN": (hw2_gan, gan, 12_800, 64), "SimCLR": (hw2_simclr, simclr, 12_800, 256)}
 
 

@@ -46,8 +46,7 @@ def stepper(make, precision):
     return step
 
 
-def main():
-    rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 40
+def main(rounds):
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, batch {BATCH}, "
           f"instructions for bfloat16: {has_bfloat16('cpu')}")
     for name, make in NETWORKS.items():
@@ -64,4 +63,4 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 40)
