@@ -7,8 +7,8 @@
            trustworthiness (5 neighbours, against what t-SNE was given), the seconds of one run
 
 Both divergences and trustworthinesses are measured by minidl's functions, so scikit-learn's
-points are judged by the same rule; it is a row of its own where it is installed. minidl's
-t-SNE takes one thread, whatever the number. Needs MINIDL_DATA or data/.
+points are judged by the same rule; it is a row of its own where it is installed. Needs
+MINIDL_DATA or data/.
 """
 
 import sys

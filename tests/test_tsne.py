@@ -193,10 +193,10 @@ def test_points_without_clusters_do_not_end_in_one_point():
     assert divergence(P, y) < 0.8 < divergence(P, 1e-3 * y)
 
 
-def test_the_same_twice_and_the_threads_are_given_back():
-    x, threads = normal(40, 6).float(), torch.get_num_threads()
+def test_the_same_twice():
+    x = normal(40, 6).float()
     one = tsne(x, 5, steps=60)
-    assert torch.equal(one, tsne(x, 5, steps=60)) and torch.get_num_threads() == threads
+    assert torch.equal(one, tsne(x, 5, steps=60))
     other = tsne(x, 5, steps=60, generator=torch.Generator().manual_seed(1))
     assert not torch.equal(one, other)
 
