@@ -14,7 +14,6 @@ that tells (minidl/grammar.py: no bag of words can), how its accuracy depends on
 # sheet: S4.4
 
 import copy
-import itertools
 
 import _path  # noqa: F401
 import asst8_rnn
@@ -34,12 +33,12 @@ from asst8_rnn import (
     train,
 )
 
-from minidl import bag_of_words, cli, grammar, plot
+from minidl import bag_of_words, cli, plot
 from minidl.classify import FRACTION
 from minidl.losses import evaluating
 from minidl.reading import by_distance, pushes, shuffled
 from minidl.results import markdown, slug
-from minidl.reviews import CLASSES, load, outputs
+from minidl.reviews import CLASSES, load, outputs, turned
 
 
 def main(run,
@@ -210,16 +209,15 @@ def order_decides(run, settings, epochs):
     train(run, "embedded corpus", network, data, epochs, settings["batch_size"],
           settings["learning_rate"])
     bag, test = bag_of_words.fit(data.train, data.val, len(data.words)), data.test()
-    turned = torch.tensor([grammar.is_turned(data.text(test.w[a:b]))
-                           for a, b in itertools.pairwise(test.starts)], device=run.device)
-    accuracy = {}
+    of_turned, accuracy = turned(data, test), {}
     for name, o in ((CURED, logits(network, test)), (BAG, bag.outputs(test))):
-        accuracy[name] = right(o, test.y)[turned].mean().item()
+        accuracy[name] = right(o, test.y)[of_turned].mean().item()
         run.results.number(f"turned_accuracy_{KEYS[name]}", accuracy[name], FRACTION,
-                           n=int(turned.sum()))
+                           n=int(of_turned.sum()))
     run.results.finding(
-        f"Of {int(turned.sum())} test reviews of the {data.title} in which the order decides, "
-        f"{CURED} tells {accuracy[CURED]:.1%} right and the {BAG} {accuracy[BAG]:.1%}.")
+        f"Of {int(of_turned.sum())} test reviews of the {data.title} in which the order "
+        f"decides, {CURED} tells {accuracy[CURED]:.1%} right and the {BAG} "
+        f"{accuracy[BAG]:.1%}.")
 
 
 SIZES = {"quick": {"longest": 40, "reviews": 600, "embedded_epochs": 1},

@@ -24,13 +24,13 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from minidl import bag_of_words, cli, grammar, phrases, plot
+from minidl import bag_of_words, cli, phrases, plot
 from minidl.classify import FRACTION, NATS, score_of
 from minidl.layers import layer_rows, parameter_count
 from minidl.losses import evaluating
 from minidl.precision import autocast
 from minidl.results import markdown
-from minidl.reviews import batches, outputs
+from minidl.reviews import batches, outputs, turned
 from minidl.run import RunError
 from minidl.schedules import one_cycle
 
@@ -291,9 +291,9 @@ def halves_of(data, split):
     """The embedded corpus' halves: {"turned": (N,), "plain": (N,)}; of others nothing."""
     if data.name != "embedded":
         return {}
-    turned = torch.tensor([grammar.is_turned(data.text(w))
-                           for w in split.w.split(split.lengths.tolist())])
-    return {half: own for half, own in (("turned", turned), ("plain", ~turned)) if own.any()}
+    of_turned = turned(data, split)
+    halves = {"turned": of_turned, "plain": ~of_turned}
+    return {half: own for half, own in halves.items() if own.any()}
 
 
 SIZES = {"quick": {"epochs": 1, "embedding": 16, "windows": "5", "channels": 16,

@@ -17,7 +17,7 @@ from typing import NamedTuple
 import torch
 
 import data_download
-from minidl import review_sources
+from minidl import grammar, review_sources
 from minidl.review_sources import UNKNOWN
 
 PADDING = "(padding)"
@@ -116,6 +116,13 @@ def load(wanted="auto", data_dir=None, *, device="cpu", seed=0, reviews=None,
         f"{len(known):,} words")
     return Corpus(name, title, (PADDING, UNKNOWN, *known), numbered(train), numbered(val),
                   numbered(test))
+
+
+def turned(corpus, split):
+    """(N,), whether the order decides: of the embedded corpus, see minidl/grammar.py."""
+    reviews = split.w.split(split.lengths.tolist())
+    return torch.tensor([grammar.is_turned(corpus.text(w)) for w in reviews],
+                        device=split.y.device)
 
 
 def batches(split, batch_size, generator, longest, keep="last"):

@@ -105,7 +105,8 @@ def descent(P, y, steps, exaggeration=12, early=100):
 
 
 def tsne(x, perplexity=30, dims=2, steps=800, *, generator=None, say=None):
-    """y (N, dims), float32, of x (N, ...): the same for the same x, generator and machine.
+    """y (N, dims), float32, of x (N, ...): the same for the same x, generator and machine
+    with so many threads.
 
     The start is the principal components, scaled to a deviation of 1e-4, and noise of 1e-6
     (seed 0 if no generator is given), else duplicates and axes without variance could never

@@ -12,8 +12,8 @@ import whole_runs
 from asst8_rnn import BAG, BEST, CURED, PACKED, RECIPES, UNPACKED, SentimentRNN, SimpleRNN
 from torch import nn
 
-from minidl import bag_of_words, grammar, reading
-from minidl.reviews import Corpus, load, outputs
+from minidl import bag_of_words, reading
+from minidl.reviews import Corpus, load, outputs, turned
 from minidl.run import Run
 
 V, LONGEST = 118, 30
@@ -208,10 +208,9 @@ def test_the_cured_network_reads_the_order_and_a_bag_of_words_cannot(embedded, t
                               val=embedded.val.of(torch.arange(50)))
     asst8_rnn.train(run, CURED, network, few, 3, 32, 3e-3)
     test = embedded.test()
-    turned = torch.tensor([grammar.is_turned(embedded.text(test.w[a:b]))
-                           for a, b in zip(test.starts[:-1], test.starts[1:], strict=True)])
+    of_turned = turned(embedded, test)
     bag = bag_of_words.fit(embedded.train, embedded.val, len(embedded.words))
-    share = {name: asst8_rnn.right(o, test.y)[turned].mean().item() for name, o in (
+    share = {name: asst8_rnn.right(o, test.y)[of_turned].mean().item() for name, o in (
         (CURED, asst8_rnn.logits(network, test)), (BAG, bag.outputs(test)))}
     assert share[CURED] >= 0.95 and share[BAG] <= 0.5, share
 

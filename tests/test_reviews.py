@@ -14,7 +14,7 @@ import torch
 import data_download
 from minidl import bag_of_words, grammar, review_sources
 from minidl.review_sources import FOLDERS, words_of
-from minidl.reviews import Reviews, batches, load, outputs
+from minidl.reviews import Reviews, batches, load, outputs, turned
 from minidl.sources import DataError
 
 TEXTS = {  # two of a kind, so that one of the training reviews can be held out
@@ -271,11 +271,6 @@ def test_half_of_the_embedded_corpus_are_twins_of_one_bag_and_opposite_labels():
             by_bag.setdefault(bag, Counter())[folder.rpartition("/")[2]] += 1
     assert sum(sum(kinds.values()) for kinds in by_bag.values()) == 4000
     assert all(kinds["pos"] == kinds["neg"] for kinds in by_bag.values())
-
-
-def turned(corpus, split):
-    pairs = zip(split.starts, split.starts[1:], strict=False)
-    return torch.tensor([grammar.is_turned(corpus.text(split.w[a:b])) for a, b in pairs])
 
 
 def test_a_bag_of_words_is_right_on_exactly_half_of_the_turned_reviews(embedded):
