@@ -76,7 +76,7 @@ def found(run, data, name, settings):
         print(f"{name}: no run of asst8_rnn.py with these settings beside this one: trained "
               "here")
         train(run, name, after, data, *(settings[key] for key in (
-            "epochs", "batch_size", "learning_rate")))
+            "epochs", "batch_size", "learning_rate", "precision")))
     return before, after
 
 
@@ -90,8 +90,8 @@ def far_back(network, split, reviews=64):
     index = (split.lengths >= T).nonzero().flatten()[:reviews]
     w, n = split.padded(index, T)
     network = copy.deepcopy(network).double().eval()
-    h = list(network.rnn.states(network.E(w)))
-    o = network.W_hq(network.reading(torch.stack(h, dim=1), n))
+    h = list(network.rnn.states(network.E(w.T)))
+    o = network.W_hq(network.reading(torch.stack(h), n))
     return by_distance(o, h, T).log10().mean(dim=0)
 
 
@@ -207,7 +207,7 @@ def order_decides(run, settings, epochs):
     data = load("embedded", device=run.device, seed=run.seed)
     network = build(run, RECIPES[CURED], len(data.words), settings["longest"])
     train(run, "embedded corpus", network, data, epochs, settings["batch_size"],
-          settings["learning_rate"])
+          settings["learning_rate"], settings["precision"])
     bag, test = bag_of_words.fit(data.train, data.val, len(data.words)), data.test()
     of_turned, accuracy = turned(data, test), {}
     for name, o in ((CURED, logits(network, test)), (BAG, bag.outputs(test))):

@@ -54,6 +54,7 @@ def main(run,
          learning_rate: "the highest of the one-cycle schedule" = 1e-3,
          longest: "words of a review that are read, its last ones" = 100,
          vocabulary: "most frequent words that are told apart" = 20_000,
+         precision: "of the products in training, but W_hh's: auto, bfloat16, float32" = "auto",
          reviews: "training reviews used, validation included" = 6000):
     # vanished gradients are below 1e-38, where a processor takes ten times as long
     torch.set_flush_denormal(True)
@@ -68,7 +69,7 @@ def main(run,
             per_word[name].append(10 ** ((norms[-1] - norms[0]) / (len(norms) - 1)).item())
             run.seed_everything(seed)
             history = train(run, f"{name}, seed {seed}", network, data, epochs, batch_size,
-                            learning_rate, **(variant.training or {}))
+                            learning_rate, precision, **(variant.training or {}))
             accuracy[name].append(history["val_accuracy"][-1])
     report(run, data, accuracy, per_word)
 

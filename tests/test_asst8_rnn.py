@@ -115,18 +115,18 @@ def test_stopped_in_the_middle_and_resumed_it_is_as_if_left_alone(
 def test_the_recurrence_is_torchs_own():
     """Forwards and backwards, with two biases that differ and a start that is torch's."""
     torch.manual_seed(1)
-    ours = SimpleRNN(5, 7, batch_first=True).double()
-    theirs = nn.RNN(5, 7, batch_first=True).double()
+    ours, theirs = SimpleRNN(5, 7).double(), nn.RNN(5, 7).double()
     theirs.load_state_dict(ours.state_dict())
-    x = torch.randn(3, 9, 5, dtype=torch.float64)
+    x = torch.randn(9, 3, 5, dtype=torch.float64)
     h, expected = ours(x), theirs(x)[0]
+    torch.testing.assert_close(torch.stack(list(ours.states(x))), expected)
     torch.testing.assert_close(h, expected)
     (h**2).sum().backward()
     (expected**2).sum().backward()
     for (name, p), q in zip(ours.named_parameters(), theirs.parameters(), strict=True):
         torch.testing.assert_close(p.grad, q.grad, msg=name)
     torch.manual_seed(1)
-    again = nn.RNN(5, 7, batch_first=True).double()
+    again = nn.RNN(5, 7).double()
     assert all(torch.equal(p, q) for p, q in zip(ours.parameters(), again.parameters(),
                                                  strict=True))
 
@@ -190,7 +190,7 @@ def test_the_gradient_vanishes_from_torchs_start_and_not_from_the_cured_one():
     per_word = {}
     for name in (PACKED, CURED):
         network = network_of(name).double()
-        h = list(network.rnn.states(network.E(w)))
+        h = list(network.rnn.states(network.E(w.T)))
         norms = reading.by_distance(network.W_hq(h[-1]), h, 25)
         per_word[name] = (norms[:, -1] / norms[:, 0]) ** (1 / 24)
         W_hh, g = network.rnn.weight_hh_l0, network.W_hq.weight[0]
@@ -206,7 +206,7 @@ def test_the_cured_network_reads_the_order_and_a_bag_of_words_cannot(embedded, t
     network = asst8_rnn.build(run, RECIPES[CURED], len(embedded.words), 60)
     few = dataclasses.replace(embedded, train=embedded.train.of(torch.arange(1800)),
                               val=embedded.val.of(torch.arange(50)))
-    asst8_rnn.train(run, CURED, network, few, 3, 32, 3e-3)
+    asst8_rnn.train(run, CURED, network, few, 3, 32, 3e-3, "float32")
     test = embedded.test()
     of_turned = turned(embedded, test)
     bag = bag_of_words.fit(embedded.train, embedded.val, len(embedded.words))
