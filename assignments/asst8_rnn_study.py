@@ -54,7 +54,7 @@ def main(run,
          learning_rate: "the highest of the one-cycle schedule" = 1e-3,
          longest: "words of a review that are read, its last ones" = 100,
          vocabulary: "most frequent words that are told apart" = 20_000,
-         precision: "of the products in training, but W_hh's: auto, bfloat16, float32" = "auto",
+         precision: "of products in training, but W_hh's: auto, bfloat16, float32" = "auto",
          reviews: "training reviews used, validation included" = 6000):
     # vanished gradients are below 1e-38, where a processor takes ten times as long
     torch.set_flush_denormal(True)

@@ -25,6 +25,7 @@ from torch import nn
 
 from minidl import classify, cli, plot
 from minidl.augment import random_mirror, random_shift
+from minidl.capture import captured
 from minidl.classify import FRACTION, NATS, score
 from minidl.data import Split, batches, steps_per_epoch, to_unit
 from minidl.layers import layer_rows, parameter_count
@@ -160,6 +161,7 @@ def train(run, name, network, split, held_out, epochs, batch_size, learning_rate
     optimizer = torch.optim.AdamW(network.parameters(), lr=learning_rate, betas=(0.9, 0.99),
                                   weight_decay=0.05, fused=True)
     schedule = one_cycle(optimizer, epochs * steps_per_epoch(split, batch_size))
+    forward = captured(network, to_unit(split.x[:batch_size]), precision)
     for _epoch in run.epochs(epochs, name, network=network, optimizer=optimizer,
                              schedule=schedule):
         network.train()
@@ -168,7 +170,7 @@ def train(run, name, network, split, held_out, epochs, batch_size, learning_rate
             if shift:
                 x = random_shift(x, run.generator, shift)
             with autocast(run.device, precision):
-                loss = F.cross_entropy(network(x), y, label_smoothing=label_smoothing)
+                loss = F.cross_entropy(forward(x), y, label_smoothing=label_smoothing)
             optimizer.zero_grad(); loss.backward(); optimizer.step(); schedule.step()
             run.track(len(x), train_loss=loss)
         val_loss, val_accuracy = score(network, held_out)

@@ -19,6 +19,7 @@ from torch import nn
 
 from minidl import cli, pca, plot
 from minidl.augment import random_affine
+from minidl.capture import captured
 from minidl.data import batches, first_of_each_class, steps_per_epoch, to_unit
 from minidl.layers import layer_rows, parameter_count
 from minidl.losses import evaluate, evaluating, mse, per_example
@@ -100,6 +101,7 @@ def train(run, name, autoencoder, data, epochs, batch_size, learning_rate, augme
     optimizer = torch.optim.AdamW(autoencoder.parameters(), lr=learning_rate,
                                   betas=(0.9, 0.97), fused=True)
     schedule = one_cycle(optimizer, epochs * steps_per_epoch(data.train, batch_size))
+    forward = captured(autoencoder, to_unit(data.train.x[:batch_size]), precision)
     for epoch in run.epochs(epochs, name, autoencoder=autoencoder, optimizer=optimizer,
                             schedule=schedule):
         autoencoder.train()
@@ -108,7 +110,7 @@ def train(run, name, autoencoder, data, epochs, batch_size, learning_rate, augme
                 x = random_affine(x, run.generator, degrees=10, scale=0.1, shear=0.1,
                                   share=augmented)
             with autocast(run.device, precision):
-                x_hat = autoencoder(x)
+                x_hat = forward(x)
             loss = mse(x_hat.float(), x).mean()
             optimizer.zero_grad(); loss.backward(); optimizer.step(); schedule.step()
             run.track(len(x), train_mse=loss)

@@ -24,6 +24,7 @@ from hw2_conv_ae import SQUARED
 from torch import nn
 
 from minidl import cli, noise, pca, plot
+from minidl.capture import captured
 from minidl.data import Split, batches, first_of_each_class, steps_per_epoch, to_unit
 from minidl.losses import evaluating, l1, mse
 from minidl.precision import autocast
@@ -69,7 +70,7 @@ def main(run,
 
     # --- the test set, read once ---------------------------------------------------------
     test = data.test()
-    scores = {(kind, at): score(run, test, kind, at, chosen[kind, at] | networks)
+    scores = {(kind, at): score(run, test, kind, at, chosen[kind, at] | networks, precision)
               for kind, at in tests}
     title = f"{data.title}, d = {latent}"
     report(run, scores, level, title)
@@ -98,12 +99,13 @@ def train(run, name, network, data, corrupt, epochs, batch_size, learning_rate, 
     optimizer = torch.optim.AdamW(network.parameters(), lr=learning_rate, betas=(0.9, 0.97),
                                   fused=True)
     schedule = one_cycle(optimizer, epochs * steps_per_epoch(data.train, batch_size))
+    forward = captured(network, to_unit(data.train.x[:batch_size]), precision)
     for _epoch in run.epochs(epochs, name, network=network, optimizer=optimizer,
                              schedule=schedule):
         network.train()
         for x, _ in batches(data.train, batch_size, run.generator):
             with autocast(run.device, precision):
-                x_hat = network(corrupt(x, run.generator))
+                x_hat = forward(corrupt(x, run.generator))
             loss = mse(x_hat.float(), x).mean()  # x: the clean image is the target
             optimizer.zero_grad(); loss.backward(); optimizer.step(); schedule.step()
             run.track(len(x), train_mse=loss)
@@ -123,7 +125,7 @@ def choose(run, val, codes, kind, level):
     return best
 
 
-def score(run, split, kind, level, methods):
+def score(run, split, kind, level, methods, precision="float32"):
     """name -> (MSE, L1) of every method, all given the same noisy images."""
     sums = {name: [0.0, 0.0] for name in ("noisy image", *methods)}
     networks = [f for f in methods.values() if isinstance(f, nn.Module)]
@@ -133,7 +135,8 @@ def score(run, split, kind, level, methods):
             x = to_unit(part)
             noisy = noise.KINDS[kind](x, level, generator)
             for name, f in ({"noisy image": lambda x: x} | methods).items():
-                x_hat = f(noisy)
+                with autocast(run.device, precision):
+                    x_hat = f(noisy).float()
                 for i, loss in enumerate((mse, l1)):
                     sums[name][i] += loss(x_hat, x).double().sum().item() / len(split.x)
     return sums

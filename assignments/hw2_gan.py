@@ -25,6 +25,7 @@ from minidl.data import batches, to_unit
 from minidl.frechet import frechet_distance
 from minidl.gan import discriminator_loss, non_saturating
 from minidl.layers import layer_rows, parameter_count
+from minidl.layout import Flatten, Unflatten
 from minidl.losses import evaluating
 from minidl.precision import autocast
 from minidl.representation import nearest
@@ -72,7 +73,7 @@ def build(run, latent, filters):
     """New players: G gives pixels in [0, 1], D the logit of its belief that they are real."""
     a, b = filters, 2 * filters
     G = nn.Sequential(
-        nn.Linear(latent, 49 * b, bias=False), nn.Unflatten(1, (b, 7, 7)),
+        nn.Linear(latent, 49 * b, bias=False), Unflatten(1, (b, 7, 7)),
         nn.BatchNorm2d(b), nn.ReLU(),
         nn.ConvTranspose2d(b, a, 4, stride=2, padding=1, bias=False),  # -> (B, a, 14, 14)
         nn.BatchNorm2d(a), nn.ReLU(),
@@ -80,13 +81,14 @@ def build(run, latent, filters):
     D = nn.Sequential(
         nn.Conv2d(1, a, 4, stride=2, padding=1), nn.LeakyReLU(0.2),    # -> (B, a, 14, 14)
         nn.Conv2d(a, b, 4, stride=2, padding=1, bias=False),           # -> (B, b, 7, 7)
-        nn.BatchNorm2d(b), nn.LeakyReLU(0.2), nn.Flatten(), nn.Linear(49 * b, 1),
+        nn.BatchNorm2d(b), nn.LeakyReLU(0.2), Flatten(), nn.Linear(49 * b, 1),
         nn.Flatten(0))
     for network in (G, D):
         for part in network.modules():
             if isinstance(part, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
                 nn.init.normal_(part.weight, std=0.02)  # as in DCGAN
-    return G.to(run.device), D.to(run.device)
+    return (G.to(run.device, memory_format=torch.channels_last),
+            D.to(run.device, memory_format=torch.channels_last))
 
 
 def train(run, name, G, D, split, judge, epochs, loss, batch_size, learning_rate, precision):

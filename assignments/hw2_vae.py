@@ -96,14 +96,14 @@ def main(run,
 
     test, title = data.test(), f"{data.title}, {latent} latents"  # read once
     with torch.no_grad(), evaluating(*networks.values()):
-        found = measure(run, vae, test)
-        show_bounds(run, vae, data, test, found, draws, title)
+        found = measure(run, vae, test, precision)
+        show_bounds(run, vae, data, test, found, draws, precision, title)
         show_loss(run, histories[f"{latent} latents"], title)
         show_latents(run, found, title)
         show_reconstructions(run, networks, data, test, found, title)
         show_lines(run, vae, data, test, found, title)
         show_samples(run, vae, data, test, latent, title)
-        show_plane(run, plane, data, test)
+        show_plane(run, plane, data, test, precision)
 
 
 def train(run, name, vae, split, val, epochs, batch_size, learning_rate, precision, beta,
@@ -129,22 +129,30 @@ def train(run, name, vae, split, val, epochs, batch_size, learning_rate, precisi
             loss = reconstruction + beta(t) * kl
             optimizer.zero_grad(); loss.backward(); optimizer.step(); schedule.step()
             run.track(len(x), train_bce=reconstruction, train_kl=kl)
-        found = measure(run, vae, val)
+        found = measure(run, vae, val, precision)
         run.log(val_bce=mean(found.bce), val_kl=mean(found.kl))
 
 
-def measure(run, vae, split):
+def measure(run, vae, split, precision):
     """The ELBO's terms of every image of a split, at the same z whenever it is asked for."""
     generator = torch.Generator().manual_seed(run.seed)
 
     def terms(x, _):
-        mu, logvar = vae.encode(x)
-        cost = bce(vae.decoder(reparametrise(mu, logvar, generator)), x)
+        with autocast(run.device, precision):
+            mu, logvar = vae.encode(x)
+        cost = bce_at(vae, reparametrise(mu, logvar, generator), x, precision)
         return torch.cat([cost.unsqueeze(1), mu, logvar], dim=1)  # (B, 1 + 2D)
 
     cost, codes = per_example(terms, split, vae).tensor_split([1], dim=1)
     mu, logvar = codes.chunk(2, dim=1)
     return Measured(cost.squeeze(1), kl_to_std_normal(mu, logvar), mu, logvar)
+
+
+def bce_at(vae, z, x, precision):
+    """-log p(x|z) of each image at its code: (B, D), (B, 1, 28, 28) -> (B,)."""
+    with autocast(x.device, precision):
+        logits = vae.decoder(z)
+    return bce(logits.float(), x)
 
 
 def mean(values):
@@ -153,16 +161,17 @@ def mean(values):
 
 # --- (a) the ELBO, what it lies between, its latents ----------------------------------------
 
-def show_bounds(run, vae, data, test, found, draws, title):
+def show_bounds(run, vae, data, test, found, draws, precision, title):
     """-ELBO beside the importance-weighted bound, the pixels' entropy and a constant."""
     generator = torch.Generator().manual_seed(run.seed + 1)
     counts = [*(k for k in (1, 2, 5, 10, 20, 50, 100, 200) if k < draws), draws]
 
     def bounds(x, _):
-        mu, logvar = vae.encode(x)
+        with autocast(run.device, precision):
+            mu, logvar = vae.encode(x)
         z = [reparametrise(mu, logvar, generator) for _ in range(draws)]
         log_weights = torch.stack([  # (K, B)
-            elbo_joint(-bce(vae.decoder(z_k), x), z_k, mu, logvar) for z_k in z])
+            elbo_joint(-bce_at(vae, z_k, x, precision), z_k, mu, logvar) for z_k in z])
         return torch.stack([-importance_bound(log_weights[:k]) for k in counts], dim=1)
 
     tighter = per_example(bounds, test, vae).double().mean(dim=0).tolist()
@@ -264,7 +273,7 @@ def show_samples(run, vae, data, test, D, title, n=200):
 
 # --- (c) two latents ------------------------------------------------------------------------
 
-def show_plane(run, plane, data, test, n=15):
+def show_plane(run, plane, data, test, precision, n=15):
     """The plane at the quantiles of N(0, 1), so that each image stands for as much of p(z)."""
     q = torch.special.ndtri((torch.arange(n, device=run.device) + 0.5) / n)
     rows = {f"{b:+.2f}": plane.decoder(torch.stack([q, b.expand(n)], dim=1)).sigmoid()
@@ -272,7 +281,7 @@ def show_plane(run, plane, data, test, n=15):
     run.results.figure("plane", plot.image_rows(
         rows, f"{data.title}, 2 latents: the plane decoded at quantiles of N(0, I)\n"
         "to the right z_1, upwards z_2", [f"{a:+.2f}" for a in q.tolist()]))
-    found = measure(run, plane, test)
+    found = measure(run, plane, test, precision)
     run.results.figure("codes", plot.scatter(
         found.mu[:3000], test.y[:3000], data.classes,
         f"{data.title}, 2 latents: mean codes of test images", ["mu_1", "mu_2"]))

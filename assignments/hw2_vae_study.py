@@ -69,7 +69,7 @@ def main(run,
             vae = networks[name] = VAE(latent, filters, hidden).to(run.device)
             train(run, f"beta {name}, seed {s}", vae, few, data.val, epochs, batch_size,
                   learning_rate, precision, beta)
-            scores[name].append(score(run, vae, data))
+            scores[name].append(score(run, vae, data, precision))
     rows = compare(run, scores)
     title = f"{data.title}, {latent} latents, {len(few.x):,} images, {epochs} epochs"
     run.results.table("beta", list(rows.values()), f"{title}. Validation images, nats an "
@@ -79,9 +79,9 @@ def main(run,
     show_collapse(run, data, networks, rows, scores, title)
 
 
-def score(run, vae, data):
+def score(run, vae, data, precision):
     """BCE, KL, -ELBO, used latents; how far the decoded images are from the mean image."""
-    found = measure(run, vae, data.val)
+    found = measure(run, vae, data.val, precision)
     with torch.no_grad(), evaluating(vae):
         away = vae(to_unit(data.val.x[:500])) - constant_image(data)
     cost, kl = mean(found.bce), mean(found.kl)

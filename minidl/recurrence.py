@@ -29,7 +29,8 @@ class _Recurrence(torch.autograd.Function):
     @staticmethod
     def forward(ctx, h, W):
         kind = h.device.type
-        ctx.dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else h.dtype
+        rounded = torch.is_autocast_enabled(kind)
+        ctx.dtype = torch.get_autocast_dtype(kind) if rounded else h.dtype
         W_T = W.T.contiguous()
         h[0].tanh_()
         for t in range(1, len(h)):

@@ -112,7 +112,7 @@ def test_trap_11_what_is_reported_is_in_nats_an_image(run, batch_size, monkeypat
     data, network, drawn = run.load(), small(), []
     monkeypatch.setattr(hw2_vae, "reparametrise", lambda *a: [
         drawn.append(reparametrise(*a)), drawn[-1]][1])
-    found = hw2_vae.measure(run, network, data.val)
+    found = hw2_vae.measure(run, network, data.val, "float32")
     x, network = to_unit(data.val.x), network.eval()
     with torch.no_grad():
         mu, logvar = network.encode(x)
@@ -123,7 +123,7 @@ def test_trap_11_what_is_reported_is_in_nats_an_image(run, batch_size, monkeypat
     torch.testing.assert_close(found.bce, cost)
     torch.testing.assert_close(found.kl, kl, rtol=1e-4, atol=1e-5)
     torch.testing.assert_close((found.mu, found.logvar), (mu, logvar))
-    again = hw2_vae.measure(run, network, data.val)
+    again = hw2_vae.measure(run, network, data.val, "float32")
     assert torch.equal(again.bce, found.bce)  # the same z whenever it is asked for
 
 
@@ -153,7 +153,7 @@ def test_a_weight_of_784_collapses_and_is_named(run):
     data, network = run.load(), small()
     hw2_vae.train(run, "n", network, data.train, data.val, 30, 55, 2e-2, "float32",
                   lambda t: 784)
-    found = hw2_vae_study.score(run, network, data)
+    found = hw2_vae_study.score(run, network, data, "float32")
     assert found["used"] == 0 and found["KL"] < 0.05
     scores = {name: [found | {"used": float(name != "784")}] * 2
               for name in hw2_vae_study.COMPARED}

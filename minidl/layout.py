@@ -1,0 +1,34 @@
+r"""Channels last: images of shape (B, C, H, W) that lie in memory as (B, H, W, C).
+
+A processor takes all channels of a pixel at once where they lie side by side. torch hands the
+order on from layer to layer, forwards and, by the gradient, backwards; weights begin it
+(`module.to(memory_format=torch.channels_last)`). nn.Unflatten loses it, and so does the way
+back through nn.Flatten, before which every layer then has inputs in one order and gradients in
+the other: 12% of a training step of exercise 2's autoencoder (tests/bench_precision.py). These
+two keep it. Shapes, and which number stands where in them, are torch's.
+"""
+
+import torch
+from torch import nn
+
+
+class Flatten(nn.Flatten):
+    def forward(self, x):
+        return super().forward(_Kept.apply(x))
+
+
+class Unflatten(nn.Unflatten):
+    def forward(self, x):
+        return super().forward(x).contiguous(memory_format=torch.channels_last)
+
+
+class _Kept(torch.autograd.Function):
+    """x -> x, and its gradient channels last."""
+
+    @staticmethod
+    def forward(ctx, x):
+        return x.view_as(x)
+
+    @staticmethod
+    def backward(ctx, g):
+        return g.contiguous(memory_format=torch.channels_last)
