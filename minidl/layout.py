@@ -4,8 +4,8 @@ A processor takes all channels of a pixel at once where they lie side by side. t
 order on from layer to layer, forwards and, by the gradient, backwards; weights begin it
 (`module.to(memory_format=torch.channels_last)`). nn.Unflatten loses it, and so does the way
 back through nn.Flatten, before which every layer then has inputs in one order and gradients in
-the other: 12% of a training step of exercise 2's autoencoder (tests/bench_precision.py). These
-two keep it. Shapes, and which number stands where in them, are torch's.
+the other. tests/bench_precision.py tells what that costs exercise 2's autoencoder. These two
+keep it. Shapes, and which number stands where in them, are torch's.
 """
 
 import torch

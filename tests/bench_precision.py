@@ -1,9 +1,10 @@
-"""A training step in bfloat16 beside one in float32: ratios, side by side in one process.
+"""A training step in bfloat16 and channels last beside one without: ratios, in one process.
 
     python tests/bench_precision.py [rounds]
 
 Both take turns, a step each, on the same batch; printed is the median over the rounds of
-float32's time over bfloat16's, with the quartiles. That accuracy stays the same is told by
+float32's time over bfloat16's, and of torch's own order of pixels over channels last (see
+minidl/layout.py), with the quartiles. That accuracy stays the same is told by
 `python assignments/hw1_classification.py --precision float32` beside its default.
 """
 
@@ -11,27 +12,42 @@ import statistics
 import sys
 import time
 from pathlib import Path
+from unittest import mock
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "assignments")]
 
+import ex2_conv_ae
 import torch
 import torch.nn.functional as F
-from ex2_conv_ae import Decoder, Encoder
 from hw1_classification import CNN, MLP
 from torch import nn
 
 from minidl.precision import autocast, has_bfloat16
 
 BATCH = 128
-NETWORKS = {"MLP 784-512-256-10": lambda: MLP(512, 10), "CNN, 24 filters": lambda: CNN(24, 10),
-            "CNN, 64 filters": lambda: CNN(64, 10),
-            "convolutional autoencoder": lambda: nn.Sequential(Encoder(), Decoder())}
+
+
+def autoencoder():
+    return nn.Sequential(ex2_conv_ae.Encoder(), ex2_conv_ae.Decoder())
+
+
+def autoencoder_in_torchs_order():
+    with mock.patch.multiple(ex2_conv_ae, Flatten=nn.Flatten, Unflatten=nn.Unflatten):
+        return autoencoder().to(memory_format=torch.contiguous_format)
+
+
+def cnn(filters):
+    return CNN(filters, 10).to(memory_format=torch.channels_last)
+
+
+NETWORKS = {"MLP 784-512-256-10": lambda: MLP(512, 10), "CNN, 24 filters": lambda: cnn(24),
+            "CNN, 64 filters": lambda: cnn(64), "convolutional autoencoder": autoencoder}
 
 
 def stepper(make, precision):
     """-> a function that takes a step and tells its seconds."""
-    network = make().to(memory_format=torch.channels_last)
+    network = make()
     optimizer = torch.optim.AdamW(network.parameters(), fused=True)
     x, y = torch.rand(BATCH, 1, 28, 28), torch.arange(BATCH) % 10
 
@@ -50,16 +66,19 @@ def main(rounds):
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, batch {BATCH}, "
           f"instructions for bfloat16: {has_bfloat16('cpu')}")
     for name, make in NETWORKS.items():
-        steps = {kind: stepper(make, kind) for kind in ("float32", "bfloat16")}
-        for _ in range(3):
-            for step in steps.values():
-                step()
-        ratios = []
-        for _ in range(rounds):
-            seconds = {kind: step() for kind, step in steps.items()}
-            ratios.append(seconds["float32"] / seconds["bfloat16"])
-        low, middle, high = statistics.quantiles(ratios, n=4)
-        print(f"{name:<28} float32 / bfloat16: {middle:.2f} ({low:.2f} to {high:.2f})")
+        show(f"{name:<28} float32 / bfloat16", stepper(make, "float32"),
+             stepper(make, "bfloat16"), rounds)
+    for precision in ("float32", "bfloat16"):
+        show(f"{'convolutional autoencoder':<28} torch's order / channels last, {precision}",
+             stepper(autoencoder_in_torchs_order, precision), stepper(autoencoder, precision),
+             rounds)
+
+
+def show(name, over, under, rounds):
+    for _ in range(3):
+        over(), under()
+    low, middle, high = statistics.quantiles([over() / under() for _ in range(rounds)], n=4)
+    print(f"{name}: {middle:.2f} ({low:.2f} to {high:.2f})", flush=True)
 
 
 if __name__ == "__main__":
