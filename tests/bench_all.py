@@ -112,7 +112,8 @@ def rnn(run):
     recipe = asst8_rnn.RECIPES[asst8_rnn.CURED]
     network = asst8_rnn.build(run, recipe, 1000, 200)
     few = some_reviews(10)
-    return lambda split: asst8_rnn.train(run, "RNN", network, Parts(split, few), 1, 64, 1e-3)
+    return lambda split: asst8_rnn.train(run, "RNN", network, Parts(split, few), 1, 64, 1e-3,
+                                         "auto")
 
 
 class Parts:

@@ -1,7 +1,9 @@
 """Homework 2's VAE: the scale of its loss, what its latents carry, the tighter bound, runs."""
 
+import copy
 import math
 
+import bench_training
 import hw2_vae
 import hw2_vae_study
 import pytest
@@ -172,6 +174,32 @@ def test_the_best_constant_image_is_the_mean_training_image(run):
     assert cost == pytest.approx(by_hand.item() / len(x), rel=1e-5)
     for other in (p * 1.02, p * 0.98, p**1.02):
         assert bce(other.clamp(1e-5, 1 - 1e-5).logit().expand_as(x), x).mean().item() > cost
+
+
+@pytest.mark.parametrize("scale", [1, 1.01])  # the second: a KL 1% too large is noticed
+def test_the_benchmarks_textbook_trains_as_minidl_does(generator, scale, monkeypatch):
+    """From the same weights, with the same noise, over some steps."""
+    kl = bench_training.kl_to_std_normal
+    monkeypatch.setattr(bench_training, "kl_to_std_normal",
+                        lambda mu, logvar: scale * kl(mu, logvar))
+    x = torch.rand(16, 1, 28, 28, generator=generator)
+    torch.manual_seed(0)  # textbook's noise, from here on minidl's as well
+    ours = bench_training.VAE()
+    theirs = copy.deepcopy(ours)
+    fused = torch.optim.Adam(ours.parameters(), lr=1e-3, fused=True)
+    plain = torch.optim.Adam(theirs.parameters(), lr=1e-3)
+    noise = torch.Generator()
+    noise.set_state(torch.get_rng_state())
+    losses = []
+    for _ in range(5):
+        pair = (bench_training.minidl_loss(ours, x, noise).mean(),
+                bench_training.textbook_loss(theirs, x))  # of the sum Adam takes the same step
+        for optimizer, loss in zip((fused, plain), pair, strict=True):
+            optimizer.zero_grad(); loss.backward(); optimizer.step()
+        losses.append((pair[0].item(), pair[1].item() / len(x)))
+    far = max(abs(a / b - 1) for a, b in losses)
+    print(far)
+    assert (far < 1e-5) == (scale == 1), losses
 
 
 # --- minidl/vae.py --------------------------------------------------------------------------
