@@ -4,6 +4,8 @@ r"""Every script in one size, those first that others take their networks from.
     python assignments/run_all.py --quick    do they all run: 3 minutes
     python assignments/run_all.py --full     the README's numbers: a night and a day
     python assignments/run_all.py --resume   go on where it was stopped or killed
+    python assignments/run_all.py --ledger   run none: keep what was found in results/, and
+                                             write the README's table from what is kept
 
 A script is a process of its own, in its own folder of outputs/, with what it prints in log.txt
 there. Small networks gain little from a second core, so as many run at a time as there are
@@ -22,6 +24,7 @@ from pathlib import Path
 import _path  # noqa: F401
 import torch
 
+from minidl import kept, readme
 from minidl.files import whole_file
 from minidl.progress import Line, clock
 from minidl.results import markdown
@@ -48,6 +51,8 @@ NEEDS = {
 def main(argv=None):
     """-> exit status: 0, 1 where a script failed, 2 for a flag, 130 after Ctrl-C."""
     flags, common = parse(argv)
+    if flags.ledger:
+        return ledger(flags.out)
     state_file = flags.out / "run_all.json"
     state = {"flags": common, "seconds": {}}
     if flags.resume and state_file.is_file():
@@ -88,6 +93,8 @@ def parse(argv):
                         metavar="SCRIPT", help="these scripts, by name")
     parser.add_argument("--jobs", type=int, help="scripts at a time")
     parser.add_argument("--resume", action="store_true", help="go on with an earlier run")
+    parser.add_argument("--ledger", action="store_true",
+                        help="run none: keep the results of --out, write the README's table")
     flags = parser.parse_args(argv)
     if flags.jobs is None:
         alone = flags.device != "cpu" and torch.cuda.is_available()
@@ -144,6 +151,14 @@ def start(name, flags, common):
             [sys.executable, HERE / f"{name}.py", *common, *resume, "--out", folder],
             stdout=log, stderr=subprocess.STDOUT,
             env={**os.environ, "OMP_NUM_THREADS": str(threads)})
+
+
+def ledger(out, root=HERE.parent):
+    """Keep the finished runs, write the README's table, tell what must be run anew."""
+    told = kept.keep(out, root)
+    readme.write(root)
+    print(*told, *kept.stale(root), f"Wrote {root / 'README.md'}", sep="\n")
+    return 0
 
 
 def last_line(log):

@@ -12,6 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from minidl import readme, sheets
+from minidl.sheets import HEADLINES
+
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text()
 MAIN_JOB = "pip install -r requirements.txt && python assignments/ex2_conv_ae.py"
@@ -25,11 +28,13 @@ def test_the_quick_start_is_a_line_of_its_own_that_ci_finds(command):
     assert len(patterns) == 2 and any(re.search(p, command) for p in patterns)
 
 
-def test_every_script_is_in_the_readme_and_every_named_file_is_there():
-    named = set(re.findall(r"`((?:assignments|theory|tests)/\w+\.py)`", README))
-    scripts = {str(p.relative_to(ROOT)) for p in (ROOT / "assignments").glob("[a-z]*.py")}
-    assert scripts <= named
-    assert all((ROOT / name).exists() for name in named)
+def test_every_script_and_proof_has_its_row_and_every_named_file_is_there():
+    named = {*re.findall(r"\]\(([\w/.]+)\)", README),
+             *re.findall(r"`((?:assignments|theory|tests)/\w+\.py)`", README)}
+    answers = {path.relative_to(ROOT).as_posix() for path in (
+        *ROOT.glob("assignments/[a-z]*.py"), *ROOT.glob("theory/test_*.py"))}
+    assert answers - named == {"theory/test_the_proofs.py"}
+    assert [name for name in named if not (ROOT / name).exists()] == []
 
 
 def test_the_pinned_versions_lie_in_the_ranges():
@@ -62,26 +67,88 @@ def test_the_code_imports_the_four_packages_and_the_standard_library_only():
             assert {name.split(".")[0] for name in names} <= allowed, path
 
 
-@pytest.mark.parametrize(("words", "key", "form"), [
-    ("test L1", "test_l1", ".4f"), ("test MSE", "test_mse", ".5f"),
-    ("test nats", "test_nats", ".2f"), ("the CNN's test accuracy", "test_accuracy_cnn", ".2%"),
-    ("test accuracy of a linear probe", "probe_accuracy", ".2%"),
-    ("test accuracy of the max over time", "test_accuracy", ".2%"),
-    ("test accuracy of the best", "test_accuracy_best", ".2%")])
-def test_the_numbers_in_the_readme_are_those_of_the_results_that_are_kept(words, key, form):
-    shown = re.findall(rf"{words} ([\d.]+%?) \(`results/(\w+)\.json`, (`--full`|default)",
-                       README)
-    assert shown
-    for number, name, size in shown:
-        kept = json.loads((ROOT / "results" / f"{name}.json").read_text())
-        assert format(kept["numbers"][key]["value"], form) == number
-        assert kept["data"] in ("mnist", "fashion-mnist", "imdb")
-        assert kept["size"] == size.strip("`-")
+def test_the_readmes_table_is_what_the_kept_results_say():
+    assert readme.parts(README)[1] == readme.section(ROOT), (
+        "README.md and results/ disagree: run `python assignments/run_all.py --ledger`")
 
 
-def test_every_kept_result_is_in_the_readme_with_a_number():
-    kept = {path.name for path in (ROOT / "results").glob("*.json")}
-    assert kept == set(re.findall(r"[\d.]%? \(`results/(\w+\.json)`", README))
+@pytest.fixture
+def copied(tmp_path):
+    """The README and the results, where they may be changed."""
+    shutil.copy(ROOT / "README.md", tmp_path)
+    shutil.copytree(ROOT / "results", tmp_path / "results")
+    return tmp_path
+
+
+def agrees(root):
+    return readme.parts((root / "README.md").read_text())[1] == readme.section(root)
+
+
+def test_one_digit_changed_in_the_table_is_found_and_written_anew(copied):
+    number = re.search(r"test MSE 0\.00(\d)", README)
+    wrong = README[:number.start(1)] + str(9 - int(number[1])) + README[number.end(1):]
+    (copied / "README.md").write_text(wrong)
+    assert not agrees(copied)
+    readme.write(copied)
+    assert (copied / "README.md").read_text() == README
+
+
+def test_one_number_changed_in_the_results_is_found(copied):
+    file = copied / "results" / "ex2_conv_ae.json"
+    content = json.loads(file.read_text())
+    content["numbers"]["test_l1"]["value"] *= 1.1
+    file.write_text(json.dumps(content))
+    assert not agrees(copied)
+    (copied / "results" / "hw1_classification.json").unlink()
+    readme.write(copied)
+    row = next(line for line in (copied / "README.md").read_text().splitlines()
+               if "hw1_classification.py" in line)
+    assert not re.search(r"\d%|json", row)  # its words, and no number
+
+
+@pytest.mark.parametrize("name, entry, told", [
+    ("test_accuracy", {"value": 0.89464, "unit": "fraction"}, "89.46%"),
+    ("test_accuracy", {"value": 0.5, "unit": "fraction", "std": 0.012, "n": 3},
+     "50.00% ± 1.20%"),
+    ("paired_gain", {"value": 0.0318, "unit": "fraction", "std": 0.004, "n": 4},
+     "+3.18 ± 0.40 points"),
+    ("test_nats", {"value": 91.3309, "unit": "nats an image", "n": 10}, "91.33 nats"),
+    ("test_mse", {"value": 0.0075211, "unit": "mean (x - x_hat)^2 per pixel"}, "0.00752"),
+    ("test_l1", {"value": 0.022656, "unit": "mean |x - x_hat| per pixel"}, "0.0227"),
+    ("psnr_gain_db", {"value": 3.2, "unit": "dB above the best baseline"}, "+3.20 dB"),
+    ("test_l1", {"value": 0.1, "unit": "mean |x - x_hat| per pixel", "std": 0.0, "n": 1},
+     "0.1000"), ("factor", {"value": 0.99344, "unit": "something else"}, "0.993")])
+def test_a_number_is_told_by_its_unit(name, entry, told):
+    assert readme.number(name, entry) == told
+
+
+def test_every_script_has_one_row_and_the_numbers_that_it_is_known_by():
+    rows = [row.script for row in readme.ROWS if row.script]
+    scripts = {path.stem for path in ROOT.glob("assignments/[a-z]*.py")} - {"run_all"}
+    assert len(rows) == len(set(rows)) and set(rows) == scripts == set(HEADLINES)
+    for script, content in readme.kept(ROOT).items():
+        row = readme.ROWS[[row.script for row in readme.ROWS].index(script)]
+        assert HEADLINES[script].keys() & content["numbers"].keys(), script
+        assert f"{row.figure}.png" in content["files"]
+    assert set(readme.PICTURES) <= scripts and readme.FIRST in readme.PICTURES
+
+
+def test_a_row_has_the_proofs_that_its_script_names_or_shares_an_item_of_a_sheet_with():
+    items = {path.stem.removeprefix("test_"): {item for _, item in sheets.tags(path)}
+             for path in ROOT.glob("theory/test_*.py")}
+    for row in (row for row in readme.ROWS if row.script):
+        path = ROOT / "assignments" / f"{row.script}.py"
+        own = {item for _, item in sheets.tags(path)}
+        wanted = set(re.findall(r"theory/test_(\w+)\.py", path.read_text()))
+        wanted |= {name for name, theirs in items.items() if own & theirs}
+        assert wanted <= set(row.theory.split()), row.script
+
+
+def test_the_first_picture_is_kept_and_stands_above_the_fold():
+    head = README.split("## Quick start")[0]
+    row = next(row for row in readme.ROWS if row.script == readme.FIRST)
+    assert f"![{readme.PICTURES[readme.FIRST]}]({readme.picture(row)})" in head
+    assert len(head.splitlines()) < 12
 
 
 def test_the_exercise_in_ten_lines_runs_as_it_stands(tmp_path, folder):
