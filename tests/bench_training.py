@@ -1,19 +1,24 @@
-"""What an epoch costs beyond its arithmetic: ratios, measured side by side in one process.
+"""What an epoch costs beyond its arithmetic, and beside what people run: ratios.
 
     python tests/bench_training.py [rounds]
 
-    fixed batch   the same number of steps on one batch that lies there: the limit
-    minidl        run.epochs and batches: shuffle, gather, scale, track, checkpoint
-    textbook      a Dataset that turns each image from bytes into a tensor, and a DataLoader,
-                  in the same process or with one worker process
+The MLP VAE 784-400-20 at batch 128.
 
-They take turns within each round, each round beginning with the next one, as a processor
-that has rested runs faster for a second. A ratio is taken within a round; printed is the
-median over the rounds, with the smallest and the largest. The times themselves say little on
-a shared machine.
+    limit     as many training steps on one batch that lies there
+    minidl    as hw2_vae.py does it: batches, run.track, a checkpoint, losses.evaluate; in
+              float32, and in the scripts' default where the processor has bfloat16
+    textbook  as pytorch/examples does it (vae/main.py), written anew: each image from bytes
+              through PIL to a tensor (torchvision's MNIST with ToTensor), DataLoader, sigmoid
+              and binary_cross_entropy, Adam, loss.item() in every step. In one process (its
+              default on a CPU), with a worker (its default for CUDA), or with a single change
+
+minidl is measured by its limit in training, by the textbook in an epoch and its test together.
+That both train alike is in tests/test_hw2_vae.py. They take turns within each round, each
+round beginning with the next one, as a processor that has rested runs faster for a second. A
+ratio is taken within a round; printed is the median over the rounds, with the smallest and the
+largest. The times themselves say little on a shared machine.
 """
 
-import functools
 import sys
 import tempfile
 import time
@@ -24,30 +29,52 @@ sys.path[:0] = [str(ROOT), str(ROOT / "assignments")]
 
 import numpy as np
 import torch
-from ex2_conv_ae import Decoder, Encoder
+import torch.nn.functional as F
 from PIL import Image  # a part of what matplotlib needs
 from torch import nn
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 from minidl.data import Split, batches, steps_per_epoch, to_unit
-from minidl.losses import l1
+from minidl.gaussian import kl_to_std_normal, reparametrise
+from minidl.losses import bce, evaluate
+from minidl.precision import autocast, has_bfloat16
 from minidl.run import Run
 
-N, BATCH = 55_000, 128
-FIXED, OURS = "fixed batch", "minidl"
-TEXTBOOKS = (("textbook", 0), ("textbook, 1 worker", 1))  # DataLoader's num_workers
-MODELS = {
-    "MLP 784-400-20-400-784": (lambda: nn.Sequential(
-        nn.Flatten(), nn.Linear(784, 400), nn.ReLU(), nn.Linear(400, 20), nn.Linear(20, 400),
-        nn.ReLU(), nn.Linear(400, 784), nn.Sigmoid(), nn.Unflatten(1, (1, 28, 28))),
-        TEXTBOOKS),
-    "convolutional autoencoder": (lambda: nn.Sequential(Encoder(), Decoder()), ()),
-}
+BATCH = 128
+N, N_TEST = 430 * BATCH, 10_000  # whole batches: minidl leaves out the last, smaller one
 
 
-class Textbook(Dataset):
-    """One image at a time, as torchvision's MNIST with ToTensor does it: through PIL."""
+class VAE(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.hidden = nn.Sequential(nn.Flatten(), nn.Linear(784, 400), nn.ReLU())
+        self.to_mu, self.to_logvar = nn.Linear(400, 20), nn.Linear(400, 20)
+        self.decoder = nn.Sequential(nn.Linear(20, 400), nn.ReLU(), nn.Linear(400, 784),
+                                     nn.Unflatten(1, (1, 28, 28)))  # logits
 
+    def encode(self, x):
+        h = self.hidden(x)
+        return self.to_mu(h).float(), self.to_logvar(h).float()
+
+
+def minidl_loss(vae, x, generator, precision="float32"):
+    """-ELBO (B,), in nats."""
+    with autocast(x.device, precision):
+        mu, logvar = vae.encode(x)
+        logits = vae.decoder(reparametrise(mu, logvar, generator))
+    return bce(logits.float(), x) + kl_to_std_normal(mu, logvar)
+
+
+def textbook_loss(vae, x):
+    """-ELBO (), the sum over a batch."""
+    mu, logvar = vae.encode(x)
+    std = torch.exp(0.5 * logvar)
+    x_hat = torch.sigmoid(vae.decoder(mu + torch.randn_like(std) * std))
+    kl = -0.5 * torch.sum(1 + logvar - mu.pow(2) - logvar.exp())
+    return F.binary_cross_entropy(x_hat, x, reduction="sum") + kl
+
+
+class Images(Dataset):
     def __init__(self, split):
         self.images, self.labels = split.x.squeeze(1), split.y
 
@@ -60,62 +87,101 @@ class Textbook(Dataset):
         return pixels.permute(2, 0, 1).contiguous().float().div(255), label
 
 
-def step(model, optimizer, x):
-    loss = l1(model(x), x).mean()
-    optimizer.zero_grad(); loss.backward(); optimizer.step()
-    return loss
+def tensors(split):
+    return TensorDataset(to_unit(split.x), split.y)
 
 
-def measure(make, split, run, rounds, textbooks):
-    """kind -> its seconds an epoch, one a round."""
-    model = make()
-    optimizer = torch.optim.Adam(model.parameters(), fused=True)
-    epochs = run.epochs(rounds + 2, "bench", model=model, optimizer=optimizer)
-    x = to_unit(split.x[:BATCH])
-    next(epochs)
+def minidl(train, test, run, rounds, precision, fixed=False):
+    """-> a function: an epoch, or its limit -> the time when its training was done."""
+    vae = VAE()
+    optimizer = torch.optim.Adam(vae.parameters(), lr=1e-3, fused=True)
+    epochs = run.epochs(rounds + 1, precision, vae=vae, optimizer=optimizer)
 
-    def fixed_batch():
-        for _ in range(steps_per_epoch(split, BATCH)):
-            step(model, optimizer, x)
+    def step(x):
+        loss = minidl_loss(vae, x, run.generator, precision).mean()
+        optimizer.zero_grad(); loss.backward(); optimizer.step()
+        return loss
 
-    def minidl():
-        for batch, _ in batches(split, BATCH, run.generator):
-            run.track(len(batch), loss=step(model, optimizer, batch))
-        next(epochs)  # the epoch's end: its line, its checkpoint
+    def epoch():
+        next(epochs)  # the one before ends: its line, its checkpoint
+        for x, _ in batches(train, BATCH, run.generator):
+            run.track(len(x), train_nats=step(x))
+        done, z = time.perf_counter(), torch.Generator().manual_seed(0)
+        run.log(test_nats=evaluate(lambda x, _: minidl_loss(vae, x, z), test, vae))
+        return done
 
-    def textbook(workers):
-        for batch, _ in DataLoader(Textbook(split), BATCH, shuffle=True, num_workers=workers):
-            step(model, optimizer, batch)
+    def limit():
+        x = to_unit(train.x[:BATCH])
+        for _ in range(steps_per_epoch(train, BATCH)):
+            step(x)
+        return time.perf_counter()
 
-    kinds = [(FIXED, fixed_batch), (OURS, minidl)]
-    kinds += [(name, functools.partial(textbook, workers)) for name, workers in textbooks]
-    seconds = {name: [] for name, _ in kinds}
+    return limit if fixed else epoch
+
+
+def textbook(train, test, images=Images, workers=0, **options):
+    vae = VAE()
+    optimizer = torch.optim.Adam(vae.parameters(), lr=1e-3, **options)
+    train_batches = DataLoader(images(train), BATCH, shuffle=True, num_workers=workers)
+    test_batches = DataLoader(images(test), BATCH, num_workers=workers)
+
+    def epoch():
+        train_loss = test_loss = 0
+        vae.train()
+        for x, _ in train_batches:
+            optimizer.zero_grad()
+            loss = textbook_loss(vae, x)
+            loss.backward()
+            train_loss += loss.item()
+            optimizer.step()
+        done = time.perf_counter()
+        vae.eval()
+        with torch.no_grad():
+            for x, _ in test_batches:
+                test_loss += textbook_loss(vae, x).item()
+        print(f"textbook  train {train_loss / len(train.x):.4f}  "
+              f"test {test_loss / len(test.x):.4f}")
+        return done
+
+    return epoch
+
+
+def measure(kinds, rounds):
+    """-> name -> its seconds (rounds, 2), of the training and of all."""
+    seconds, kinds = {name: [] for name in kinds}, list(kinds.items())
     for i in range(-1, rounds):  # the first round warms up
         for name, epoch in kinds[i % len(kinds):] + kinds[:i % len(kinds)]:
             start = time.perf_counter()
-            epoch()
-            seconds[name].append(time.perf_counter() - start)
+            done = epoch()
+            seconds[name].append((done - start, time.perf_counter() - start))
     return {name: np.array(values[1:]) for name, values in seconds.items()}
 
 
 def main(rounds):
     random = torch.Generator().manual_seed(0)
-    x = torch.randint(0, 256, (N, 1, 28, 28), generator=random, dtype=torch.uint8)
-    split = Split(x, torch.randint(0, 10, (N,), generator=random))
-    lines = []
+    train, test = (Split(torch.randint(0, 256, (n, 1, 28, 28), generator=random,
+                                       dtype=torch.uint8),
+                         torch.randint(0, 10, (n,), generator=random)) for n in (N, N_TEST))
+    kinds = {"textbook": textbook(train, test),
+             "textbook, 1 worker": textbook(train, test, workers=1),
+             "textbook, images as tensors": textbook(train, test, tensors),
+             "textbook, Adam fused": textbook(train, test, fused=True)}
+    rows, textbooks = [], list(kinds)
     with tempfile.TemporaryDirectory() as folder:
-        run = Run("bench", "default", {}, out=folder)
-        for model, (make, textbooks) in MODELS.items():
-            seconds = measure(make, split, run, rounds, textbooks)
-            pairs = [(OURS, FIXED)] + [(name, OURS) for name, _ in textbooks]
-            for over, under in pairs:
-                ratio = seconds[over] / seconds[under]
-                lines.append(f"{model:<26}{f'{over} / {under}':<33}{np.median(ratio):6.3f}   "
-                             f"({ratio.min():.3f} to {ratio.max():.3f}; "
-                             f"{np.median(seconds[under]):.2f} s below)")
-    print(f"\nan epoch of {N:,} images, batch {BATCH}, {torch.get_num_threads()} threads, "
-          f"median of {rounds} rounds (smallest to largest)")
-    print("\n".join(lines))
+        for precision in ["float32", "bfloat16"][:1 + has_bfloat16("cpu")]:
+            run = Run("bench", "default", {}, out=Path(folder) / precision)
+            least, ours = f"limit, {precision}", f"minidl, {precision}"
+            kinds[least] = minidl(train, test, run, rounds, precision, fixed=True)
+            kinds[ours] = minidl(train, test, run, rounds, precision)
+            rows += [(ours, least, 0)] + [(name, ours, 1) for name in textbooks]
+        seconds = measure(kinds, rounds)
+    print(f"\n{N:,} images, batch {BATCH}, and {N_TEST:,} test images; "
+          f"{torch.get_num_threads()} threads, median of {rounds} rounds (least to most)")
+    for over, under, part in rows:
+        below = seconds[under][:, part]
+        ratio = seconds[over][:, part] / below
+        print(f"{f'{over} / {under}':<48}{np.median(ratio):6.3f}   ({ratio.min():.3f} to "
+              f"{ratio.max():.3f}; {np.median(below):.2f} s below)")
 
 
 if __name__ == "__main__":

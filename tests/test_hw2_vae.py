@@ -198,8 +198,7 @@ def test_the_benchmarks_textbook_trains_as_minidl_does(generator, scale, monkeyp
             optimizer.zero_grad(); loss.backward(); optimizer.step()
         losses.append((pair[0].item(), pair[1].item() / len(x)))
     far = max(abs(a / b - 1) for a, b in losses)
-    print(far)
-    assert (far < 1e-5) == (scale == 1), losses
+    assert (far < 1e-6) == (scale == 1), losses  # 8 roundings of float32
 
 
 # --- minidl/vae.py --------------------------------------------------------------------------
