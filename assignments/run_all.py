@@ -2,7 +2,7 @@ r"""Every script in one size, those first that others take their networks from.
 
     python assignments/run_all.py            about an hour on 2 CPU cores
     python assignments/run_all.py --quick    do they all run: 3 minutes
-    python assignments/run_all.py --full     the README's numbers: a night and a day
+    python assignments/run_all.py --full     the best numbers: a night and a day
     python assignments/run_all.py --resume   go on where it was stopped or killed
     python assignments/run_all.py --ledger   run none: keep what was found in results/, and
                                              write the README's table from what is kept
@@ -25,7 +25,7 @@ import _path  # noqa: F401
 import torch
 
 from minidl import kept, readme
-from minidl.files import whole_file
+from minidl.files import _lock, alone, whole_file
 from minidl.progress import Line, clock
 from minidl.results import markdown
 
@@ -109,12 +109,14 @@ def parse(argv):
 def run_them(flags, common, state, state_file):
     """Start what has all that it needs while there is room -> name -> why it failed."""
     waiting = [name for name in NEEDS if name in flags.only and name not in state["seconds"]]
+    left = {*waiting} if flags.resume else set()
     total, running, failed, line = len(flags.only), {}, {}, Line()
     try:
         while waiting or running:
             blocked = {*waiting, *(name for name, _, _ in running.values())}
-            for name in [n for n in waiting if not blocked & {*NEEDS[n]}]:
-                if len(running) < flags.jobs:
+            left = {name for name in left if goes_on(flags.out / name)}
+            for name in [n for n in waiting if not blocked & {*NEEDS[n]} and n not in left]:
+                if len(running) + len(left) < flags.jobs:
                     waiting.remove(name)
                     process = start(name, flags, common)
                     running[process.pid] = name, process, time.perf_counter()
@@ -131,7 +133,8 @@ def run_them(flags, common, state, state_file):
                 done = len(state["seconds"]) + len(failed)
                 line.done(f"{done:2d}/{total} {'FAILED' if process.returncode else 'done'} "
                           f"{name}  {clock(seconds)}")
-            names = ", ".join(name for name, _, _ in running.values())
+            names = ", ".join([*(name for name, _, _ in running.values()),
+                               *(f"{name} (left by a killed run)" for name in left)])
             line.update(f"{len(state['seconds']) + len(failed):2d}/{total} running: {names}")
             time.sleep(0.05)
     finally:  # after Ctrl-C no script goes on alone
@@ -147,10 +150,18 @@ def start(name, flags, common):
     threads = max(1, os.cpu_count() // flags.jobs)
     resume = ["--resume"] if flags.resume else []
     with (folder / "log.txt").open("a" if flags.resume else "w") as log:
+        _lock(log.fileno())  # the script's, too, as long as it has this file
         return subprocess.Popen(
             [sys.executable, HERE / f"{name}.py", *common, *resume, "--out", folder],
             stdout=log, stderr=subprocess.STDOUT,
             env={**os.environ, "OMP_NUM_THREADS": str(threads)})
+
+
+def goes_on(folder):
+    """Does a script that run_all.py started still run? It outlives a kill -9 of that, and is
+    waited for: it would refuse another in its folder, and then leaves it little to do."""
+    with alone(folder / "log.txt") as granted:
+        return not granted
 
 
 def ledger(out, root=HERE.parent):

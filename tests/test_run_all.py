@@ -76,9 +76,22 @@ def test_without_resume_all_begin_anew_and_another_size_is_refused(scripts, caps
     assert "run_all.json is of a run with" in capsys.readouterr().err
 
 
-def test_killed_it_goes_on_where_it_was(scripts):
-    slow = SCRIPT + "time.sleep(0 if '--resume' in sys.argv else 60)\n"
-    (scripts / "third.py").write_text(slow)
+def test_killed_it_goes_on_and_waits_for_the_script_that_it_left_alone(scripts, monkeypatch):
+    (scripts / "third.py").write_text(SCRIPT + f"""
+sys.path[:0] = {sys.path!r}
+from minidl.files import alone
+def wait(name):  # a minute at most
+    while not (out.parent / name).exists() and time.monotonic() < begun + 60:
+        time.sleep(0.02)
+begun = time.monotonic()
+wait("killed")  # alive, and not yet in its folder
+with alone(out) as granted:
+    if not granted:
+        sys.exit("found another run")
+    wait("seen")
+with (out.parent / "order.txt").open("a") as order:
+    order.write("end\\n")
+""")
     code = (f"import sys, pathlib; sys.path[:0] = {sys.path!r}\nimport run_all\n"
             f"run_all.HERE = pathlib.Path({str(scripts)!r})\n"
             f"run_all.NEEDS = {run_all.NEEDS!r}\n"
@@ -86,16 +99,26 @@ def test_killed_it_goes_on_where_it_was(scripts):
     process = subprocess.Popen([sys.executable, "-c", code], start_new_session=True,
                                stdout=subprocess.DEVNULL)
     wait_for(lambda: "third" in (scripts / "out" / "order.txt").read_text())
-    process.send_signal(signal.SIGTERM)
+    process.send_signal(signal.SIGKILL)
     process.wait()
-    subprocess.run(["pkill", "-f", str(scripts / "third.py")], check=False)
+    goes_on = run_all.goes_on
+
+    def seen(folder):
+        """goes_on, which lets the script end after it was found."""
+        if left := goes_on(folder):
+            (scripts / "out" / "seen").touch()
+        return left
+
+    monkeypatch.setattr(run_all, "goes_on", seen)
     assert list(json.loads((scripts / "out" / "run_all.json").read_text())["seconds"]) == [
         "first"]
+    assert goes_on(scripts / "out" / "third")
+    (scripts / "out" / "killed").touch()
     assert run(scripts, "--resume") == 0
-    assert order(scripts / "out") == ["first", "third", "third", "second"]
+    assert order(scripts / "out") == ["first", "third", "end", "third", "end", "second"]
 
 
-def wait_for(condition, seconds=60):
+def wait_for(condition, seconds=120):
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         try:
