@@ -25,7 +25,7 @@ import _path  # noqa: F401
 import torch
 
 from minidl import kept, readme
-from minidl.files import _lock, alone, whole_file
+from minidl.files import alone, lock, whole_file
 from minidl.progress import Line, clock
 from minidl.results import markdown
 
@@ -150,7 +150,7 @@ def start(name, flags, common):
     threads = max(1, os.cpu_count() // flags.jobs)
     resume = ["--resume"] if flags.resume else []
     with (folder / "log.txt").open("a" if flags.resume else "w") as log:
-        _lock(log.fileno())  # the script's, too, as long as it has this file
+        lock(log.fileno())  # the script's, too, as long as it has this file
         return subprocess.Popen(
             [sys.executable, HERE / f"{name}.py", *common, *resume, "--out", folder],
             stdout=log, stderr=subprocess.STDOUT,

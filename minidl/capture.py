@@ -24,7 +24,7 @@ def captured(network, x, precision="float32"):
     """-> f(x), which is network(x), by replay in training for batches of the shape of x.
 
     Each replay overwrites the output of the last: one pass forwards, one backwards, as in a
-    training step. Where the GPU cannot record the network, a line says so and f is the network.
+    training step. Where a GPU cannot record the network, a line says so; f is the network.
     """
     if not x.is_cuda:
         return network

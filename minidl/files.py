@@ -48,11 +48,11 @@ def alone(folder):
         with contextlib.suppress(OSError):
             handle = os.open(folder, os.O_RDONLY)
             stack.callback(os.close, handle)
-            granted = _lock(handle)
+            granted = lock(handle)
         yield granted
 
 
-def _lock(handle):
+def lock(handle):
     """-> False where another process has the lock; it ends with the handle or the process."""
     with contextlib.suppress(AttributeError, OSError):
         try:
@@ -70,7 +70,7 @@ def _locked_file_beside(path):
         while fcntl:
             handle = os.open(beside, os.O_CREAT | os.O_WRONLY, 0o666)
             stack.callback(os.close, handle)
-            if _lock(handle) and beside.exists():  # else another cleared it away in between
+            if lock(handle) and beside.exists():  # else another cleared it away in between
                 break
         yield beside
 

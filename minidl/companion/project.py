@@ -2,12 +2,11 @@
 
 import ast
 import json
-import re
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from minidl import sheets
+from minidl import readme, sheets
 from minidl.companion.colours import references
 from minidl.companion.rows import definitions
 
@@ -74,7 +73,6 @@ class Project:
                         for path in sorted(paths) if path.stat().st_size]
         self.by_path = {source.path: source for source in self.sources}
         self.by_module = {source.module: source for source in self.sources}
-        self.readme = (self.root / "README.md").read_text("utf-8")
 
     @cached_property
     def unique(self):
@@ -132,8 +130,7 @@ class Project:
     @cached_property
     def shows(self):
         """path -> what the README's table says that the script shows."""
-        return {path: words.strip() for path, words in re.findall(
-            r"^\|[^|]*\| `([\w/]+\.py)` \|(.*)\|$", self.readme, re.M)}
+        return {f"assignments/{row.script}.py": row.words for row in readme.ROWS if row.script}
 
     def result(self, source):
         """The last run of a script, else the result kept in the repository, else None."""
