@@ -30,7 +30,7 @@ def test_the_quick_start_is_a_line_of_its_own_that_ci_finds(command):
 
 def test_every_script_and_proof_has_its_row_and_every_named_file_is_there():
     named = {*re.findall(r"\]\(([\w/.]+)\)", README),
-             *re.findall(r"`((?:assignments|theory|tests)/\w+\.py)`", README)}
+             *re.findall(r"[` ]((?:assignments|theory|tests)/\w+\.py)\b", README)}
     answers = {path.relative_to(ROOT).as_posix() for path in (
         *ROOT.glob("assignments/[a-z]*.py"), *ROOT.glob("theory/test_*.py"))}
     assert answers - named == {"theory/test_the_proofs.py"}
