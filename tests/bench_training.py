@@ -107,7 +107,8 @@ def minidl(train, test, run, rounds, precision, fixed=False):
         for x, _ in batches(train, BATCH, run.generator):
             run.track(len(x), train_nats=step(x))
         done, z = time.perf_counter(), torch.Generator().manual_seed(0)
-        run.log(test_nats=evaluate(lambda x, _: minidl_loss(vae, x, z), test, vae))
+        run.log(test_nats=evaluate(
+            lambda x, _: minidl_loss(vae, x, z, precision), test, vae))
         return done
 
     def limit():
