@@ -62,8 +62,6 @@ def main(run,
          vocabulary: "most frequent words that are told apart" = 20_000,
          precision: "of products in training, but W_hh's: auto, bfloat16, float32" = "auto",
          reviews: "training reviews used, validation included" = 25_000):
-    # vanished gradients are below 1e-38, where a processor takes ten times as long
-    torch.set_flush_denormal(True)
     data = run.load_reviews(reviews, vocabulary)
     networks, curves = {}, {}
     for name, recipe in RECIPES.items():

@@ -46,8 +46,6 @@ def main(run,
          vocabulary: "most frequent words that are told apart" = 20_000,
          embedded_epochs: "passes over the embedded corpus" = 4,
          reviews: "training reviews used, validation included" = 25_000):
-    # vanished gradients are below 1e-38, where a processor takes ten times as long
-    torch.set_flush_denormal(True)
     data = run.load_reviews(reviews, vocabulary)
     settings = cli.settings(asst8_rnn.main, asst8_rnn.SIZES, run.size) | {
         "longest": longest, "vocabulary": vocabulary, "reviews": reviews}

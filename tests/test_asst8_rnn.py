@@ -20,13 +20,6 @@ V, LONGEST = 118, 30
 SMALL = ["--reviews", "200", "--longest", "8"]
 
 
-@pytest.fixture(autouse=True)
-def as_before():
-    """The scripts have the processor take what is below 1e-38 for 0."""
-    yield
-    torch.set_flush_denormal(False)
-
-
 @pytest.fixture(scope="module")
 def embedded():
     return load("embedded", say=lambda text: None)

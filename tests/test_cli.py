@@ -32,6 +32,15 @@ def sentence(capsys, *argv, status=2, main=script):
     return said
 
 
+def test_numbers_below_1e_38_are_0_in_a_script_and_only_there(tmp_path):
+    tiny, seen = torch.tensor(1e-30), []
+    if not torch.set_flush_denormal(True):
+        pytest.skip("this processor cannot")
+    torch.set_flush_denormal(False)
+    start(tmp_path, main=lambda run: seen.append((tiny * 1e-10).item()))
+    assert seen == [0.0] and (tiny * 1e-10).item() > 0
+
+
 @pytest.mark.parametrize(("argv", "settings"), [
     ([], {"latent": 12, "epochs": 10, "rate": 0.1, "start_at": "left"}),
     (["--quick"], {"latent": 12, "epochs": 1, "rate": 0.1, "start_at": "left"}),
