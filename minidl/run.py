@@ -180,8 +180,9 @@ class Run:
         for folder in folders:
             shutil.rmtree(folder, ignore_errors=True)
         (self.out / "run.json").unlink(missing_ok=True)
-        ranks.gather(None)  # no process begins before all have cleared away
-        if left := [str(folder) for folder in folders if folder.exists()]:
+        ranks.gather(None)  # all have cleared away, then all have looked, before one begins
+        everyones = ranks.gather([str(folder) for folder in folders if folder.exists()])
+        if left := sorted({folder for found in everyones for folder in found}):
             raise RunError(f"{', '.join(left)}: found what an earlier run left and cannot be "
                            "removed, expected a folder that can be written to")
 

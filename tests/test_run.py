@@ -238,3 +238,19 @@ def test_a_line_after_every_so_many_epochs_and_the_last(tmp_path, capsys):
     assert [line.split("  ")[1] for line in lines] == ["epoch 2/5", "epoch 4/5", "epoch 5/5"]
     list(Run("s", "default", {}, out=tmp_path / "b").epochs(3, "short", every=3))
     assert len(capsys.readouterr().out.splitlines()) == 1
+
+
+def test_what_another_process_begins_with_is_not_taken_for_what_an_earlier_run_left(
+        tmp_path, monkeypatch):
+    """Of two processes in one folder one may begin as soon as all have cleared and looked."""
+    looked = []
+
+    def gather(value):
+        looked.append(value)
+        if len(looked) == 2:  # the other one has all that it waited for
+            (tmp_path / "trials").mkdir()
+        return [value]
+
+    monkeypatch.setattr("minidl.ranks.gather", gather)
+    Run("script", "default", {}, out=tmp_path)
+    assert looked == [None, []]
