@@ -40,7 +40,7 @@ def main(run,
          learning_rate: "the highest of the one-cycle schedule" = 6e-3,
          filters: "of the first convolution; each further one has twice as many" = 16,
          hidden: "width of the fully connected layer at the coarsest level" = 256,
-         augmented: "share of images turned and slanted, until the last fifth" = 0.0,
+         augmented: "share of images turned and slanted, until the last tenth" = 0.0,
          precision: "of the products: auto, bfloat16 or float32" = "auto",
          images: "training images used, validation included" = 60_000):
     if latent >= 784 or batch_size < 2:
@@ -106,7 +106,7 @@ def train(run, name, autoencoder, data, epochs, batch_size, learning_rate, augme
                             schedule=schedule):
         autoencoder.train()
         for x, _ in batches(data.train, batch_size, run.generator):
-            if augmented and epoch <= 0.8 * epochs:  # the end settles on unchanged images
+            if augmented and epoch <= 0.9 * epochs:  # the end settles on unchanged images
                 x = random_affine(x, run.generator, degrees=10, scale=0.1, shear=0.1,
                                   share=augmented)
             with autocast(run.device, precision):
@@ -186,7 +186,7 @@ def report(run, data, test, errors, score, history, title):
 
 
 SIZES = {"quick": {"epochs": 2, "fc_epochs": 2, "images": 3000},
-         "full": {"epochs": 90, "fc_epochs": 60, "filters": 32, "hidden": 1024,
+         "full": {"epochs": 100, "fc_epochs": 60, "filters": 32, "hidden": 1024,
                   "augmented": 0.5}}
 
 if __name__ == "__main__":

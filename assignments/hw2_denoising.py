@@ -135,7 +135,8 @@ def score(run, split, kind, level, methods, precision="float32"):
             x = to_unit(part)
             noisy = noise.KINDS[kind](x, level, generator)
             for name, f in ({"noisy image": lambda x: x} | methods).items():
-                with autocast(run.device, precision):
+                # a baseline is at its best in float32
+                with autocast(run.device, precision if f in networks else "float32"):
                     x_hat = f(noisy).float()
                 for i, loss in enumerate((mse, l1)):
                     sums[name][i] += loss(x_hat, x).double().sum().item() / len(split.x)
