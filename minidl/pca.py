@@ -5,7 +5,8 @@ r"""Principal component analysis by hand: the best linear code of d numbers.
 
 W minimises sum_n |x_n - mean - W^T W (x_n - mean)|^2 over all d-dimensional subspaces
 (Eckart and Young 1936; Murphy, Probabilistic Machine Learning, 20.1): no linear autoencoder of
-the same d has a smaller squared error. For the L1 error it is a baseline, not a bound.
+the same d has a smaller squared error on these x_n; on others one can. For the L1 error it is
+a baseline, not a bound.
 Checked in tests/test_pca.py.
 """
 

@@ -13,7 +13,7 @@ import torch
 
 D = torch.float64
 KINDS = {
-    "exact": "finite and complete: all basis vectors of every size listed, in integers",
+    "exact": "without rounding: all cases or basis vectors of the sizes listed, or integers",
     "symbolic": "a polynomial identity, read off one evaluation in big integers",
     "witness": "one explicit counterexample, small enough to redo by hand",
     "expectation": "an expectation over every outcome, or by nodes that are exact for it",

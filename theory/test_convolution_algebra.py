@@ -13,7 +13,9 @@ Derivation.
 (4) Signals of n and of m samples give sums s+r in 0..n+m-2. If N < n+m-1, one wraps.
 (5) A kernel a[u] b[v] sums over v first, then over u: two passes, k1+k2 products, not k1 k2.
 (6) Correlating with w1, then with w2 is correlating with w2*w1, by (1): linear layers in a row
-    are one layer, of width k1+k2-1. ReLU in between is what makes depth count.
+    at stride 1 are one layer, of width k1+k2-1, on Z, on Z/N and without padding. With zeros
+    outside the first layer's output is cut before the second reads it, so not at the border.
+    ReLU in between is what makes depth count.
 
 Breaks: cross-correlation does not commute (claim 3, a witness), a shorter transform wraps
 (claim 9), a kernel of rank 2 is no product (claim 11), ReLU keeps layers apart (claim 12).
@@ -198,7 +200,8 @@ def test_2d_convolution_commutes_with_2d_shifts_and_rank_one_kernels_separate():
 def test_stacked_linear_convolutions_collapse_to_one_kernel():
     """w2 after w1 is one layer with the kernel w2*w1, k1+k2-1 wide; two 3 x 3 are one 5 x 5.
 
-    Trilinear: all unit vectors x, w1, w2. With channels it is sum_m w2[o,m] * w1[m,c].
+    Trilinear: all unit vectors x, w1, w2. With channels it is sum_m w2[o,m] * w1[m,c]. Zero
+    padding is refuted: two [1,1,1] on [1,1,1,1] give [5,8,8,5], [1,2,3,2,1] gives [6,8,8,6].
     """
     def check(merge, between=lambda y: y, convolution=conv1d):
         x = basis(7)[:, None]
@@ -211,6 +214,11 @@ def test_stacked_linear_convolutions_collapse_to_one_kernel():
     check(full_loops, convolution=F.conv1d)
     refuted(check, lambda w2, w1: full(w2.flip(0), w1), lambda w2, w1: full(w2, w1).roll(1))
     refuted(lambda between: check(full, between), torch.relu)
+    ones = torch.ones(1, 1, 4, dtype=D)
+    three, five = torch.ones(1, 1, 3, dtype=D), full(*torch.ones(2, 3, dtype=D))[None, None]
+    twice = conv1d(conv1d(ones, three, padding=1), three, padding=1)
+    same(torch.cat([twice, conv1d(ones, five, padding=2)])[:, 0],
+         torch.tensor([[5, 8, 8, 5], [6, 8, 8, 6]], dtype=D))
 
     def merges_channels(merge, convolution=conv2d):
         x, w1, w2 = ints(2, 3, 6, 7), ints(4, 3, 3, 3, seed=1), ints(5, 4, 3, 3, seed=2)

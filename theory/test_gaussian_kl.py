@@ -38,8 +38,9 @@ Sign. (11) S2^-1 S1 is similar to the SPD matrix L2^-1 S1 L2^-T, S2 = L2 L2^T; w
 
 Checked. Random well-conditioned cases in float64 within a derived bound: evidence for the
     algebra, which the steps prove. The controls say which slips would have shown.
-Breaks. KL is no distance: not symmetric (claim 59). S1 or S2 singular: it is infinite. It
-    adds over coordinates only if they are independent under both (claim 60). The book
+Breaks. KL is no distance: not symmetric (claim 59). One of S1, S2 singular and not the other:
+    it is infinite. It adds over coordinates that are independent under both laws, in general
+    not over others (claim 60). The book
     writes diag(s) in (20.96), (20.103) and N(mu, s) in (6.33) where s is a standard
     deviation: read s^2. Variance, s and log s confused, or the mean over the latents for the
     sum (the KL's weight divided by D), are the common bugs of VAE code: controls of claim 57.

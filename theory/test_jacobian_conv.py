@@ -15,7 +15,9 @@ J[i, j] = dy_i/dx_j as in test_jacobian_fc.py; images and channels are listed ro
     d - 1 zeros between its weights, diagonals d apart.
 (4) The layer is linear in w as well: dy_i/dw_u = x_{i s + u d - p} = U[i, u], im2col.  (m, k)
     s = d = 1: a function of i + u, constant along antidiagonals, Hankel. True convolution,
-    y_t = sum_a x_{t-a} h_a: T[t, a] = x_{t-a}, Toeplitz, and T(x) h = T(h) x.
+    y_t = sum_a x_{t-a} h_a = (C(x) h)_t, C(x)[t, a] = x_{t-a}, (n+k-1, k), Toeplitz, and
+    C(x) h = C(h) x. Channels: d vec(y)/d vec(w) = I_O kron [U(x_1) .. U(x_C)], for a batch
+    one such block below the other.
 (5) 2-D: block (i, r), from row r of the image to row i of the output, is T(w[r-i, :]): a
     Toeplitz arrangement of Toeplitz blocks. J = sum_a S_a kron T(w[a, :]), S_a the matrix (1)
     of the unit kernel e_a, between rows. Murphy's (14.8) is one case; (3) holds per axis.
@@ -63,6 +65,12 @@ def im2col(x, k, s, p, d):
         if 0 <= i * s + u * d - p < len(x):
             U[i, u] = x[i * s + u * d - p]
     return U
+
+
+def kernel_matrix(x, outputs, *geometry):
+    """(4) with channels: I_O kron [U(x_1) .. U(x_C)] for each x (B, C, n): (B O m, O C k)."""
+    rows = [torch.cat([im2col(x_c, *geometry) for x_c in example], dim=1) for example in x]
+    return torch.cat([kron(eye(outputs), row) for row in rows])
 
 
 def conv2d_matrix(w, size, s=(1, 1), p=(0, 0), d=(1, 1)):
@@ -153,8 +161,9 @@ def test_stride_keeps_rows_padding_deletes_columns_dilation_spreads_diagonals():
 @claim(38, "exact")
 def test_jacobian_wrt_kernel_is_im2col():
     """(4) on the whole grid, x = 1, 2, .., n, against all layers and torch's unfold; Hankel.
-    True convolution: Toeplitz, T(x) h = T(h) x. Refuted: columns reversed, padding read as an
-    offset, no dilation; the Hankel matrix for true convolution."""
+    True convolution: Toeplitz, C(x) h = C(h) x. Channels and a batch, three sizes. Refuted:
+    columns reversed, padding read as an offset, no dilation; the Hankel matrix for true
+    convolution; a kron that lists the channels of the output last, channels swapped."""
     def check(formula):
         for n, k, s, p, d in GRID:
             x = torch.arange(1, n + 1, dtype=D)
@@ -168,13 +177,13 @@ def test_jacobian_wrt_kernel_is_im2col():
     def check_true_convolution(formula):
         for n, k in itertools.product(range(1, 6), range(1, 5)):
             x, h = ints(n), ints(k, seed=1)
-            T = formula(x, k)
+            C = formula(x, k)
             for convolve in np.convolve, conv.convolve_loops:
                 columns = [convolve(x.tolist(), e) for e in np.eye(k)]
-                same(torch.tensor(np.stack(columns, axis=1)), T)
-            same(T @ h, formula(h, n) @ x)
-            if min(T.shape) > 1:
-                same(T[1:, 1:], T[:-1, :-1])
+                same(torch.tensor(np.stack(columns, axis=1)), C)
+            same(C @ h, formula(h, n) @ x)
+            if min(C.shape) > 1:
+                same(C[1:, 1:], C[:-1, :-1])
 
     def toeplitz(x, k):
         return torch.stack([F.pad(x, (a, k - 1 - a)) for a in range(k)], dim=1)
@@ -185,6 +194,20 @@ def test_jacobian_wrt_kernel_is_im2col():
             lambda x, k, s, p, d: im2col(x, k, s, p, 1)[:output_size(len(x), k, s, p, d)])
     check_true_convolution(toeplitz)
     refuted(check_true_convolution, lambda x, k: im2col(x, k, 1, k - 1, 1))
+
+    def check_channels(formula):
+        for B, C, outputs, k in [(1, 2, 3, 2), (2, 3, 2, 3), (3, 1, 2, 1)]:
+            x, w = ints(B, C, 6), ints(outputs, C, k, seed=1)
+            for geometry in [(1, 0, 1), (2, 1, 1), (1, 2, 2)]:
+                for layer in conv.conv1d, F.conv1d:
+                    for J in sides(layer, (x, w, None, *geometry), 1):
+                        same(J, formula(x, outputs, k, *geometry))
+
+    check_channels(kernel_matrix)
+    refuted(check_channels, lambda x, *rest: kernel_matrix(x.flip(1), *rest),
+            lambda x, *rest: kernel_matrix(x.flip(0), *rest),
+            lambda x, outputs, *rest: torch.cat([
+                kron(kernel_matrix(example[None], 1, *rest), eye(outputs)) for example in x]))
 
 
 @claim(39, "exact")

@@ -10,7 +10,8 @@ however an encoder came by its codes,
     |X - X_hat|^2 >= sum_{i>d} s_i^2              (squares summed over all N P entries)
 
 with equality for PCA: Z = X V_d, W = V_d^T, V_d the first d columns of V. If s_d > s_{d+1} all
-optima have that X_hat, and their Z, W are PCA's Z A, A^{-1} W with A (d, d) invertible.
+optima have that X_hat, and their codes are PCA's Z A + 1 c^T, A (d, d) invertible, c (d,) any,
+their decoder A^{-1} W, b = -W^T A^{-T} c.
 
 Derivation.
 (1) For given codes the best X_hat is least squares [H1: linear decoder, squared error]: QX, Q
@@ -22,15 +23,16 @@ Derivation.
     most s_1^2 + .. + s_d^2: give the d largest s_i a full q_i = 1 each. Put into (3), that is
     the bound (104).
 (5) PCA has q_i = 1 for i <= d, else 0, hence equality (103). If s_d > s_{d+1} [H3] only those
-    q do it, so QX = U_d U_d^T X is unique; and if Z W = Z' W' has rank d, Z and Z' have one
-    span: Z' = Z A, and then W' = A^{-1} W (105).
+    q do it, so QX = U_d U_d^T X is unique. Centred, the codes of an optimum span what U_d
+    does: if Z W = Z' W' has rank d, Z' = Z A, W' = A^{-1} W. Their mean c goes into b (105).
 
 Breaks. H1: points (t, t^2) have the code t and the decoder t -> (t, t^2), error 0 with d = 1:
 no line does that. H2: without centring, PCA spends a component on the mean. H3: the corners
 (+-1, 0), (0, +-1) have s_1 = s_2, and either axis is an optimum.
 Consequence. However deep its encoder, an autoencoder whose decoder is one linear layer cannot
-have a smaller squared error than PCA. And A is free: the axes of a code mean nothing by
-themselves, and are no principal components.
+have a smaller squared error than PCA on the examples that PCA was fitted to; on others it can.
+And A and c are free: the axes of a code mean nothing by themselves, nor does its zero, and the
+axes are no principal components.
 Proves. The proof is (1)-(5); random data in float64 are evidence, for the code above all.
 """
 
@@ -152,9 +154,9 @@ def alternating(X, d, steps=40):
 
 @claim(105, "float")
 def test_linear_autoencoder_is_identified_only_up_to_an_invertible_map():
-    """Z A, A^{-1} W decode to the same; an autoencoder trained from random codes ends at PCA's
-    X_hat with such an A, and with axes that are not orthogonal. Refuted: A^T or A for A^{-1},
-    0.1%, a code too large. H3 by hand: two optima of the same error.
+    """Z A + 1 c^T, A^{-1} W, b decode to the same; an autoencoder trained from random codes
+    ends at PCA's X_hat with such an A, and with axes that are not orthogonal. Refuted: A^T or
+    A for A^{-1}, c without its b, 0.1%, a code too large. H3 by hand: two equal optima.
 
     Bound: a least squares solution is off by a few N P U of its size times the squared
     condition of what it inverts; a step of training leaves (s_3 / s_2)^2 = 1/4 of its error.
@@ -162,16 +164,23 @@ def test_linear_autoencoder_is_identified_only_up_to_an_invertible_map():
     left, _, right = torch.linalg.svd(data() - data().mean(dim=0), full_matrices=False)
     X = left * torch.tensor([16, 8, 4, 2, 1], dtype=D) @ right
     Z, W = pca.fit(X, 2).encode(X), pca.fit(X, 2).components
-    A = reals(2, 2, seed=1)
+    A, c = reals(2, 2, seed=1), reals(2, seed=2)
     few = 16 * N * P * U
 
     def check(change):
         Z_new, W_new = change(A)
         close(Z_new @ W_new, by_svd(X, 2), few * X.norm() * torch.linalg.cond(A) ** 2)
 
+    def shifted(b):  # codes that are not centred; 1 b^T is one more row of the decoder
+        one = torch.ones(N, 1, dtype=D)
+        return lambda A: (torch.cat([Z @ A + c, one], dim=1),
+                          torch.cat([A.inverse() @ W, b(A)[None]]))
+
     check(lambda A: (Z @ A, A.inverse() @ W))
+    check(shifted(lambda A: -W.T @ A.inverse().T @ c))
     check(lambda A: alternating(X, 2))
     refuted(check,
+            shifted(lambda A: 0 * W[0]), shifted(lambda A: -W.T @ c),
             lambda A: (Z @ A, A.T @ W),
             lambda A: (Z @ A, A @ W),
             lambda A: (Z @ A, 1.001 * A.inverse() @ W),

@@ -4,8 +4,8 @@ The question (exercise 2, theoretical question 1): show it for every h.
 
 A system S is time invariant if S T_a = T_a S for every shift a, (T_a x)[t] = x[t-a]: a delayed
 input gives the same output, delayed. (In deep learning this is called equivariance; invariance
-is S T_a = S.) The convolution is (h*x)[t] = sum_s h[s] x[t-s] (Murphy (14.2)), for signals of
-finite support on all integers Z.
+is S T_a = S.) The convolution is (h*x)[t] = sum_s h[s] x[t-s] (Murphy (14.2)), on all integers
+Z, for x of finite support and any h, or any pair for which the sums converge absolutely.
 
 Proof.
 (1) (h * T_a x)[t] = sum_s h[s] (T_a x)[t-s]       definition of *

@@ -23,9 +23,10 @@ matrices, the rows' data, and two biases of which only the sum acts (71, 72). Tr
 Derivation.
 (1) a_t = [W_xh W_hh] [x_t; h_{t-1}] + b, one product by blocks (73).
 (2) By induction h_t is a function of h_0, x_1 .. x_t: causal, dh_t/dx_s = 0 for s > t (74).
-(3) Let h_0 = 0 [H1], b = 0 [H2], phi(0) = 0 [H3]. While x_t = 0, h_t = phi(W_hh 0 + 0) = 0:
-    zeros in front leave the state at h_0, so a of them delay every later state by a. Time
-    invariant from rest, and only then: each of H1, H2, H3 is needed (75).
+(3) Let h_0 = phi(W_hh h_0 + b) [H1], a fixed point of the step without an input. While
+    x_t = 0 the state stays at h_0, so a zeros in front delay every later state by a: time
+    invariant from rest. Usually h_0 = 0, b = 0 and phi(0) = 0. To break one of the three
+    breaks H1, unless another makes up for it (ReLU, h_0 = 0, b < 0) (75).
 (4) Let delta_t = dL/da_t and g_t = what L adds at h_t directly. h_t acts through g_t and
     a_{t+1}, and tanh' = 1 - tanh^2, so delta_t = (1 - h_t^2) * (W_hh^T delta_{t+1} + g_t),
     from the last t to the first. a_t is affine in each parameter, so
@@ -46,6 +47,8 @@ listed; (1)-(3) never look into phi, so this loses nothing. Real numbers are evi
 import torch
 from kit import D, claim, close, holds, ints, jacobian, reals, refuted, same
 from torch import nn
+
+from minidl.recurrence import recurrence
 
 U = 2.0**-53  # half the distance from 1 to the next float64
 
@@ -72,6 +75,13 @@ def rnn(X, H, *weights, step=rows):
         H = step(X_t, H, *weights)
         states.append(H)
     return torch.stack(states, dim=1)
+
+
+def in_minidl(X, H, W_xh, W_hh, b):
+    """minidl's starts at 0: what h_0 adds is a part of its first a_t."""
+    a = (X @ W_xh.T + b).transpose(0, 1).clone()
+    a[0] += H @ W_hh.T
+    return recurrence(a, W_hh).transpose(0, 1)
 
 
 def in_torch(X, H, W_xh, W_hh, b, phi=torch.tanh, b_hh=None):
@@ -127,7 +137,7 @@ def example(make, B=2, T=4, d=3, h=5):
 
 @claim(71, "float")
 def test_rnn_equations_agree_in_three_notations():
-    """Columns against rows and against torch.nn.RNN, from a state h_0 that is not 0.
+    """Columns against rows, minidl's and torch.nn.RNN, from a state h_0 that is not 0.
 
     Bound: a_t adds d+h+1 products, so it is off by (d+h+2) U times the sum of their sizes,
     tanh by a few U; tanh is 1-Lipschitz, so an error in h_{t-1} grows at most |W_hh|_inf-fold.
@@ -141,8 +151,8 @@ def test_rnn_equations_agree_in_three_notations():
     def check(run):
         close(run(X, H, W_xh, W_hh, b), rnn(X, H, W_xh, W_hh, b, step=columns), bound)
 
-    check(rnn)
-    check(in_torch)
+    for run in (rnn, in_minidl, in_torch):
+        check(run)
     refuted(check,
             lambda X, H, W_xh, W_hh, b: rnn(X, H, W_xh, W_hh.T, b),
             lambda X, H, W_xh, W_hh, b: rnn(X, 0 * H, W_xh, W_hh, b),  # h_0 forgotten
@@ -247,8 +257,9 @@ def test_rnn_is_causal():
 
 @claim(75, "exact")
 def test_rnn_is_TI_from_rest_and_not_with_bias():
-    """Zeros in front, a = 1 .. 3 of them; H1, H2, H3 are broken one at a time. Witness for H2,
-    all weights 1, b = 1, ReLU: x = (1) gives h = 2, x = (0, 1) gives 1, 3."""
+    """Zeros in front, a = 1 .. 3 of them, from h_0 = 0 with b = 0 and with b < 0 through ReLU,
+    and from another fixed point. H1 is broken in three ways. Witness, all weights 1, b = 1,
+    ReLU, h_0 = 0: x = (1) gives h = 2, x = (0, 1) gives 1, 3."""
     X, H, W_xh, W_hh, b = example(ints)
     rest, zero = torch.zeros_like(H), torch.zeros_like(b)
 
@@ -258,8 +269,10 @@ def test_rnn_is_TI_from_rest_and_not_with_bias():
             late = run(torch.cat([zeros, X], dim=1), h_0, W_xh, W_hh, b, phi)
             same(late[:, a:], run(X, h_0, W_xh, W_hh, b, phi))
 
-    check(rnn)
-    check(in_torch)
+    for run in (rnn, in_torch):
+        check(run)
+        check(run, b=zero - 3)
+        check(run, h_0=rest + 1, b=1 - W_hh.sum(dim=1))  # W_hh 1 + b = 1
     refuted(lambda broken: check(rnn, **broken),
             {"h_0": H}, {"b": b}, {"phi": lambda a: torch.relu(a + 0.5)})
     one = torch.ones(1, 1, dtype=D)
@@ -271,7 +284,8 @@ def test_rnn_is_TI_from_rest_and_not_with_bias():
 
 @claim(76, "float")
 def test_bptt_by_hand_equals_autograd():
-    """L = sum_t g_t . h_t, with a word that occurs twice: (4) against autograd over the loop.
+    """L = sum_t g_t . h_t, with a word that occurs twice: (4) against autograd over the loop;
+    and minidl's backward pass, which is (4) with all words' products in one.
 
     Bound: with r the largest column sum of |W_hh|, |delta_t| <= G = max|g| (1 + .. + r^{T-1});
     an entry is off by at most T (d+h+4) U times T G times the largest factor beside delta.
@@ -281,9 +295,13 @@ def test_bptt_by_hand_equals_autograd():
     E, W_xh, W_hh = reals(V, d, seed=1), reals(h, d, seed=2), reals(h, h, seed=3)
     b, h_0, g = reals(h, seed=4), reals(h, seed=5), reals(T, h, seed=6)
     leaves = [tensor.clone().requires_grad_() for tensor in (E, W_xh, W_hh, b)]
-    states = rnn(leaves[0][ids][None], h_0[None], *leaves[1:])[0]
-    autograds = torch.autograd.grad((g * states).sum(), leaves)
-    states = torch.cat([h_0[None], states.detach()])
+
+    def through(run):
+        states = run(leaves[0][ids][None], h_0[None], *leaves[1:])[0]
+        return states.detach(), torch.autograd.grad((g * states).sum(), leaves)
+
+    states, autograds = through(rnn)
+    states = torch.cat([h_0[None], states])
     r = W_hh.abs().sum(dim=0).max()
     factor = max(1, E.abs().max(), h_0.abs().max(), W_xh.abs().sum(dim=0).max())
     bound = T**2 * (d + h + 4) * U * factor * g.abs().max() * sum(r**t for t in range(T))
@@ -298,6 +316,7 @@ def test_bptt_by_hand_equals_autograd():
         return dE, *gradients(ids, E, states, W_xh, delta)[1:]
 
     check(lambda delta: gradients(ids, E, states, W_xh, delta))
+    check(lambda _: through(in_minidl)[1])
     refuted(check, overwritten,
             lambda _: gradients(ids, E, states, W_xh, deltas(0 * states, W_hh, g)),  # no tanh'
             lambda _: gradients(ids, E, states, W_xh, deltas(states, W_hh.T, g)),

@@ -2,8 +2,8 @@ r"""TI: which layers of a CNN are time/space invariant, and is the CNN?
 
 The question (exercise 2, theoretical question 2): additive constant, pointwise nonlinearity,
 strided pooling; and hence a CNN of these and convolutions. S is TI if S T_a = T_a S for all a,
-(T_a x)[t] = x[t-a], on Z or, with cyclic shifts, on Z/N (the padding of test_lti.py: with
-zeros outside nothing but the pointwise layers is TI).
+(T_a x)[t] = x[t-a], on Z or, with cyclic shifts, on Z/N. With zeros outside a window only
+pointwise layers with f(0) = 0 are: a constant spoils the first a samples, a kernel the border.
 
 a) Additive constant: TI.     (S T_a x)[t] = x[t-a] + c = (S x)[t-a].
    Not linear: S 0 = c. The constant must be one: with x[t] + b[t] the two sides differ by
@@ -12,7 +12,9 @@ b) Pointwise nonlinearity: TI.     (S T_a x)[t] = f(x[t-a]) = (S x)[t-a], one f 
    Not linear: ReLU(-1) + ReLU(1) = 1, ReLU(0) = 0.
 c) Pooling at stride 1: TI, the window slides with x. Strided pooling, s > 1: NOT TI.
    (1) S = D_s P, P the pooling at stride 1, (D_s y)[t] = y[st].
-   (2) (D_s T_{sm} y)[t] = y[st - sm] = (T_m D_s y)[t]: shifts by s m come out as shifts by m.
+   (2) (D_s T_{sm} y)[t] = y[st - sm] = (T_m D_s y)[t]: shifts by s m come out as shifts by m,
+       which is not TI yet. On Z/N it needs s | N: of [1,2,3,4,5] every second is [1,3,5], of
+       its T_2 [4,1,3], no shift of the other.
    (3) If s does not divide a, then D_s T_a reads other samples than D_s, and nothing holds:
        x = [0,0,1,1,0,0,1,1], maximum of pairs: [0,1,0,1]; of T_1 x: [1,1,1,1]. No shift of
        the one is the other, so not even "up to some shift of the output" (Zhang 2019).
@@ -21,8 +23,12 @@ c) Pooling at stride 1: TI, the window slides with x. Strided pooling, s > 1: NO
 d) (4) If S T_a = T_a S and R T_a = T_a R, then S R T_a = S T_a R = T_a S R.
    So convolution + constant + nonlinearity, any depth, is TI: (4) with test_lti.py, a), b).
    With strided pooling the CNN is NOT TI: by (2), f T_{sm} = T_m f with s the product of all
-   strides, and (3) for other shifts. Global pooling on top is invariant to shifts by s m; to
-   all only if it merges with the last pooling, maximum with maximum or mean with mean.
+   strides (on Z/N: s | N), and (3) for other shifts; with zero padding not even that at the
+   border. Global pooling on top is invariant to shifts by s m. Where it makes one global
+   pooling with the last one (maximum and maximum, k >= stride; mean and mean, k = stride) the
+   last stride does not count: to all shifts if it was the only one.
+   Repairs: to blur before subsampling makes the difference smaller (Zhang 2019), to choose the
+   phase by the samples themselves removes it (Chaman and Dokmanic 2021).
 
 What the checks prove. Linear and affine layers: all unit vectors and 0, a proof for that size.
 Maximum: it commutes with increasing maps, so all order patterns of N numbers, {0..N-1}^N,
@@ -257,7 +263,8 @@ def test_strided_average_pooling_and_subsampling_are_not_TI():
 
 @claim(19, "exact")
 def test_strided_layers_commute_exactly_with_multiples_of_the_stride():
-    """S T_a x = T_(a/s) S x if s | a; else no T_b does it. N = 12, s = 3, 2, 1, all a.
+    """S T_a x = T_(a/s) S x if s | a; else no T_b does it. N = 12, s = 3, 2, 1, all a. And
+    where s does not divide N, not even for a = s: the witness of (2).
 
     Linear layers on all unit vectors. Maxima: all order patterns for N = 4, s = 2; N = 12 on
     200 permutations, evidence. "No T_b" is a witness each time, on data without ties.
@@ -280,6 +287,10 @@ def test_strided_layers_commute_exactly_with_multiples_of_the_stride():
     def zero_padded(x, s):
         return conv1d(x[:, None], w, None, s, padding=1)[:, 0]
 
+    x = vector(1, 2, 3, 4, 5)[None]
+    same(x[:, ::2], vector(1, 3, 5)[None])
+    same(shift(x, 2)[:, ::2], vector(4, 1, 3)[None])
+    holds(not reconcilable(x[:, ::2], shift(x, 2)[:, ::2]), "2 does not divide 5")
     y = reals(2, 3, 7)
     holds(all(reconcilable(y, shift(y, b)) for b in range(7)), "a shift is not found")
     unit_vectors = points(12)[:-1]

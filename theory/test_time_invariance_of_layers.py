@@ -52,14 +52,15 @@ def test_global_pooling_turns_equivariance_into_invariance():
     """P f T_a = P f on all of {-1,0,1}^6, all a, f a convolution + constant + ReLU.
 
     After pooling of stride 2: for even a, by (d) of the question, and for odd a only where the
-    two make one global pooling, the maximum of maxima and the mean of means.
+    two make one global pooling, the maximum of maxima and the mean of means. After two, with
+    a convolution between, only the last one's stride does not count: {-1,0,1}^8, for even a.
     """
     w, b, x = ints(3, 1, 2, seed=1), ints(3, seed=2), grid((-1, 0, 1), 6)[:, None]
 
-    def check(head, period=1, pool=lambda y: y):
+    def check(head, period=1, pool=lambda y: y, x=x):
         def f(x):
             return head(pool(circular_conv(x, w, b).relu()))
-        for a in range(1, 6):
+        for a in range(1, x.shape[-1]):
             if a % period == 0:
                 same(f(shift(x, a)), f(x))
             else:
@@ -81,6 +82,9 @@ def test_global_pooling_turns_equivariance_into_invariance():
         check(global_mean, period, pool)
     for pool, period in ((max_pool, 1), (mean_pool, 2), (lambda y: y[..., ::2], 2)):
         check(global_max, period, pool)
+    longer, w_2, b_2 = grid((-1, 0, 1), 8)[:, None], ints(2, 3, 2, seed=4), ints(2, seed=5)
+    for last, pool in ((global_max, max_pool), (global_mean, mean_pool)):
+        check(last, 2, lambda y, p=pool: p(circular_conv(p(y), w_2, b_2).relu()), longer)
     same(global_mean(x), F.adaptive_avg_pool1d(x, 1)[..., 0])
     refuted(check, head, lambda y: y[..., 0], lambda y: global_max(y[..., 1:]))
     refuted(lambda period: check(global_mean, period, max_pool), 1, 3)
