@@ -3,7 +3,7 @@ r"""Homework 1, what the CNN has learned: weights, activations, receptive fields
     x* = argmax_x  a(x) / s - penalty(x),   a: a unit or a logit, s: its deviation over images
 
     python assignments/hw1_features.py            under 3 minutes on 2 CPU cores
-    python assignments/hw1_features.py --full     of the network behind the README's number
+    python assignments/hw1_features.py --full     of hw1_classification.py's --full network
 
 The CNN of hw1_classification.py, taken from outputs/ where that script has run with the same
 settings, else trained first; beside it the same network before its training, whose batch

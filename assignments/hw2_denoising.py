@@ -173,12 +173,12 @@ def report(run, scores, level, title):
         finding(f"{kind} noise of level {level}, a kind not trained on: the network {worst} "
                 f"has {others[worst]:.2f} dB, {others[worst] - own:+.2f} beside the one "
                 "trained on it.")
-        low = noise.psnr(scores[kind, min(LEVELS)][f"trained on {kind}"][0])
-        plain = noise.psnr(scores[kind, min(LEVELS)][PLAIN][0])
-        finding(f"{kind} noise of level {min(LEVELS)}, a level not trained on: the network "
-                f"trained at {level} has {low:.2f} dB, the {PLAIN} {plain:.2f}, the one "
-                f"trained on all levels "
-                f"{noise.psnr(scores[kind, min(LEVELS)][ALL][0]):.2f}.")
+        at = min(other for other in LEVELS if other != level)
+        found = {name: noise.psnr(error) for name, (error, _) in scores[kind, at].items()}
+        finding(f"{kind} noise of level {at}, a level not trained on: the network trained at "
+                f"{level} has {found[f'trained on {kind}']:.2f} dB, the {PLAIN} "
+                f"{found[PLAIN]:.2f}, the one trained on all kinds and all levels up to "
+                f"{level} {found[ALL]:.2f}.")
 
 
 def draw_curves(run, scores, title):

@@ -3,7 +3,7 @@ r"""Homework 2, advanced: a generative adversarial network (GAN) of Fashion-MNIS
     min over G  max over D   V = E_x log D(x) + E_z log(1 - D(G(z))),   z ~ N(0, I)
 
     python assignments/hw2_gan.py            under 5 minutes on 2 CPU cores
-    python assignments/hw2_gan.py --full     the number in the README
+    python assignments/hw2_gan.py --full     networks twice as wide, 40 epochs
 
 G and D are those of DCGAN (Radford et al. 2016), two levels deep for 28 x 28 pixels. A game
 has no loss that falls while the images get better, so homework 1's CNN judges them: which
@@ -112,10 +112,11 @@ def train(run, name, G, D, split, judge, epochs, loss, batch_size, learning_rate
 
             # === player G: min over G  E -log D(G(z))  (saturating: E log(1 - D(G(z)))) ==
             with autocast(run.device, precision):
-                fake = D(x_hat)
-            loss_G = loss(fake.float()).mean()
+                answer = D(x_hat)
+            loss_G = loss(answer.float()).mean()
             opt_G.zero_grad(); loss_G.backward(); opt_G.step()
 
+            # real and fake, not answer: two beliefs of one D, the one before its step
             run.track(len(x), loss_D=loss_D, loss_G=loss_G, D_real=real.sigmoid().mean(),
                       D_made=fake.sigmoid().mean())
         distance, shares = judge(make(G, fixed))

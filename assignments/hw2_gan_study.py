@@ -25,6 +25,7 @@ from minidl.data import Split, batches
 from minidl.gan import discriminator_loss, non_saturating, saturating
 from minidl.precision import autocast
 from minidl.results import deviation, markdown, slug
+from minidl.run import RunError
 
 LOSSES = {"non-saturating": non_saturating, "saturating": saturating}
 AHEAD = (0, 5, 10, 20, 40, 80)  # steps that D has learnt alone
@@ -40,6 +41,9 @@ def main(run,
          precision: "of the products: auto, bfloat16 or float32" = "auto",
          samples: "images that are judged" = 2000,
          images: "training images used, validation included" = 60_000):
+    if batch_size < 2 or samples < 2 or steps < 1 or seeds < 1:
+        raise RunError(f"--batch-size {batch_size} --samples {samples} --steps {steps} "
+                       f"--seeds {seeds}: expected 2, 2, 1 and 1 or more")
     data = run.load(images)
     judge = Judge(trained_cnn(run, data, images), data, samples)
     n, settings = steps * batch_size, (batch_size, learning_rate, precision)

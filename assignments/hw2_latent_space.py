@@ -36,6 +36,7 @@ from minidl.losses import evaluating, per_example
 from minidl.progress import Line
 from minidl.representation import linear_probe, nearest, spread
 from minidl.results import markdown, slug
+from minidl.run import RunError
 from minidl.tsne import trustworthiness, tsne
 
 
@@ -45,10 +46,14 @@ def main(run,
          samples: "new images by each rule" = 1000,
          steps: "images on a line" = 11,
          images: "training images used, validation included" = 60_000):
+    check(points, perplexity)
+    if samples < 1 or steps < 1:
+        raise RunError(f"--samples {samples} --steps {steps}: expected 1 or more of each")
     data = run.load(images)
     autoencoder = hw2_conv_ae.trained(run, data, images)
     judge = BothWays(trained_cnn(run, data, images))
     test = data.test()  # nothing is trained from here on
+    check(min(points, len(test.y)), perplexity)
     encoder, decoder = autoencoder
     with torch.no_grad(), evaluating(autoencoder, judge):
         codes = {name: per_example(lambda x, _: encoder(x), split, encoder)
@@ -57,6 +62,16 @@ def main(run,
         interpolate(run, data, decoder, judge, codes["test"], test, steps)
         traverse(run, data, decoder, codes["train"], steps)
         generate(run, data, autoencoder, judge, codes, test, samples)
+
+
+def check(points, perplexity):
+    """t-SNE wants three neighbours for each unit of its perplexity, trustworthiness ten."""
+    most = (points - 1) / 3
+    if points < 11 or not 1 <= perplexity <= most:
+        raise RunError(f"--perplexity {perplexity} with {points} points (--points, and no more "
+                       f"than there are test images): expected 11 points or more, and a "
+                       "perplexity from 1 to a third of a point's neighbours, "
+                       f"here {most:.4g}")
 
 
 # --- (a) projections ------------------------------------------------------------------

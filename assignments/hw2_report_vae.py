@@ -168,7 +168,8 @@ def report(run, data, test, scores, histories):
         f"{max(totals):.2f}). Over the last epoch's training images it was "
         f"{number['train_bce'] + number['train_kl']:.2f}.")
     if number["test_kl"] < 1:
-        results.finding("COLLAPSED: a latent tells less than a nat about its image.")
+        results.finding(f"COLLAPSED: all {LATENT} latents together tell less than a nat about "
+                        "their image.")
     if data.name == "mnist":
         results.finding(
             f"The report has {REPORTED} after 30 epochs. Below it: "

@@ -10,10 +10,10 @@ r"""Homework 2, advanced: SimCLR. What can be learned from images without their 
 The features h before the head are judged by a linear classifier, the encoder frozen, on a
 ladder: pixels; the encoder untrained, as an autoencoder's, SimCLR's, or trained with all
 labels, from the same first weights and for as many steps; the autoencoder sees the images as
-they are, the supervised one a view of each. A probe's penalty is PRIOR / n: the same Gaussian
-prior of its weights for any number n of labels. hw2_simclr_study.py asks which augmentation
-matters. Left out: batches of thousands and what they need (LARS); colours, which grey images
-lack.
+they are, the supervised one a view of each. Each is trained once: deviations are those over
+sets of labels. A probe's penalty is PRIOR / n: the same Gaussian prior of its weights for any
+number n of labels. hw2_simclr_study.py asks which augmentation matters. Left out: batches of
+thousands and what they need (LARS); colours, which grey images lack.
 """
 # sheet: S0.5c
 
@@ -236,19 +236,21 @@ def report_ladder(run, data, by_labels, val):
             f"{n:,} labels": f"{mean[name][n]:.3f} ± {deviation(found[n]):.3f}" for n in few}
             | {f"all {every:,}": mean[name][every], "validation": val[name]})
     run.results.table("ladder", rows, f"{data.title}: linear probes of frozen features, test "
-                      "accuracy, mean and standard deviation over sets of labels")
+                      "accuracy, mean and standard deviation over sets of labels; one training each")
     print(markdown(rows))
     run.results.figure("labels", plot.curves(
         {name: (list(found), list(found.values())) for name, found in mean.items()},
         f"{data.title}: linear probes of frozen features", "labels",
         "test accuracy, share of images", log_x=True))
     ladder = sorted(mean, key=lambda name: mean[name][every])
-    finding(f"{data.title}, linear probe with all {every:,} labels, test images, from the "
-            f"lowest: {', '.join(f'{name} {mean[name][every]:.2%}' for name in ladder)}.")
+    finding(f"{data.title}, linear probe with all {every:,} labels, test images, one training "
+            "of each encoder, from the lowest: "
+            f"{', '.join(f'{name} {mean[name][every]:.2%}' for name in ladder)}.")
     for n in few:
         best = max((PIXELS, RANDOM, AE), key=lambda name: mean[name][n])
-        finding(f"With {n:,} labels: SimCLR {mean[SIMCLR][n]:.1%} +- "
-                f"{deviation(by_labels[SIMCLR][n]):.1%}; the best of pixels, untrained and "
+        finding(f"With {n:,} labels, the same encoders: SimCLR {mean[SIMCLR][n]:.1%} +- "
+                f"{deviation(by_labels[SIMCLR][n]):.1%} over sets of labels "
+                f"({len(by_labels[SIMCLR][n])}); the best of pixels, untrained and "
                 f"autoencoder is {best}, {mean[best][n]:.1%}.")
     for name in ladder:
         if mean[name][every] < 1.5 / len(data.classes):

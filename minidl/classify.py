@@ -59,7 +59,7 @@ def show_hardest(run, data, test, logits, title, name="hardest"):
     index, p, labels = losses.argsort(descending=True)[:30], logits.softmax(dim=1), []
     for i in index:
         true, taken = data.classes[test.y[i]], data.classes[logits[i].argmax()]
-        labels.append(f"{true}{f', not {taken}' if taken != true else ''}\n"
+        labels.append(f"{true}\n{f'not {taken}' if taken != true else ''}\n"
                       f"p = {p[i, test.y[i]]:.3f}")
     run.results.figure(name, plot.image_rows(
         {"test image": to_unit(test.x[index])}, f"{title}: the {len(index)} hardest test "

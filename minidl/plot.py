@@ -2,18 +2,25 @@
 
 Drawn without pyplot: no window system, no state between figures. The colours are those of
 Okabe and Ito (2008), told apart with any kind of colour vision; curves differ in dashes too.
+Ten classes have Petroff's ten colours (2021, arXiv:2107.02270), chosen for the same, and
+markers.
 """
 
+import itertools
 import math
 
 import numpy
 import torch.nn.functional as F
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import FormatStrFormatter, LogLocator, MaxNLocator, NullLocator
+from mpl_toolkits.mplot3d.proj3d import proj_transform
 
 COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"]
 DASHES = ["-", "--", "-."]
+CLASSES = ["#3f90da", "#ffa90e", "#bd1f01", "#94a4a2", "#832db6", "#a96b59", "#e76300",
+           "#b9ac70", "#717581", "#92dadd"]
 
 
 def curves(lines, title, x_label, y_label, log_y=False, log_x=False):
@@ -36,21 +43,34 @@ def curves(lines, title, x_label, y_label, log_y=False, log_x=False):
     if log_x:
         axes.set_xscale("log")
     else:
-        whole = all(float(x).is_integer() for line in lines.values()
-                    if not isinstance(line, float) for x in line[0])
-        axes.xaxis.set_major_locator(MaxNLocator(integer=whole))
+        _ticks(axes, {float(x) for line in lines.values() if not isinstance(line, float)
+                      for x in line[0]})
     if log_y:
-        axes.set_yscale("log")
-        low, high = axes.get_ylim()
-        decades = math.log10(high / low)
-        subs = (range(1, 10) if decades < 0.6 else (1, 1.5, 2, 3, 4, 6) if decades < 1.5 else
-                (1, 3) if decades < 4 else (1,))
-        axes.yaxis.set_major_locator(LogLocator(subs=subs, numticks=20))
-        axes.yaxis.set_minor_locator(NullLocator())
-        axes.yaxis.set_major_formatter(FormatStrFormatter("%.3g"))
+        _log_y(axes)
     axes.grid(alpha=0.3)
     figure.legend(loc="outside right center", frameon=False, fontsize=9)
     return figure
+
+
+def _ticks(axes, values):
+    """Where few x values were measured, they are the ticks."""
+    if len(values) <= 4:
+        axes.set_xticks(sorted(values))
+    else:
+        whole = all(float(x).is_integer() for x in values)
+        axes.xaxis.set_major_locator(MaxNLocator(7, integer=whole))
+
+
+def _log_y(axes):
+    """A logarithmic y axis with enough numbers for its length, and none over another."""
+    axes.set_yscale("log")
+    low, high = axes.get_ylim()
+    decades = math.log10(high / low)
+    subs = (range(1, 10) if decades < 0.6 else (1, 1.5, 2, 3, 4, 6) if decades < 1.5 else
+            (1, 3) if decades < 4 else (1,))
+    axes.yaxis.set_major_locator(LogLocator(subs=subs, numticks=20))
+    axes.yaxis.set_minor_locator(NullLocator())
+    axes.yaxis.set_major_formatter(FormatStrFormatter("%.3g"))
 
 
 def image_rows(rows, title, column_labels=(), columns=20, signed=False):
@@ -65,8 +85,11 @@ def image_rows(rows, title, column_labels=(), columns=20, signed=False):
                {"cmap": "gray", "vmin": 0, "vmax": 1})
     N = len(next(iter(rows.values())))
     blocks, columns = math.ceil(N / columns), min(N, columns)
-    height = 0.66 * len(rows) * blocks + 0.8 + 0.25 * (blocks - 1)
-    width = 0.62 * columns + 0.5 + 0.08 * max(len(name.strip()) for name in rows)
+    labels = [label.splitlines() for label in column_labels]
+    side = max([0.62, *(0.065 * len(line) + 0.1 for label in labels for line in label)])
+    below = 0.14 * max(map(len, labels), default=0)  # inches, as is an image's side
+    height = (side + 0.04) * len(rows) * blocks + (below + 0.11) * blocks + 0.5
+    width = side * columns + 0.5 + 0.095 * max(len(name.strip()) for name in rows)
     figure = Figure(figsize=(width, height), layout="constrained")
     figure.suptitle(title, fontsize=11)
     grid = figure.subplots(blocks, squeeze=False)[:, 0]
@@ -181,13 +204,12 @@ def trials(done, title, y_label, log=()):
         values = [trial["settings"][name] for trial in done]
         axes.plot(values, scores, "o", color=COLOURS[0], markersize=4, alpha=0.7)
         axes.plot(values[0], scores[0], "*", color=COLOURS[1], markersize=13)
-        axes.set(xlabel=name.replace("_", " "), yscale="log")
-        axes.yaxis.set_minor_formatter(FormatStrFormatter("%.3g"))
-        axes.yaxis.set_major_formatter(FormatStrFormatter("%.3g"))
+        axes.set_xlabel(name.replace("_", " "))
+        _log_y(axes)
         if name in log:
             axes.set_xscale("log")
-        elif isinstance(values[0], int):
-            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        elif not isinstance(values[0], str):
+            _ticks(axes, set(values))
         axes.grid(alpha=0.3)
     for axes in grid[:, 0]:
         axes.set_ylabel(y_label)
@@ -251,25 +273,50 @@ def fields(gradients, squares, title):
 
 def scatter(points, y, names, title, axis_labels):
     """points (N, 2) or (N, 3), a colour and a marker a class of y (N,); each class's name
-    stands at the median of its points, since no ten colours are told apart by everybody."""
+    stands at the median of its points or, where two would touch, beside it."""
     points, y = points.cpu().numpy(), y.cpu().numpy()
     dims, size = points.shape[1], min(3.5, 250 / len(points) ** 0.5)
     figure = Figure(figsize=(8.5, 6.5), layout="constrained")
     axes = figure.add_subplot(projection="3d" if dims == 3 else None)
+    own = {name: points[y == c] for c, name in enumerate(names) if (y == c).any()}
     for c, name in enumerate(names):
-        own = points[y == c]
-        if not len(own):
-            continue
-        axes.plot(*own.T, "o^s"[c // 4 % 3], color=COLOURS[c % 4], alpha=0.5, label=name,
-                  markersize=size, markeredgewidth=0)
-        axes.text(*numpy.median(own, axis=0), name, fontsize=10, ha="center", va="center",
-                  zorder=10, bbox={"facecolor": "white", "alpha": 0.75, "edgecolor": "none",
-                                   "pad": 1})
+        if name in own:
+            axes.plot(*own[name].T, "o^s"[c % 3], color=CLASSES[c % len(CLASSES)], alpha=0.6,
+                      label=name, markersize=size, markeredgewidth=0)
     axes.set(title=title, **dict(zip(("xlabel", "ylabel", "zlabel"), axis_labels,
                                      strict=False)))
     if dims == 3:  # its labels run beside the box, which the layout does not reckon with
         axes.set_box_aspect(None, zoom=0.88)
+    _write(axes, {name: numpy.median(x, axis=0) for name, x in own.items()})
     axes.grid(alpha=0.3)
     figure.legend(*axes.get_legend_handles_labels(), loc="outside right center",
                   frameon=False, fontsize=9, markerscale=7 / size)
     return figure
+
+
+def _write(axes, places):
+    """places: name -> (2,) or (3,) where it is written or, where two would touch, near it."""
+    at = numpy.array(list(places.values()))
+    limits = [getattr(axes, f"get_{axis}lim")() for axis in "xyz"[:at.shape[1]]]
+    ends = numpy.array(list(itertools.product(*limits)))
+    if len(limits) == 3:  # as they lie on the paper
+        ends, at = (numpy.stack(proj_transform(*x.T, axes.get_proj())[:2], axis=1)
+                    for x in (ends, at))
+    inch = numpy.ptp(ends, axis=0) / (6.2, 5)
+    sizes = inch * [(0.09 * len(name) + 0.05, 0.2) for name in places]
+    for name, place in zip(places, _apart(at, sizes), strict=True):
+        Axes.text(axes, *place, name, fontsize=10, ha="center", va="center", zorder=1000,
+                  bbox={"facecolor": "white", "alpha": 0.75, "edgecolor": "none", "pad": 1})
+
+
+def _apart(middles, sizes):
+    """Boxes (n, 2) of sizes (n, 2), moved up and down until no two lie over each other."""
+    middles = middles.copy()
+    for _ in range(100):
+        for i, j in itertools.combinations(range(len(middles)), 2):
+            gap = abs(middles[i] - middles[j]) - (sizes[i] + sizes[j]) / 2
+            if (gap < 0).all():
+                up = -gap[1] / 2 * (1 if middles[i, 1] >= middles[j, 1] else -1)
+                middles[i, 1] += up
+                middles[j, 1] -= up
+    return middles

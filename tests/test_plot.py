@@ -1,5 +1,7 @@
 """minidl/plot.py: each number, image and name is drawn where it belongs."""
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -152,7 +154,8 @@ def test_fields_are_logarithms_with_their_square_outlined():
 
 
 def test_a_class_has_its_own_look_and_its_name_at_its_median():
-    points, y = torch.rand(120, 2), torch.arange(120) % 12
+    y = torch.arange(120) % 12
+    points = torch.rand(120, 2) + torch.stack([y % 3, y // 3], dim=1)  # names have room
     axes = plot.scatter(points, y, [f"class {c}" for c in range(12)], "t", ("a", "b")).axes[0]
     assert len({(line.get_color(), line.get_marker()) for line in axes.lines}) == 12
     for c, (line, text) in enumerate(zip(axes.lines, axes.texts, strict=True)):
@@ -161,6 +164,40 @@ def test_a_class_has_its_own_look_and_its_name_at_its_median():
         assert text.get_position() == pytest.approx(np.median(points[y == c], axis=0))
     space = plot.scatter(torch.rand(9, 3), torch.zeros(9), ["x"], "t", "abc").axes[0]
     assert space.get_zlabel() == "c"
+
+
+def overlapping(figure, texts):
+    """How many pairs of texts lie over each other as the figure is drawn."""
+    figure.draw_without_rendering()
+    boxes = [text.get_window_extent() for text in texts]
+    return sum(a.overlaps(b) for a, b in itertools.combinations(boxes, 2))
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+def test_names_of_classes_at_one_place_are_written_apart(dims, monkeypatch):
+    points, y = 1e-3 * torch.rand(20, dims), torch.arange(20) % 10
+    points[:2] = torch.tensor([[-1.0], [1.0]])
+    names = [f"class {c}" for c in range(10)]
+    figure = plot.scatter(points, y, names, "t", "abc"[:dims])
+    assert overlapping(figure, figure.axes[0].texts) == 0
+    monkeypatch.setattr(plot, "_apart", lambda middles, sizes: middles)
+    figure = plot.scatter(points, y, names, "t", "abc"[:dims])
+    assert overlapping(figure, figure.axes[0].texts) > 10
+
+
+def test_what_stands_below_images_does_not_run_together():
+    labels = [f"ankle boot\nnot pullover\np = 0.00{i % 9}" for i in range(20)]
+    figure = plot.image_rows({"a long name, with two parts": torch.rand(20, 1, 28, 28)}, "t",
+                             labels, columns=10)
+    texts = [text for axes in figure.axes
+             for text in (*axes.get_xticklabels(), *axes.get_yticklabels())]
+    assert overlapping(figure, texts) == 0
+    assert all(text.get_window_extent().x0 >= 0 for text in texts)
+
+
+def test_few_measured_values_are_the_ticks():
+    at = plot.curves({"a": ([0.2, 0.5, 0.8], [3, 2, 1])}, "t", "x", "y").axes[0].get_xticks()
+    assert list(at) == [0.2, 0.5, 0.8]
 
 
 def test_trials_have_the_axes_that_they_were_drawn_from_and_failures_are_left_out():
