@@ -217,9 +217,8 @@ def report(run, data, test, o, val, curves):
                          f"against the {BAG} (paired, standard error)")
         finding(sentence + ".")
         if accuracy < 0.65:
-            finding(f"{name}: FAILED, it has hardly learned. In the last epoch its training "
-                    f"loss was {curves[name]['train_loss'][-1]:.3f} nats; guessing costs "
-                    f"{math.log(2):.3f}.")
+            finding(f"{name}: FAILED, it has hardly learned: {loss:.3f} nats on the test "
+                    f"reviews; guessing costs {math.log(2):.3f}.")
         if name in curves and (losses := curves[name]["val_loss"])[-1] > 1.05 * min(losses):
             finding(f"{name}: OVER-FITTED, its validation loss rose from {min(losses):.3f} "
                     f"after epoch {losses.index(min(losses)) + 1} to {losses[-1]:.3f}.")

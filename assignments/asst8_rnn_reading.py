@@ -39,6 +39,7 @@ from minidl.losses import evaluating
 from minidl.reading import by_distance, pushes, shuffled
 from minidl.results import markdown, slug
 from minidl.reviews import CLASSES, load, outputs, turned
+from minidl.run import RunError
 
 
 def main(run,
@@ -46,6 +47,8 @@ def main(run,
          vocabulary: "most frequent words that are told apart" = 20_000,
          embedded_epochs: "passes over the embedded corpus" = 4,
          reviews: "training reviews used, validation included" = 25_000):
+    if longest < 2:
+        raise RunError(f"--longest {longest}: expected 2 or more, words to look back over")
     data = run.load_reviews(reviews, vocabulary)
     settings = cli.settings(asst8_rnn.main, asst8_rnn.SIZES, run.size) | {
         "longest": longest, "vocabulary": vocabulary, "reviews": reviews}

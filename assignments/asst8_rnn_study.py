@@ -55,6 +55,8 @@ def main(run,
          vocabulary: "most frequent words that are told apart" = 20_000,
          precision: "of products in training, but W_hh's: auto, bfloat16, float32" = "auto",
          reviews: "training reviews used, validation included" = 6000):
+    if longest < 2:
+        raise RunError(f"--longest {longest}: expected 2 or more, words to look back over")
     data = run.load_reviews(reviews, vocabulary)
     accuracy, per_word = {name: [] for name in VARIANTS}, {name: [] for name in VARIANTS}
     for seed in range(run.seed, run.seed + seeds):

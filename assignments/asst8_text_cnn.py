@@ -10,6 +10,7 @@ r"""Assignment 8, exercise 5: a 1-D CNN that reads film reviews. Which phrases d
 The sizes of all tensors and the number of trained numbers, for Figure 15.14's own network and
 for the one trained here, are those of theory/test_textcnn.py. Beside it stand a bag of words,
 which knows no order, and the same network with the mean over time in the place of the maximum.
+Each is taken as it was after the epoch with the least validation loss.
 In a batch, short reviews are padded: a window that touches padding is left out of the maximum;
 a review of fewer than k words has one window, its words and zeros. Since one window alone
 wins in each channel, o_1 - o_0 is a sum over winning windows, a_1 - a_0 apart: this names the
@@ -25,6 +26,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from minidl import bag_of_words, cli, phrases, plot
+from minidl.checkpoint import Snapshots
 from minidl.classify import FRACTION, NATS, score_of
 from minidl.layers import layer_rows, parameter_count
 from minidl.losses import evaluating
@@ -76,7 +78,7 @@ def main(run,
     o = {BAG: both(bag.outputs(test))} | {name: logits(network, test)
                                           for name, network in networks.items()}
     report_scores(run, data, test, o, {BAG: bag.val_accuracy} | {
-        name: history["val_accuracy"][-1] for name, history in curves.items()})
+        name: history["val_accuracy"][best(history)] for name, history in curves.items()})
     phrases.show_right_where_the_other_is_wrong(run, data, test, networks[MAX], o[MAX], o[BAG],
                                                 BAG)
 
@@ -174,21 +176,23 @@ def report_sizes(run, networks, T=11):
         found, expected = parameter_count(network), trained_numbers(**size)
         table = size["words"] * size["D"]
         run.results.finding(
-            f"The network {name}: {found:,} trained numbers, {table:,} of them in the table "
-            f"of {size['words']:,} words and {found - table:,} elsewhere; the formula gives "
-            f"{expected:,}.")
+            f"The network {name}: {found - table:,} trained numbers and {size['D']} a word, "
+            f"{found:,} with the table of {size['words']:,} words"
+            f"{' (the figure does not count its words)' if size is FIGURE else ''}; the "
+            f"formula gives {expected:,}.")
     run.results.number("parameters", found, "trained numbers")  # of the last, the trained one
 
 
 def train(run, name, network, data, epochs, batch_size, learning_rate, word_dropout, longest,
           precision):
-    """Minimise the cross-entropy; -> the history."""
+    """Minimise the cross-entropy; keep the epoch of least validation loss; -> the history."""
+    kept = Snapshots()
     optimizer = torch.optim.AdamW(network.parameters(), lr=learning_rate, betas=(0.9, 0.98),
                                   fused=True)
     steps = max(1, len(data.train.y) // batch_size)
     schedule = one_cycle(optimizer, epochs * steps)
-    for _epoch in run.epochs(epochs, name, network=network, optimizer=optimizer,
-                             schedule=schedule):
+    for epoch in run.epochs(epochs, name, network=network, optimizer=optimizer,
+                            schedule=schedule, kept=kept):
         network.train()
         for w, n, y in batches(data.train, batch_size, run.generator, longest):
             unseen = torch.rand(w.shape, device=w.device) < word_dropout
@@ -199,7 +203,16 @@ def train(run, name, network, data, epochs, batch_size, learning_rate, word_drop
             run.track(len(y), train_loss=loss)
         val_loss, val_accuracy = score_of(logits(network, data.val), data.val.y)
         run.log(val_loss=val_loss, val_accuracy=val_accuracy)
+        if best(run.history) == epoch - 1:
+            kept.clear()
+            kept.take(epoch, network)
+    network.load_state_dict(*kept.values())
     return run.history
+
+
+def best(history):
+    """The place of the least validation loss."""
+    return min(range(len(history["val_loss"])), key=history["val_loss"].__getitem__)
 
 
 def logits(network, split, read=None):
@@ -228,13 +241,13 @@ def report_training(run, data, curves, level):
         lines["val_accuracy"] | {f"{BAG}, validation": level},
         f"{data.title}: accuracy over training", "epoch", "accuracy, share of reviews"))
     for name, history in curves.items():
-        loss = history["val_loss"]
-        best = min(range(len(loss)), key=loss.__getitem__)
+        loss, at = history["val_loss"], best(history)
         run.results.finding(
-            f"The network with the {name} has its least validation loss after epoch "
-            f"{best + 1} of {len(loss)}, {loss[best]:.3f} nats with an accuracy of "
-            f"{history['val_accuracy'][best]:.2%}; it ends with {loss[-1]:.3f} nats"
-            + (", so it over-fits." if loss[-1] > 1.05 * loss[best] else "."))
+            f"The network with the {name} has its least validation loss after epoch {at + 1} "
+            f"of {len(loss)}, {loss[at]:.3f} nats with an accuracy of "
+            f"{history['val_accuracy'][at]:.2%}, and is taken as it was then; it ends with "
+            f"{loss[-1]:.3f} nats and {history['val_accuracy'][-1]:.2%}"
+            + (", so it over-fits." if loss[-1] > 1.05 * loss[at] else "."))
 
 
 def report_padding(run, data, networks, words=200):
@@ -283,8 +296,8 @@ def report_scores(run, data, test, o, val):
         run.results.finding(
             f"{MAX.capitalize()} is right on {int((gain > 0).sum()):,} test reviews on which "
             f"{other} is wrong, and wrong on {int((gain < 0).sum()):,} on which that is "
-            f"right: {100 * points:+.2f} points, standard error {100 * error:.2f} (one "
-            "training each).")
+            f"right: {100 * points:+.2f} points, standard error {100 * error:.2f} (of these "
+            "reviews; one training each, and another would differ, too).")
 
 
 def halves_of(data, split):

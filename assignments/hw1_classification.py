@@ -91,7 +91,7 @@ def main(run,
         number(f"val_accuracy_{name}", curves[kind]["val_accuracy"][-1], FRACTION)
         if scores[kind]:
             run.results.mean(f"cross_validated_accuracy_{name}", scores[kind], FRACTION)
-    draw_curves(run, curves, data.title)
+    draw_curves(run, curves, data.title, label_smoothing)
     report(run, data, networks, scores)
     report_errors(run, data, test, logits)
 
@@ -127,8 +127,9 @@ def CNN(filters, classes, pooled=0):
 
 
 def convolution(inputs, outputs, stride=1, pool=False):
-    """3 x 3, batch normalisation, ReLU. Pooling comes first, which gives the same where the
-    normalisation's scale is positive, of a quarter of the numbers."""
+    """3 x 3, batch normalisation, ReLU. Pooling comes first: then a quarter of the numbers is
+    normalised, by their own mean and variance. (With fixed ones and a positive scale it would
+    be the same as after ReLU.)"""
     return (nn.Conv2d(inputs, outputs, 3, stride, padding=1, bias=False),
             *([nn.MaxPool2d(2)] if pool else []), nn.BatchNorm2d(outputs), nn.ReLU())
 
@@ -194,10 +195,12 @@ def trained_cnn(run, data, images):
     return network
 
 
-def draw_curves(run, curves, title):
+def draw_curves(run, curves, title, label_smoothing):
     lines = {f"{kind}, {words}": (range(1, len(history[key]) + 1), history[key])
              for kind, history in curves.items()
              for key, words in (("train_loss", "training"), ("val_loss", "validation"))}
+    if label_smoothing:  # another loss than the validation images'
+        lines["CNN, training, smoothed labels"] = lines.pop("CNN, training")
     run.results.figure("loss", plot.curves(lines, f"{title}: loss over training", "epoch",
                                            "mean cross-entropy, nats", log_y=True))
     run.results.figure("accuracy", plot.curves(

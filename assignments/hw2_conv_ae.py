@@ -7,7 +7,8 @@ r"""Homework 2: an autoencoder of Fashion-MNIST, convolutional and fully connect
     python assignments/hw2_conv_ae.py --full     the number in the README
 
 The convolutional one is exercise 2's, d = 16; the other sees the same pixels in no order. PCA
-with as many numbers is the best that any linear code can do in MSE, so it is the baseline.
+with as many numbers is the best that any linear code can do in MSE on the training images, so
+it is the baseline, its pixels cut to [0, 1] like the networks'.
 hw2_conv_ae_study.py compares optimizers and regularisation, hw2_tuning.py chooses settings.
 """
 # sheet: S0.1a
@@ -60,7 +61,7 @@ def main(run,
 
     # --- the test set, read once, beside the best linear code -------------------------------
     test, code = data.test(), pca.fit(data.train.x, latent)
-    methods = networks | {"PCA": lambda x: code.decode(code.encode(x)).view_as(x)}
+    methods = networks | {"PCA": lambda x: code.decode(code.encode(x)).view_as(x).clamp(0, 1)}
     errors = {kind: per_example(lambda x, _, f=f: mse(f(x), x), test, *networks.values())
               for kind, f in methods.items()}
     score = {kind: values.double().mean().item() for kind, values in errors.items()}
@@ -152,7 +153,7 @@ def draw_images(run, data, test, errors, methods, title):
             ("best_median_worst", "4 best, 4 median, 4 worst test images", extremes)):
         x = to_unit(test.x[index])
         with evaluating(methods[CONV], methods[FC]):
-            rows = {"input": x} | {kind: f(x).clamp(0, 1) for kind, f in methods.items()}
+            rows = {"input": x} | {kind: f(x) for kind, f in methods.items()}
         labels = [f"{data.classes[test.y[i]]}\n{errors[CONV][i]:.4f}" for i in index]
         run.results.figure(name, plot.image_rows(
             rows, f"{title}: {what}; below, class and the convolutional one's MSE", labels))

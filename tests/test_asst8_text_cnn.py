@@ -97,6 +97,21 @@ def test_stopped_in_the_middle_and_resumed_it_is_as_if_left_alone(
     assert whole_runs.same(start("killed", "--resume"), start("alone"))
 
 
+def test_a_network_is_taken_as_it_was_with_the_least_validation_loss(tmp_path, monkeypatch):
+    monkeypatch.setattr(grammar, "texts", corpus_of(100, 20))
+    run = Run("asst8_text_cnn", "quick", {}, out=tmp_path, data="embedded")
+    data, losses, words = run.load_reviews(), iter([0.3, 0.1, 0.2]), []
+    trained = TextCNN(len(data.words), 6, CHANNELS)
+
+    def rigged(o, y):
+        words.append(trained.E.weight.detach().clone())
+        return next(losses), 0.5
+
+    monkeypatch.setattr(asst8_text_cnn, "score_of", rigged)
+    asst8_text_cnn.train(run, "some", trained, data, 3, 32, 1e-2, 0.0, 50, "float32")
+    assert [torch.equal(trained.E.weight, w) for w in words] == [False, True, False]
+
+
 @pytest.mark.parametrize("flags", [["--windows", "3,x"], ["--windows", "0"],
                                    ["--word-dropout", "1"], ["--dropout", "1.5"]])
 def test_settings_that_cannot_be_are_refused_in_a_sentence(flags, tmp_path, capsys):
