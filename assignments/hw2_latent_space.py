@@ -47,8 +47,6 @@ def main(run,
          steps: "images on a line" = 11,
          images: "training images used, validation included" = 60_000):
     check(points, perplexity)
-    if samples < 1 or steps < 1:
-        raise RunError(f"--samples {samples} --steps {steps}: expected 1 or more of each")
     data = run.load(images)
     autoencoder = hw2_conv_ae.trained(run, data, images)
     judge = BothWays(trained_cnn(run, data, images))
@@ -65,13 +63,11 @@ def main(run,
 
 
 def check(points, perplexity):
-    """t-SNE wants three neighbours for each unit of its perplexity, trustworthiness ten."""
-    most = (points - 1) / 3
-    if points < 11 or not 1 <= perplexity <= most:
-        raise RunError(f"--perplexity {perplexity} with {points} points (--points, and no more "
-                       f"than there are test images): expected 11 points or more, and a "
-                       "perplexity from 1 to a third of a point's neighbours, "
-                       f"here {most:.4g}")
+    """A point has neighbours: t-SNE wants 3 a unit of perplexity, trustworthiness 10."""
+    if points - 1 < max(10, 3 * perplexity):
+        raise RunError(f"--perplexity {perplexity} with {points} test images (--points, if "
+                       "there are as many): expected 11 images or more, and a perplexity of at "
+                       "most a third of the others")
 
 
 # --- (a) projections ------------------------------------------------------------------

@@ -174,6 +174,21 @@ def test_the_pretrained_encoder_is_copied_and_the_mlps_begin_alike(tmp_path):
         assert torch.equal(a, b)
 
 
+@pytest.mark.parametrize(("level", "other"), [(0.5, 0.2), (0.2, 0.5), (0.8, 0.2)])
+def test_a_level_not_trained_on_is_another_one(level, other, tmp_path):
+    """The error of each method is its level's own."""
+    run = Run("s", "quick", {}, out=tmp_path)
+    names = ["noisy image", "median filter", "PCA", *hw2_denoising.training_noise(level)]
+    scores = {(kind, at): dict.fromkeys(names, (at / 100, at)) for kind in noise.KINDS
+              for at in hw2_denoising.LEVELS}
+    hw2_denoising.report(run, scores, level, "title")
+    told = [f for f in run.results.findings if "a level not trained on" in f]
+    assert len(told) == len(noise.KINDS)
+    for finding in told:
+        assert f"level {other}, " in finding and f"trained at {level} " in finding
+        assert f"has {noise.psnr(other / 100):.2f} dB" in finding
+
+
 # --- the latent space, the study, the search -------------------------------------------
 
 def test_nearest_is_what_a_double_loop_finds():
@@ -183,6 +198,19 @@ def test_nearest_is_what_a_double_loop_finds():
         all_of_them = torch.stack([(one - other).square().sum().sqrt() for other in others])
         assert index[n] == all_of_them.argmin()
         assert distance[n].item() == pytest.approx(all_of_them.min().item(), abs=1e-5)
+
+
+@pytest.mark.parametrize(("flags", "told"), [
+    (["--perplexity", "10"], "--perplexity 10 with 30 test images"),
+    (["--points", "10"], "--perplexity 3 with 10 test images"),
+    (["--images", "24"], "--perplexity 3 with 6 test images")])  # a fifth, as of the training
+def test_too_few_points_for_a_perplexity_are_one_sentence(
+        flags, told, module_folder, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(hw2_conv_ae, "trained", lambda *_: None)
+    monkeypatch.setattr(hw2_latent_space, "trained_cnn", lambda *_: nn.Flatten())
+    with pytest.raises(SystemExit):
+        start(hw2_latent_space, module_folder, tmp_path, *flags)
+    assert told in capsys.readouterr().err
 
 
 def test_codes_by_each_rule_are_like_the_codes_that_it_was_fitted_to(generator):
