@@ -63,11 +63,11 @@ def main(run,
 
 
 def check(points, perplexity):
-    """A point has neighbours: t-SNE wants 3 a unit of perplexity, trustworthiness 10."""
+    """Of a point's neighbours t-SNE wants 3 a unit of perplexity, trustworthiness 10."""
     if points - 1 < max(10, 3 * perplexity):
-        raise RunError(f"--perplexity {perplexity} with {points} test images (--points, if "
-                       "there are as many): expected 11 images or more, and a perplexity of at "
-                       "most a third of the others")
+        raise RunError(f"--perplexity {perplexity} with {points} test images (--points, where "
+                       "there are as many): expected 11 images, and a perplexity of at most a "
+                       "third of the others")
 
 
 # --- (a) projections ------------------------------------------------------------------
