@@ -235,8 +235,9 @@ def report_ladder(run, data, by_labels, val):
         rows.append({"features": name} | {
             f"{n:,} labels": f"{mean[name][n]:.3f} ± {deviation(found[n]):.3f}" for n in few}
             | {f"all {every:,}": mean[name][every], "validation": val[name]})
-    run.results.table("ladder", rows, f"{data.title}: linear probes of frozen features, test "
-                      "accuracy, mean and standard deviation over sets of labels; one training each")
+    run.results.table("ladder", rows, f"{data.title}: linear probes of frozen features, each "
+                      "encoder trained once; test accuracy, mean and standard deviation over "
+                      "sets of labels")
     print(markdown(rows))
     run.results.figure("labels", plot.curves(
         {name: (list(found), list(found.values())) for name, found in mean.items()},

@@ -55,7 +55,7 @@ def report(run, data, kinds, scores):
     for choice, values in scores.items():
         rows.append({"augmentations": choice, "validation accuracy": mean[choice],
                      "std": deviation(values), "paired difference to all, points":
-                     f"{statistics.mean(gains[choice]):+.2f} ± {deviation(gains[choice]):.2f}"})
+                     told(gains[choice], "±")})
         run.results.mean(f"augmentations_{slug(choice)}", values, FRACTION)
         if choice != "all":
             run.results.mean(f"paired_{slug(choice)}", gains[choice], "points above all")
@@ -64,19 +64,23 @@ def report(run, data, kinds, scores):
     run.results.figure("augmentations", plot.dots(
         scores, f"{data.title}: SimCLR's views; a dot is a seed, the bar their mean",
         "validation accuracy of a linear probe, share of images"))
-    left_out = sorted((f"without {k}" for k in kinds), key=mean.get)
-    lowest, highest = left_out[0], left_out[-1]
     best = max(kinds, key=lambda k: mean[f"{k} alone"])
     run.results.finding(
         f"{data.title}: all augmentations give {mean['all']:.1%} of the "
         f"validation images, none {mean['none']:.1%}; the highest with one alone is {best}, "
         f"{mean[f'{best} alone']:.1%}.")
-    for place, choice in (("lowest", lowest), ("highest", highest)):
+    for place, of in (("lowest", min), ("highest", max)):
+        choice = of((f"without {k}" for k in kinds), key=mean.get)
         gain = gains[choice]
         run.results.finding(
             f"With one left out the {place} is {choice}, {mean[choice]:.1%}: "
-            f"{statistics.mean(gain):+.2f} +- {deviation(gain):.2f} points beside all, paired, "
-            f"higher for {sum(g > 0 for g in gain)} of {len(gain)} seeds.")
+            f"{told(gain, '+-')} points beside all, paired, higher for "
+            f"{sum(g > 0 for g in gain)} of {len(gain)} seeds.")
+
+
+def told(gains, sign):
+    """The mean and the deviation of paired gains, in words."""
+    return f"{statistics.mean(gains):+.2f} {sign} {deviation(gains):.2f}"
 
 
 SIZES = {"quick": {"epochs": 1, "seeds": 1, "subset": 200, "batch_size": 32, "filters": 2,

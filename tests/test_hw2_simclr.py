@@ -69,6 +69,14 @@ def test_the_study_pairs_every_choice_and_reads_no_test_image(
     for choice in ("all", "none", "crop_alone", "without_crop"):
         assert content["numbers"][f"augmentations_{choice}"]["n"] == 2
     assert "augmentations_without_mirror" not in content["numbers"]  # stripes are not clothes
+    numbers = content["numbers"]
+    of = {k: numbers[f"augmentations_without_{k}"]["value"] for k in ("crop", "turn",
+                                                                      "brightness")}
+    told = next(f for f in content["findings"] if "the highest is" in f)
+    best = next(k for k in of if f"without {k}," in told)
+    assert of[best] == max(of.values())
+    assert numbers[f"paired_without_{best}"]["value"] == pytest.approx(
+        100 * (of[best] - numbers["augmentations_all"]["value"]))
     assert {"augmentations.png", "augmentations.tex"} <= set(content["files"])
     assert content["findings"] and all("nan" not in f for f in content["findings"])
 
