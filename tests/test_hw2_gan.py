@@ -72,6 +72,31 @@ def test_each_player_takes_every_step_and_g_goes_another_way_with_the_other_loss
     assert not all(map(torch.equal, *ends))
 
 
+def test_the_beliefs_that_are_told_are_of_one_d_before_its_step(run):
+    """D(x), D(G(z)), then D(G(z)) once more for G's step, when D is another one."""
+    split = Split(torch.randint(0, 255, (20, 1, 28, 28), dtype=torch.uint8),
+                  torch.arange(20) % 10)
+    run.seed_everything(0)
+    G, D = hw2_gan.build(run, 4, 2)
+    beliefs = []
+    D.register_forward_hook(lambda _D, _x, logits: beliefs.append(
+        logits.sigmoid().mean().item()))
+    hw2_gan.train(run, "a", G, D, split, Blind(), 1, non_saturating, 20, 0.1, "float32")
+    real, made, after = beliefs
+    assert run.history["D_real"] == [pytest.approx(real)]
+    assert run.history["D_made"] == [pytest.approx(made)]
+    assert abs(after - made) > 0.1
+
+
+def test_d_alone_takes_as_many_steps_as_told_also_where_the_images_are_few(run):
+    split = Split(torch.zeros(5, 1, 28, 28, dtype=torch.uint8), torch.arange(5))
+    G, D = hw2_gan.build(run, 4, 2)
+    taken = []
+    D.register_forward_hook(lambda *_: taken.append(1))
+    hw2_gan_study.learn_alone(run, G, D, split, 7, 2, 1e-3, "float32")
+    assert len(taken) == 2 * 7  # real and made
+
+
 def test_images_of_g_lie_in_0_to_1_and_do_not_depend_on_their_neighbours(run):
     G, _ = hw2_gan.build(run, 4, 2)
     z = hw2_gan.normal(0, 6, 4, "cpu")
@@ -165,3 +190,12 @@ def test_stopped_in_the_middle_and_resumed_it_is_as_if_left_alone(
         start(script, module_folder, tmp_path)
     assert whole_runs.same(start(script, module_folder, tmp_path, "--resume"),
                            results[script].content)
+
+
+@pytest.mark.parametrize(("script", "flag"), [
+    (hw2_gan, ("--samples", "1")), (hw2_gan_study, ("--samples", "1")),
+    (hw2_gan_study, ("--batch-size", "1"))])
+def test_what_cannot_be_judged_is_one_sentence(script, flag, folder, tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        start(script, folder, tmp_path, *flag)
+    assert " ".join(flag) in capsys.readouterr().err
