@@ -156,6 +156,15 @@ def test_stopped_in_the_middle_and_resumed_it_is_as_if_left_alone(
                                  "2", "--resume"), results.content)
 
 
+@pytest.mark.parametrize(("kl", "collapsed"), [(0.5, True), (26.0, False)])
+def test_a_collapse_is_of_all_latents_together(kl, collapsed, tmp_path):
+    run = Run("s", "quick", {}, out=tmp_path)
+    data = Dataset("s", "S", (), None, None, None, 1.0)
+    history = {f"{part}_{term}": [1.0] for part in ("train", "val") for term in ("bce", "kl")}
+    hw2_report_vae.report(run, data, None, [[200.0, kl]], [history])
+    assert any("all 20 latents together" in f for f in run.results.findings) == collapsed
+
+
 # --- the search ----------------------------------------------------------------------------
 
 def test_the_ranges_are_the_reports_and_hold_what_it_found():
