@@ -12,7 +12,9 @@ J[i, j] = dy_i/dx_j as in test_jacobian_fc.py; images and channels are listed ro
     [w_0 .. w_{k-1} 0 .. 0]. True convolution flips: the same with w reversed.
 (3) Stride: i only occurs as i s, every s-th row is left. Padding: j only as j + p, the matrix
     for n + 2p inputs without p columns on either side. Dilation: u only as u d, a kernel with
-    d - 1 zeros between its weights, diagonals d apart.
+    d - 1 zeros between its weights, diagonals d apart. Circular padding adds the columns of
+    what it repeats to those of the original: at s = 1 a circulant, each row the one above
+    shifted. A stride beyond the kernel leaves columns of zeros, inputs that nothing reads.
 (4) The layer is linear in w as well: dy_i/dw_u = x_{i s + u d - p} = U[i, u], im2col.  (m, k)
     s = d = 1: a function of i + u, constant along antidiagonals, Hankel. True convolution,
     y_t = sum_a x_{t-a} h_a = (C(x) h)_t, C(x)[t, a] = x_{t-a}, (n+k-1, k), Toeplitz, and
@@ -114,7 +116,12 @@ def five_ways(i, *arguments):
 @claim(36, "exact")
 def test_jacobian_of_conv1d_wrt_input_is_banded_toeplitz():
     """(2), every unit kernel and 1, 10, 100, ..; numpy's convolve, which flips, has the matrix
-    of the reversed kernel. The flipped kernel and a shift by one are refuted."""
+    of the reversed kernel; with circular padding (3), all rows are the first one, shifted. The
+    flipped kernel and a shift by one are refuted."""
+    def circular(x, w):
+        x = torch.cat([x, x[:len(w) - 1]])
+        return conv.conv1d(x[None, None], w[None, None])[0, 0]
+
     def check(formula):
         for n, k in [(n, k) for n, k, s, p, d in GRID if (s, p, d) == (1, 0, 1)]:
             for w in [*units(k), names(k)]:
@@ -124,6 +131,8 @@ def test_jacobian_of_conv1d_wrt_input_is_banded_toeplitz():
                 columns = [np.convolve(e, w.numpy(), "valid") for e in np.eye(n)]
                 same(torch.tensor(np.stack(columns, axis=1)), formula(w.flip(0), n))
                 same(T[0], torch.cat([w, torch.zeros(n - k, dtype=D)]))
+                for J in sides(circular, (ints(n), w), 0):
+                    same(J, torch.stack([T[0].roll(i) for i in range(n)]), constant=n == 1)
                 if len(T) > 1:
                     same(T[1:, 1:], T[:-1, :-1])
 

@@ -17,7 +17,10 @@ S is TI if S T_a = T_a S (test_time_invariance.py, whose layers are used here).
     [1,1,0] tell all N positions apart: each layer hands the distance to the border on by one.
 (6) Transposed convolution at stride s, y[si+u] += w[u] x[i]: x[i-a] lands sa further,
     S T_a = T_sa S. Shifts are multiplied where strided convolution divides them.
-(7) A trap for tests: if the dilation d is N or more, the side taps of a 'same' layer read only
+(7) Dropout in training: with its mask it is a scale per position and not TI; as a law it is,
+    since a shifted mask is as likely. In evaluation it does nothing. Positions that are added
+    to x, or stand beside it as a channel, are a bias per position: not TI, on purpose.
+(8) A trap for tests: if the dilation d is N or more, the side taps of a 'same' layer read only
     padding, S x = w[centre] x is pointwise, and the layer passes any test of TI.
 """
 
@@ -176,7 +179,8 @@ def test_batchnorm_eval_is_TI_and_train_only_for_cyclic_shifts():
 @claim(25, "witness")
 def test_layernorm_with_per_position_affine_is_not_TI():
     """(4), redone by hand: mean 0 and variance 1 before and after the shift; and once with
-    mean 5 and variance 4: (1 - 5)/2 = -2, (6 - 5)/2 = 1/2.
+    mean 5 and variance 4: (1 - 5)/2 = -2, (6 - 5)/2 = 1/2. And (7) by all masks of three
+    samples, p = 1/2: TI as a law, by no mask that drops some and keeps some.
     """
     def check(norm):
         x, scale, offset = vector(-1, 1)[None], vector(1, 2), vector(0, 0)
@@ -193,6 +197,15 @@ def test_layernorm_with_per_position_affine_is_not_TI():
 
     check(ours)
     check(lambda x, scale, offset: F.layer_norm(x, x.shape[1:], scale, offset, eps=0))
+
+    def check_dropout(masks):
+        x = vector(1, 2, 4)
+        holds(sorted((2 * masks * shift(x, 1)).tolist())
+              == sorted(shift(2 * masks * x, 1).tolist()))
+
+    masks = grid((0, 1), 3)
+    check_dropout(masks)
+    refuted(check_dropout, *masks[1:-1, None])
     refuted(check, lambda x, scale, offset: ours(x, scale.mean(), offset),  # one for all: TI
             lambda x, scale, offset: ours(x, scale, 0),
             lambda x, scale, offset: x.sign() * scale + offset.flip(0))
@@ -254,7 +267,7 @@ def test_transposed_convolution_multiplies_shifts_by_the_stride():
 
 @claim(28, "exact")
 def test_dilation_wider_than_the_input_is_a_pointwise_layer():
-    """(7): S x = w[1] x iff d >= N, for 'same' layers of width 3, and only then S T_a = T_a S
+    """(8): S x = w[1] x iff d >= N, for 'same' layers of width 3, and only then S T_a = T_a S
     if T_a moves zeros in. All unit vectors x, N = 2..6, d = 1..8: test TI with d < N.
     """
     w = vector(3, 5, 7)
