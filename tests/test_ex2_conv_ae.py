@@ -18,6 +18,7 @@ import torch
 from torch import nn
 
 from minidl import cli
+from minidl.data import Split
 from minidl.layers import layer_rows, parameter_count
 from minidl.losses import l1
 from minidl.results import slug
@@ -96,6 +97,22 @@ def test_no_gradient_leads_out_of_the_black_image_through_a_sigmoid():
     logit = torch.full((1, 1, 4, 4), -20.0, requires_grad=True)
     l1(torch.sigmoid(logit), torch.ones(1, 1, 4, 4)).sum().backward()
     assert logit.grad.abs().max() < 1e-8
+
+
+@pytest.mark.parametrize(("constant", "expected"), [
+    (0, True), (0.09, True), (-0.09, True), (0.11, False), (3, False), (-3, False)])
+def test_collapsed_is_what_shows_no_ink_and_not_what_merely_has_a_large_error(
+        constant, expected, generator):
+    """A network that shows one grey, so many times the images' mean. Three times is further
+    from the images than black is, and not black."""
+    x = torch.randint(0, 256, (50, 1, 28, 28), dtype=torch.uint8, generator=generator)
+    ink = x.float().mean().item() / 255
+    layer = nn.Conv2d(1, 1, 1).requires_grad_(False)
+    layer.weight.zero_(), layer.bias.fill_(constant * ink)
+    assert ex2_conv_ae.collapsed(layer, Split(x, torch.zeros(50))) == expected
+    error = l1(layer(x / 255), x / 255).mean().item()
+    assert not expected or 0.9 * ink < error < 1.1 * ink
+    assert abs(constant) < 1 or error > 0.9 * ink  # by the error alone it would be black
 
 
 # --- whole runs -----------------------------------------------------------------------
@@ -194,11 +211,15 @@ def test_a_loss_that_explodes_is_a_sentence_with_epoch_and_step(folder, tmp_path
     assert re.search(r"autoencoder  epoch \d/5, step \d+: (train|val)_l1 is nan, ", said)
 
 
-@pytest.mark.parametrize("argv", [["--latent", "784"], ["--batch-size", "1"]])
-def test_settings_that_cannot_work_are_a_sentence(folder, tmp_path, capsys, argv):
+@pytest.mark.parametrize(("script", "argv", "wanted"), [
+    (ex2_conv_ae, ["--latent", "784"], "expected fewer numbers"),
+    (ex2_conv_ae, ["--batch-size", "1"], "expected fewer numbers"),
+    (study, ["--batch-size", "1"], "expected 2 or more, for batch normalisation")])
+def test_settings_that_cannot_work_are_a_sentence(
+        folder, tmp_path, capsys, script, argv, wanted):
     with pytest.raises(SystemExit) as stop:
-        run(ex2_conv_ae.main, folder, tmp_path, *argv)
-    assert stop.value.code == 2 and "expected fewer numbers" in capsys.readouterr().err
+        run(script.main, folder, tmp_path, *argv)
+    assert stop.value.code == 2 and wanted in capsys.readouterr().err
 
 
 def test_the_smallest_run_that_there_is(folder, tmp_path):
@@ -209,6 +230,10 @@ def test_the_study_answers_each_question(folder, tmp_path):
     content = run(study.main, folder, tmp_path, "--seeds", "2", "--epochs", "1")
     for question in "abcd":
         assert any(f.startswith(f"{question}. ") for f in content["findings"])
+    told = {f.split(" has test L1")[0] for f in content["findings"]}
+    assert "a. bottleneck: fully convolutional (55,540 parameters)" in told
+    assert ("b. strides: strides 2, 4: 28-14-4 (with filters (16, 64) and strides (2, 4), "
+            "598,205 parameters)") in told
     names = [name for group in study.QUESTIONS.values() for name in group]
     for name, key in itertools.product(names, ("test_l1", "val_l1", "seconds")):
         assert content["numbers"][f"{key}_{slug(name)}"]["n"] == 2
