@@ -177,8 +177,8 @@ def report(run, scores, level, title):
         found = {name: noise.psnr(error) for name, (error, _) in scores[kind, at].items()}
         finding(f"{kind} noise of level {at}, a level not trained on: the network trained at "
                 f"{level} has {found[f'trained on {kind}']:.2f} dB, the {PLAIN} "
-                f"{found[PLAIN]:.2f}, the one trained on all kinds and all levels up to "
-                f"{level} {found[ALL]:.2f}.")
+                f"{found[PLAIN]:.2f}, the one trained on all kinds, at all levels up to "
+                f"{level}, {found[ALL]:.2f}.")
 
 
 def draw_curves(run, scores, title):
