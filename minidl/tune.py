@@ -162,16 +162,15 @@ def best(found):
 
 
 def importance(space, found):
-    r"""Which parameter mattered: name -> the share of the scores' variance it tells alone.
+    """Which parameter mattered: name -> the share of the scores' variance it tells alone.
 
-        R^2 = 1 - sum_n (s_n - m(x_n))^2 / sum_n (s_n - mean)^2,   s the ranks of the scores,
-
-    m the mean of s in a quarter of the parameter's range (of a choice, for a value). Ranks,
-    since one diverged trial would outweigh all others; failures count as the worst.
+    The share is `epsilon_squared` below, cut at 0, of the ranks of the scores, grouped by the
+    quarters of the parameter's range (of a choice, by its values). Ranks, since one diverged
+    trial would outweigh all others; failures count as the worst. nan, not defined, for a
+    parameter that makes as many groups as there are trials.
     """
     order = sorted(range(len(found)), key=lambda i: score_of(found[i]))
-    rank = {i: float(place) for place, i in enumerate(order)}
-    mean, shares = (len(found) - 1) / 2, {}
+    rank, shares = {i: float(place) for place, i in enumerate(order)}, {}
     for name, kind in space.items():
         groups = {}
         for i, trial in enumerate(found):
@@ -179,6 +178,37 @@ def importance(space, found):
             group = value if isinstance(kind, Choice) else int(4 * min(
                 0.999, kind.to_unit(value)))
             groups.setdefault(group, []).append(rank[i])
-        left = sum((r - sum(g) / len(g)) ** 2 for g in groups.values() for r in g)
-        shares[name] = 1 - left / max(1e-12, sum((r - mean) ** 2 for r in rank.values()))
+        share = epsilon_squared(list(groups.values()))
+        shares[name] = share if math.isnan(share) else max(0.0, share)
     return shares
+
+
+def epsilon_squared(groups):
+    r"""What the groups tell of the variance of N values s, corrected for chance: epsilon^2.
+
+        eta^2     = 1 - sum_g sum_{i in g} (s_i - m_g)^2 / sum_i (s_i - m)^2,  m the means
+        epsilon^2 = 1 - (1 - eta^2) (N - 1) / (N - G)
+
+    [[s, ...], ...], G lists -> a number, at most 1. Where the groups have nothing to do with
+    the values, eta^2 is (G - 1) / (N - 1) on average over the orders of the values, and
+    epsilon^2 is 0, so often below it. nan where it is not defined: N = G, or equal values.
+    Kelley (1935), An unbiased correlation ratio measure; the adjusted R^2 of G group means.
+    """
+    values = [s for group in groups for s in group]
+    within, total = (sum((s - sum(g) / len(g)) ** 2 for g in split for s in g)
+                     for split in (groups, [values]))
+    if len(values) == len(groups) or not total:
+        return math.nan
+    return 1 - within / (len(values) - len(groups)) / (total / (len(values) - 1))
+
+
+def importance_in_words(shares, n):
+    """What `importance` found in n trials, the largest share first, for a finding."""
+    known = sorted((name for name in shares if not math.isnan(shares[name])),
+                   key=shares.get, reverse=True)
+    words = [f"{name.replace('_', ' ')} {shares[name]:.0%}" for name in known]
+    if unknown := [name.replace("_", " ") for name in shares if name not in known]:
+        words.append(f"not defined for {' and '.join(unknown)}, which made as many groups as "
+                     "there are trials")
+    return (f"of the variance of the ranks of {n} trials a parameter explains alone, beyond "
+            f"chance: {', '.join(words)}")

@@ -1,6 +1,7 @@
 """minidl/tune.py and trials.py: samplers, folds, the four searches, the log, the ranks."""
 
 import datetime
+import itertools
 import json
 import math
 import multiprocessing
@@ -18,10 +19,12 @@ from minidl.tune import (
     LogUniform,
     Uniform,
     best,
+    epsilon_squared,
     folds,
     genetic_search,
     grid_search,
     importance,
+    importance_in_words,
     random_search,
     sample,
     successive_halving,
@@ -199,7 +202,41 @@ def test_the_parameter_that_mattered_is_found(tmp_path):
                     + 0.01 * settings["momentum"], tmp_path)
     random_search(trials, SPACE, 200, seed=0)
     shares = importance(SPACE, trials.done)
-    assert shares["rate"] > 0.8 and all(v < 0.2 for k, v in shares.items() if k != "rate")
+    assert shares["rate"] > 0.8 and all(v < 0.05 for k, v in shares.items() if k != "rate")
+
+
+def test_the_explained_share_by_hand_and_as_the_adjusted_r2_of_a_regression():
+    """Groups (0, 2), (4, 6): 4 within, 20 in all; 1 - (4 / 2) / (20 / 3)."""
+    assert epsilon_squared([[0, 2], [4, 6]]) == pytest.approx(0.7)
+    groups = [[3.0, 1.0], [2.0], [5.0, 9.0, 4.0]]
+    s = torch.tensor([v for g in groups for v in g], dtype=torch.float64)[:, None]
+    X = torch.tensor([[i == j for j in range(3)] for i, g in enumerate(groups) for _ in g])
+    error = s - X.double() @ torch.linalg.lstsq(X.double(), s).solution
+    assert epsilon_squared(groups) == pytest.approx(
+        1 - error.square().sum().item() / (6 - 3) / s.var().item())
+
+
+def test_scores_that_have_nothing_to_do_with_a_parameter_tell_0_of_it_on_average():
+    """Over all 720 orders of 6 ranks in 3 groups; not corrected it is (3 - 1) / (6 - 1)."""
+    orders = [(r[:2], r[2:3], r[3:]) for r in itertools.permutations(range(6))]
+    found = [epsilon_squared(groups) for groups in orders]
+    assert sum(found) / 720 == pytest.approx(0, abs=1e-12) and min(found) < 0 < max(found)
+    uncorrected = [1 - (1 - e) * (6 - 3) / (6 - 1) for e in found]
+    assert sum(uncorrected) / 720 == pytest.approx(0.4)
+
+
+def test_a_share_is_not_below_0_and_not_defined_for_as_many_groups_as_trials():
+    assert math.isnan(epsilon_squared([[1.0], [2.0], [3.0]]))
+    settings = [{"rate": 1e-4 * 10 ** (0.1 + 0.75 * i), "momentum": 0.5, "layers": 1,
+                 "kind": "ab"[i % 2]} for i in range(4)]
+    found = [{"settings": s, "score": score} for s, score in zip(
+        settings, (1, 2, 4, 3), strict=True)]
+    shares = importance(SPACE, found)
+    assert math.isnan(shares["rate"]) and shares["momentum"] == shares["kind"] == 0
+    assert importance_in_words(shares, 4).endswith(
+        "momentum 0%, layers 0%, kind 0%, not defined for rate, which made as many groups as "
+        "there are trials")
+    assert importance_in_words({"a_b": 0.25, "c": 0.5}, 9).endswith("chance: c 50%, a b 25%")
 
 
 # --- the ranks of torch.distributed ----------------------------------------------------
