@@ -111,7 +111,6 @@ def training(folder, resume, data_dir):
 def tuning(folder, resume):
     """Homework 1's random search, with short trainings."""
     hw1_regression.SPACE |= {"steps": tune.Choice((10, 20, 30))}
-    hw1_regression.UNTUNED |= {"steps": 10}
     cli.start(hw1_regression.main, **hw1_regression.SIZES, argv=[
         "--out", str(folder), "--points", "40", "--trials", "12", "--folds", "2",
         *["--resume"] * resume])

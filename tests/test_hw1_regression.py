@@ -43,10 +43,11 @@ def test_training_points_leave_the_gaps_and_test_points_fill_them(made):
 def test_the_function_itself_has_the_noise_floor_and_no_shift_of_it_is_better(made):
     """4,000 squared normals: a deviation of 2.2% of sigma^2."""
     _, (x, y), floor = made
-    error = hw1.mse(hw1.f, x, y)
-    assert floor == hw1.SIGMA ** 2 and error == pytest.approx(floor, rel=0.07)
+    noise = (y.double() - hw1.f(x.double())).square().mean().item()
+    assert floor == pytest.approx(noise, rel=1e-5)
+    assert floor != hw1.SIGMA ** 2 and floor == pytest.approx(hw1.SIGMA ** 2, rel=0.07)
     for shift in (-0.1, 0.1):
-        assert hw1.mse(lambda x, s=shift: hw1.f(x) + s, x, y) > error
+        assert hw1.mse(lambda x, s=shift: hw1.f(x) + s, x, y) > floor
 
 
 def test_the_saved_points_are_the_points(made, tmp_path):
@@ -60,7 +61,8 @@ def test_a_network_fits_a_line_in_its_own_units():
     x = torch.linspace(100, 200, 50).unsqueeze(1)
     y = 1000 - 3 * x
     scale = (x.mean(), x.std()), (y.mean(), y.std())
-    settings = hw1.UNTUNED | {"activation": "Tanh", "learning_rate": 1e-2, "steps": 600}
+    settings = {"width": 16, "layers": 1, "activation": "Tanh", "learning_rate": 1e-2,
+                "weight_decay": 0.0, "steps": 600}
     assert hw1.mse(hw1.fit(settings, x, y, scale, seed=0), x, y) < 0.01 * y.var()
 
 
@@ -88,13 +90,18 @@ def test_a_file_that_cannot_be_read_is_a_sentence(tmp_path, capsys, content):
 def test_a_run_tells_the_floor_the_tuned_and_the_untuned_error(short, tmp_path):
     content = start(tmp_path / "a")
     numbers = {key: entry["value"] for key, entry in content["numbers"].items()}
-    assert numbers["noise_floor_mse"] == hw1.SIGMA ** 2
+    assert numbers["noise_floor_mse_expected"] == hw1.SIGMA ** 2
+    assert numbers["noise_floor_mse"] == pytest.approx(hw1.SIGMA ** 2, rel=0.07)
     assert {"test_mse", "test_mse_untuned", "cross_validated_mse"} <= numbers.keys()
-    assert any("No function can have less" in f for f in content["findings"])
+    assert any("f itself has test error" in f for f in content["findings"])
     again = start(tmp_path / "b")
     assert again["numbers"] == content["numbers"]
     assert again["findings"] == content["findings"]
     logged = (tmp_path / "a" / "trials" / "rank_0.jsonl").read_text().splitlines()
+    trials = sorted(map(json.loads, logged), key=hw1.tune.score_of)
+    assert [f"{trial['score']:.4f}. Untuned" in content["findings"][1]  # of 3 the second
+            for trial in trials] == [False, True, False]
+    assert hw1.in_words(trials[1]["settings"]) in content["findings"][1]
     resumed = start(tmp_path / "a", "--resume")
     assert resumed["numbers"] == content["numbers"]
     assert (tmp_path / "a" / "trials" / "rank_0.jsonl").read_text().splitlines() == logged
@@ -113,6 +120,9 @@ def test_too_few_points_for_the_folds_are_a_sentence(tmp_path, capsys):
     with pytest.raises(SystemExit):
         start(tmp_path, "--points", "3")
     assert "--points 3: expected twice as many as --folds 2" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        start(tmp_path, "--folds", "1")
+    assert "--folds 1: expected 2 or more" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("line", ["1_0,2", "1e300,2", "1;2", "1,2,3", "1,", "nan,1", "nan,inf",
