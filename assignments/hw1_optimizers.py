@@ -197,13 +197,17 @@ def draw_curves(run, task, history, seeds):
     for group, names in GROUPS.items():
         part, lines = "val" if group == "regularisation" else "train", {}
         for name in ("base", *(n for n in names if n != "early stopping")):  # as the base
-            label = name if name != "base" else f"base: {BASE.get(group, 'none')}"
             means = task.mean_curve([history[name, s] for s in range(seeds)], part)
-            lines[label] = range(1, len(means) + 1), means
+            lines[label(name, group)] = range(1, len(means) + 1), means
         run.results.figure(f"{task.name}_{group}", plot.curves(
             lines, f"{task.title}: {group}, mean of {seeds} seeds",
             f"round of {task.steps} steps",
             f"{PARTS[part]}: {task.measures[task.loss_name]}", log_y=True))
+
+
+def label(name, group):
+    """A variant's name; the base is told by what it has in this group."""
+    return name if name != "base" else f"base ({BASE.get(group, 'none')})"
 
 
 def report(run, task, networks, history, scores):
@@ -214,8 +218,10 @@ def report(run, task, networks, history, scores):
             f"{task.loss_name} ends at {train[-1]:.4f} in training and {val[-1]:.4f} on "
             f"validation, where {min(val):.4f} was the least.")
     for group, names in GROUPS.items():
-        ranked = sorted(names, key=lambda n: -task.sign * statistics.mean(scores[n]))
-        first, second, *_, last = (f"{n} {task.paired(scores[n], base)[2]}" for n in ranked)
+        ranked = sorted(("base", *names),
+                        key=lambda n: -task.sign * statistics.mean(scores[n]))
+        first, second, *_, last = (f"{label(n, group)} {task.paired(scores[n], base)[2]}"
+                                   for n in ranked)
         finding(f"{task.name}, {group}: best {first}, then {second}; worst {last}.")
     alike = len(linear(networks["zeros", 0])[0].weight.unique(dim=0))
     run.results.number(f"different_units_zeros_{task.name}", alike, "units of the first layer")

@@ -80,6 +80,19 @@ def test_the_headlines_the_figures_and_the_tables_are_there(results):
     assert content["numbers"]["paired_mse_base"]["value"] == 0
 
 
+def test_the_base_is_ranked_with_its_group(run, task, monkeypatch):
+    """A smaller error is better; of the four of this group the base is one."""
+    shorten(monkeypatch)
+    networks, history = {("zeros", 0): mlp(task.sizes, "zeros")}, {
+        (name, 0): {"train_mse": [1.0], "val_mse": [1.0]} for name in FEW}
+    for own, place in ((0.0, "best"), (2.5, "then"), (99.0, "worst")):
+        scores = {name: [1.0 + i] for i, name in enumerate(FEW)} | {"base": [own]}
+        hw1.report(run, task, networks, history, scores)
+        (finding,) = [f for f in run.results.findings if ", initialisation: " in f]
+        assert f"{place} base (torch's default) {own:.4f}" in finding
+        run.results.findings.clear()
+
+
 def test_the_hand_written_steps_are_torchs_on_both_tasks(results):
     """float32: five roundings of 6e-8 of weights and steps below 1."""
     numbers = results[0]["numbers"]
