@@ -7,9 +7,11 @@ r"""Homework 1, the search for hyper-parameters: grid, random and halving, cross
 
 Five numbers of an MLP are to be chosen. A grid of 2 values each and as many random draws cost
 the same: but the grid tries 2 learning rates, the draws one each (Bergstra and Bengio, 2012).
-Successive halving gives every draw one epoch and the better share of them more. A seed of a
-search has images of its own; both searches see the same. Homework 1's regression is searched
-likewise. A trial that diverges is recorded and goes last.
+Successive halving gives every draw one epoch and the better share of them more; the table
+tells how many epochs each search spends. A seed of a search has images of its own; all
+searches see the same. Homework 1's regression is searched likewise. A trial that diverges is
+recorded and goes last. A search is said to beat another where the paired difference of their
+winners exceeds 2 of its standard errors.
 
 A search is given an objective that holds training images alone, so it cannot reach others.
 Its winner is trained again on its images and told by the validation images; of all searches'
@@ -56,7 +58,9 @@ def main(run,
          curve_steps: "steps of a regression's training" = 200,
          images: "training images used, validation included" = 60_000):
     data = run.load(images)
-    parts = own_images(data, seeds, subset)
+    parts = own_images(data, seeds, subset, folds)
+    if folds > curve_points:
+        raise RunError(f"--folds {folds}: expected at most --curve-points {curve_points}")
     torch.set_num_threads(1)  # sums in one order, so that each number of processes agrees
     tasks = {
         data.title: [classification(data, part, seed, folds, epochs)
@@ -87,7 +91,7 @@ def main(run,
                       run.out / "trials" / "winners")
     found = held_out([{"task": task, "seed": seed, "settings": trial["settings"]}
                       for (task, _, seed), trial in best.items()])
-    errors = {key: score_of(trial) for key, trial in zip(best, found, strict=True)}
+    errors = scores_of_winners(best, found)
 
     for task, (one, *_) in tasks.items():
         tabulate(run, task, one, done, best, errors)
@@ -105,6 +109,7 @@ class Task(NamedTuple):
     objective: Callable  # (line, settings, budget) -> the cross-validated error
     held_out: Callable   # settings -> the error on what no search has seen
     unit: str
+    epochs: Callable     # budget -> a trial's passes over its images or points, all folds'
 
 
 def jobs(tasks, searches):
@@ -116,8 +121,10 @@ def jobs(tasks, searches):
                     yield (task, seed, one), name
 
 
-def own_images(data, seeds, subset):
+def own_images(data, seeds, subset, folds):
     """A Split of `subset` training images for each seed's searches, none of them in two."""
+    if not 2 <= folds <= subset:
+        raise RunError(f"--folds {folds}: expected 2 to {subset}, the images of a search")
     if seeds * subset > len(data.train.y):
         raise RunError(f"--seeds {seeds} --subset {subset}: expected a product of at most "
                        f"{len(data.train.y)}, as each search has images of its own")
@@ -132,7 +139,7 @@ def classification(data, own, seed, folds, epochs):
         return 1 - score(fit(settings, own, classes, epochs, seed, Line()), val)[1]
 
     return Task(SPACE, cross_validated(own, classes, folds, epochs, seed), held_out,
-                "error, share of images")
+                "error, share of images", lambda budget: folds * (budget or epochs))
 
 
 def cross_validated(split, classes, folds, epochs, seed):
@@ -165,7 +172,16 @@ def regression(seed, n, folds, steps):
                                for inside, outside in tune.folds(n, folds, seed))
 
     return Task(CURVE, objective, lambda settings: error(settings, slice(None), fresh),
-                hw1_regression.UNIT)
+                hw1_regression.UNIT, lambda _budget: folds * steps)
+
+
+def scores_of_winners(best, found):
+    """{search: score} of the winners' second trainings; without one there is no comparison."""
+    for (*_, seed), trial in zip(best, found, strict=True):
+        if "failure" in trial:
+            raise RunError(f"the winner of a search with seed {seed} failed, trained again: "
+                           f"{trial['failure']}; another --seed has other searches")
+    return {key: score_of(trial) for key, trial in zip(best, found, strict=True)}
 
 
 def fit(settings, split, classes, epochs, seed, line):
@@ -198,26 +214,37 @@ def tabulate(run, task, one, done, best, errors):
         trials = [trial for key in keys for trial in done[key]]
         rows.append({
             "search": name, "trials": len(done[keys[0]]),
+            "epochs": sum(one.epochs(trial["budget"]) for trial in done[keys[0]]),
             "failed": sum("failure" in trial for trial in trials) / len(keys),
             "cross-validated": statistics.mean(best[key]["score"] for key in keys),
             "held out": statistics.mean(found[name]), "std": deviation(found[name]),
             "seeds": len(keys)})
         run.results.mean(f"held_out_{slug(task)}_{name}", found[name], one.unit)
         run.results.number(f"trials_{slug(task)}_{name}", rows[-1]["trials"], "a search")
+        run.results.number(f"epochs_{slug(task)}_{name}", rows[-1]["epochs"], "a search")
     run.results.table(f"searches_{slug(task)}", rows,
                       f"{task}: {one.unit}; means over the seeds")
     print(f"{task}, {one.unit}\n{markdown(rows)}")
-    for name in list(found)[1:]:
+    for name, row in zip(list(found)[1:], rows[1:], strict=True):
         gain = [a - b for a, b in zip(found["grid"], found[name], strict=True)]
         run.results.mean(f"paired_gain_{slug(task)}_{name}", gain, one.unit)
-        better = sum(g > 0 for g in gain)
         run.results.finding(
-            f"{task}: {WORDS[name]} "
-            f"{'beats' if statistics.mean(gain) > 0 else 'does not beat'} the grid: its "
-            f"winner has {statistics.mean(found[name]):.4f} on what no search has seen, the "
-            f"grid's {statistics.mean(found['grid']):.4f} ({one.unit}); paired difference "
-            f"{statistics.mean(gain):+.4f} +- {deviation(gain):.4f}, better for {better} of "
-            f"{len(gain)} seeds.")
+            f"{task}: {verdict(name, gain)}. They spend {row['epochs']:,} and "
+            f"{rows[0]['epochs']:,} epochs a search, all folds counted; their winners have "
+            f"{row['held out']:.4f} and {rows[0]['held out']:.4f} on what no search has seen "
+            f"({one.unit}); paired difference {statistics.mean(gain):+.4f} +- "
+            f"{deviation(gain):.4f}, better for {sum(g > 0 for g in gain)} of {len(gain)} "
+            "seeds.")
+
+
+def verdict(name, gain):
+    """Which search beats the other by more than 2 standard errors of the paired gain."""
+    mean, error = statistics.mean(gain), deviation(gain) / len(gain) ** 0.5
+    if len(gain) == 1:
+        return f"one seed cannot tell whether {WORDS[name]} beats the grid"
+    if abs(mean) <= 2 * error:
+        return f"neither {WORDS[name]} nor the grid wins by more than 2 standard errors"
+    return f"{WORDS[name]} {'beats' if mean > 0 else 'is beaten by'} the grid"
 
 
 def draw(run, task, one, done):
@@ -230,11 +257,10 @@ def draw(run, task, one, done):
     shares = tune.importance(one.space, of_random)
     run.results.figure(f"importance_{slug(task)}", plot.bars(
         {"random search": list(shares.values())}, [name.replace("_", " ") for name in shares],
-        f"{task}: which parameter mattered", "parameter", "share of the ranks' variance"))
-    first, second = sorted(shares, key=shares.get, reverse=True)[:2]
-    run.results.finding(
-        f"{task}: of the ranks of {len(of_random)} random trials {first} alone explains "
-        f"{shares[first]:.0%}, {second} {shares[second]:.0%}.")
+        f"{task}: which parameter mattered", "parameter",
+        "share of the ranks' variance, beyond chance"))
+    run.results.finding(f"{task}, random search: "
+                        f"{tune.importance_in_words(shares, len(of_random))}.")
     failures = [trial["failure"] for trials in done.values() for trial in trials
                 if "failure" in trial and trial["settings"].keys() == one.space.keys()]
     if failures:

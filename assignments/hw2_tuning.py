@@ -18,7 +18,7 @@ import statistics
 import _path  # noqa: F401
 import torch
 from ex2_conv_ae import Decoder, Encoder
-from hw1_tuning import own_images
+from hw1_tuning import own_images, scores_of_winners
 from hw2_conv_ae import SQUARED
 from torch import nn
 
@@ -28,7 +28,7 @@ from minidl.losses import evaluate, mse
 from minidl.progress import Line
 from minidl.results import deviation, markdown, slug
 from minidl.schedules import one_cycle
-from minidl.trials import Trials, score_of
+from minidl.trials import Trials
 
 SPACE = {"learning_rate": tune.LogUniform(3e-4, 1e-1), "filters": tune.Integer(4, 16),
          "hidden": tune.Integer(32, 256), "batch_size": tune.Choice((32, 64, 128)),
@@ -46,7 +46,7 @@ def main(run,
          images: "training images used, validation included" = 60_000):
     data = run.load(images)
     torch.set_num_threads(1)  # sums in one order, so that each number of processes agrees
-    parts = own_images(data, seeds, subset)
+    parts = own_images(data, seeds, subset, folds)
     budgets = (1, epochs, 3 * epochs)
     draws = halving_draws(trials * epochs, budgets)
     val, line = Split(data.val.x[:1000], data.val.y[:1000]), Line()
@@ -71,7 +71,7 @@ def main(run,
                    run.out / "trials" / "winners")
     found = final([{"seed": seed, "settings": trial["settings"]}
                    for (_, seed), trial in best.items()])
-    scores = {key: score_of(trial) for key, trial in zip(best, found, strict=True)}
+    scores = scores_of_winners(best, found)
     tabulate(run, data, done, best, scores, epochs, budgets)
     draw(run, data, done)
     winner = min(scores, key=scores.get)
@@ -174,12 +174,10 @@ def draw(run, data, done):
     run.results.figure("importance", plot.bars(
         {"random search": list(shares.values())},
         [name.replace("_", " ") for name in shares], f"{data.title}: which parameter mattered",
-        "parameter", "share of the ranks' variance"))
-    first, second = sorted(shares, key=shares.get, reverse=True)[:2]
+        "parameter", "share of the ranks' variance, beyond chance"))
     failed = sum("failure" in trial for trials in done.values() for trial in trials)
-    run.results.finding(f"Of the ranks of {len(found)} random trials {first} alone explains "
-                        f"{shares[first]:.0%}, {second} {shares[second]:.0%}; {failed} trials "
-                        "of all searches failed.")
+    run.results.finding(f"Random search: {tune.importance_in_words(shares, len(found))}; "
+                        f"{failed} trials of all searches failed.")
 
 
 def finish(run, data, model, winner, trial, scores, epochs):

@@ -6,12 +6,14 @@ import sys
 from pathlib import Path
 
 import hw1_tuning as hw1
+import hw2_tuning
 import pytest
 import torch
 
 from minidl import cli
 from minidl.data import Dataset, Split, load
 from minidl.progress import Line
+from minidl.run import RunError
 
 SMALL = ["--seeds", "1", "--subset", "60", "--epochs", "2", "--folds", "2", "--curve-points",
          "20", "--curve-steps", "2"]
@@ -51,6 +53,11 @@ def test_a_run_compares_the_searches_on_both_tasks(alone):
     numbers = {name: entry["value"] for name, entry in content["numbers"].items()}
     assert numbers["trials_stripes_grid"] == numbers["trials_stripes_random"] == 2 ** 5
     assert numbers["trials_stripes_halving"] > 2 ** 6
+    # two folds; halving has 64 draws of 1 epoch, 8 of 2, 1 of 2; a regression's step is one
+    assert numbers["epochs_stripes_grid"] == numbers["epochs_stripes_random"] == 2 * 2 * 2 ** 5
+    assert numbers["epochs_stripes_halving"] == 2 * (64 + 8 * 2 + 2)
+    assert numbers["epochs_regression_of_made_points_grid"] == 2 * 2 * 2 ** 4
+    assert any("one seed cannot tell" in f for f in content["findings"])
     assert 0 <= numbers["test_accuracy"] <= 1
 
 
@@ -102,7 +109,7 @@ def test_a_searchs_objective_holds_its_split_and_no_data_set(module_folder):
     def held(objective):
         return [cell.cell_contents for cell in objective.__closure__]
 
-    task = hw1.classification(data, hw1.own_images(data, 1, 40)[0], 0, 2, 1)
+    task = hw1.classification(data, hw1.own_images(data, 1, 40, 2)[0], 0, 2, 1)
     assert not any(isinstance(value, Dataset) for value in held(task.objective))
     (parts,) = (value for value in held(task.objective) if isinstance(value, list))
     assert sum(len(fold.y) for _, fold in parts) == 40
@@ -113,7 +120,7 @@ def test_searches_of_other_seeds_have_other_images(module_folder):
     data = load("fashion-mnist", str(module_folder), say=lambda _: None)
 
     def images(seed):
-        own = hw1.own_images(data, 2, 40)[seed]
+        own = hw1.own_images(data, 2, 40, 2)[seed]
         parts = next(cell.cell_contents for cell in
                      hw1.classification(data, own, seed, 2, 1).objective.__closure__
                      if isinstance(cell.cell_contents, list))
@@ -126,6 +133,36 @@ def test_more_images_than_there_are_is_a_sentence(module_folder, tmp_path, capsy
     with pytest.raises(SystemExit):
         start(module_folder, tmp_path, "--subset", "1000")
     assert "--seeds 1 --subset 1000: expected a product of at most" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("script", "flags"), [
+    (hw1, ["--folds", "1"]), (hw1, ["--folds", "61"]),
+    (hw1, ["--folds", "21", "--curve-points", "20"]), (hw2_tuning, ["--folds", "1"]),
+    (hw2_tuning, ["--folds", "61"])])
+def test_folds_that_are_none_or_too_many_are_one_sentence_before_any_training(
+        script, flags, module_folder, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(script, "fit", None)
+    with pytest.raises(SystemExit) as stopped:
+        cli.start(script.main, data="fashion-mnist", argv=[
+            "--data", str(module_folder), "--out", str(tmp_path), "--seeds", "1", "--subset",
+            "60", *flags], **script.SIZES)
+    assert stopped.value.code == 2 and f"{' '.join(flags[:2])}: exp" in capsys.readouterr().err
+
+
+def test_a_search_wins_by_more_than_two_standard_errors_or_not_at_all():
+    """Gains 1 and 3: mean 2, standard error 1."""
+    for gain, told in (([1.0, 3.0], "neither"), ([1.1, 3.0], "random search beats the grid"),
+                       ([-1.1, -3.0], "random search is beaten by"), ([0.0, 0.0], "neither"),
+                       ([5.0], "one seed cannot tell")):
+        assert hw1.verdict("random", gain).startswith(told)
+
+
+def test_a_winner_that_fails_when_trained_again_is_one_sentence():
+    best = {("a", 0): {"score": 1.0}, ("a", 1): {"score": 2.0}}
+    assert hw1.scores_of_winners(best, [{"score": 3.0}, {"score": 4.0}]) == {
+        ("a", 0): 3.0, ("a", 1): 4.0}
+    with pytest.raises(RunError, match="seed 1 failed, trained again: the loss is nan"):
+        hw1.scores_of_winners(best, [{"score": 3.0}, {"failure": "the loss is nan"}])
 
 
 def test_a_trial_that_diverges_says_where():
