@@ -118,21 +118,27 @@ def compare(run, data, done, subset):
         best, trials = {}, [t for key, own in done.items() if key[0] == optimizer for t in own]
         for name in (GENETIC, RANDOM):
             own = [found for key, found in done.items() if key[:2] == (optimizer, name)]
-            best[name] = [score_of(tune.best(found)) for found in own]
+            best[name] = [tune.best(found) for found in own]
+            scores = [trial["score"] for trial in best[name]]
             way = list(itertools.accumulate(map(score_of, own[0]), min))
             lines[f"{name}, {optimizer}"] = range(1, len(way) + 1), way
-            run.results.mean(f"best_val_nats_{slug(f'{name} {optimizer}')}", best[name], NATS)
+            run.results.mean(f"best_val_nats_{slug(f'{name} {optimizer}')}", scores, NATS)
             rows.append({"search": name, "optimizer": optimizer, "trials": len(own[0]),
-                         "best": statistics.mean(best[name]), "std": deviation(best[name]),
-                         "seeds": len(own)} | tune.best(own[0])["settings"])
-        gain = [b - a for a, b in zip(best[GENETIC], best[RANDOM], strict=True)]
+                         "best": statistics.mean(scores), "std": deviation(scores),
+                         "seeds": len(own)} | best[name][0]["settings"])
+        pairs = list(zip(best[GENETIC], best[RANDOM], strict=True))
+        gain = [b["score"] - a["score"] for a, b in pairs]
+        ties = sum(a["settings"] == b["settings"] for a, b in pairs)
+        run.results.number(f"ties_genetic_{optimizer}", ties, "seeds", n=len(gain))
         run.results.mean(f"paired_gain_genetic_{optimizer}", gain, NATS)
         run.results.finding(
             f"{data.title}, {optimizer}, {rows[-1]['trials']} trials of one epoch over "
             f"{subset:,} images: genetic search finds {rows[-2]['best']:.2f} {NATS} "
             f"(validation), random search {rows[-1]['best']:.2f}; paired difference "
             f"{statistics.mean(gain):+.2f} +- {deviation(gain):.2f}, the former better for "
-            f"{sum(g > 0 for g in gain)} of {len(gain)} seeds. Its learning rate is "
+            f"{sum(g > 0 for g in gain)} of {len(gain)} seeds, a tie for {ties}"
+            + ": the best of both is in the first generation, which they share" * (ties > 0)
+            + ". The former's learning rate is "
             f"{rows[-2]['learning_rate']:.2g} (seed {run.seed}); the report's is "
             f"{FOUND['learning_rate']}.")
         run.results.figure(f"trials_{optimizer}", plot.trials(
@@ -173,9 +179,7 @@ def show_rates(run, data, done, val):
         run.results.finding(
             f"{optimizer}, {len(trials)} random settings from the report's ranges: {bad} end "
             f"above the loss of the untrained network that they began with, {failed} of them "
-            "with one that is not finite. Share of the ranks' variance that a parameter "
-            "explains alone: " + ", ".join(f"{name.replace('_', ' ')} {share:.0%}"
-                                           for name, share in shares.items()) + ".")
+            f"with one that is not finite; {tune.importance_in_words(shares, len(trials))}.")
     return starts
 
 

@@ -191,6 +191,27 @@ def test_both_searches_run_as_many_trials_and_never_read_the_test_images(searche
     assert sum("DIVERGED" in finding for finding in content["findings"]) == 1
 
 
+@pytest.mark.parametrize("genes", [0.5, 1.0, 2.0])
+def test_a_best_of_the_first_generation_which_both_searches_share_is_told_as_a_tie(
+        genes, tmp_path, monkeypatch):
+    """The least of the shared trials is 1, of the genetic search's own as given."""
+    monkeypatch.setattr("minidl.results.Results.figure", lambda *_: None)
+    run = Run("s", "quick", {}, out=tmp_path)
+
+    def trial(rate, score):
+        return {"settings": search.FOUND | {"learning_rate": rate}, "score": score}
+
+    shared = [trial(0.1, 3.0), trial(0.2, 1.0)]
+    done = {(optimizer, name, 0): [*shared, trial(*own)] for optimizer in search.OPTIMIZERS
+            for name, own in ((search.GENETIC, (0.3, genes)), (search.RANDOM, (0.4, 2.0)))}
+    search.compare(run, Dataset("s", "S", (), None, None, None, 1.0), done, 10)
+    tied = genes >= 1
+    assert run.results.numbers["ties_genetic_Adam"] == {
+        "value": tied, "unit": "seeds", "n": 1}
+    assert all(("a tie for 1: the best of both is in the first generation" in finding) == tied
+               and ("a tie for 0." in finding) != tied for finding in run.results.findings)
+
+
 def test_one_epoch_cannot_tell_gamma_and_two_can(searched):
     number = searched[0]["numbers"]
     assert number["spread_by_gamma_1"]["value"] == 0
