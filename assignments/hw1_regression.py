@@ -252,7 +252,7 @@ def report(run, x, done, best, median, floor):
                 f"{value['test_mse_untuned'] / floor - 1:+.1%}.")
 
 
-SIZES = {"quick": {"trials": 4, "folds": 3}, "full": {"trials": 200, "folds": 10}}
+SIZES = {"quick": {"trials": 4, "folds": 2}, "full": {"trials": 200, "folds": 10}}
 
 if __name__ == "__main__":
     cli.start(main, **SIZES)
