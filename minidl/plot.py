@@ -15,7 +15,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import FormatStrFormatter, LogLocator, MaxNLocator, NullLocator
-from mpl_toolkits.mplot3d.proj3d import proj_transform
 
 COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"]
 DASHES = ["-", "--", "-."]
@@ -299,9 +298,10 @@ def _write(axes, places):
     at = numpy.array(list(places.values()))
     limits = [getattr(axes, f"get_{axis}lim")() for axis in "xyz"[:at.shape[1]]]
     ends = numpy.array(list(itertools.product(*limits)))
-    if len(limits) == 3:  # as they lie on the paper
-        ends, at = (numpy.stack(proj_transform(*x.T, axes.get_proj())[:2], axis=1)
+    if len(limits) == 3:  # as they lie on the paper: in perspective
+        ends, at = (numpy.pad(x, ((0, 0), (0, 1)), constant_values=1) @ axes.get_proj().T
                     for x in (ends, at))
+        ends, at = (x[:, :2] / x[:, 3:] for x in (ends, at))
     inch = numpy.ptp(ends, axis=0) / (6.2, 5)
     sizes = inch * [(0.09 * len(name) + 0.05, 0.2) for name in places]
     for name, place in zip(places, _apart(at, sizes), strict=True):
