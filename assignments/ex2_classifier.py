@@ -160,7 +160,8 @@ def report(run, data, test, curves, confusion, losses, title):
                 f"{hard[:max(1, len(hard) // 100)].sum() / hard.sum():.0%} of the loss.")
 
 
-SIZES = {"quick": {"epochs": 3, "images": 3000}, "full": {"epochs": 30, "filters": 32}}
+SIZES = {"quick": {"epochs": 3, "images": 3000},
+         "full": {"epochs": 30, "filters": 32, "hidden": 1024}}  # the encoder of task 1's
 
 if __name__ == "__main__":
     cli.start(main, data="mnist", **SIZES)

@@ -6,8 +6,9 @@ r"""Exercise 2, task 3: what is left of an image in the code of a classifier.
     python assignments/ex2_classifier_decoding.py     under 5 minutes on 2 CPU cores
 
 Task 2's encoder stands still, parameters and running statistics, which is checked bit by bit;
-the decoder is task 1's, new, trained like there. Where outputs/ holds the runs of tasks 1 and
-2 with the same settings they are taken, else both are trained first.
+the decoder is task 1's, new, trained like there, in --full as well: for as long, on images
+turned alike. Where outputs/ holds the runs of tasks 1 and 2 with the same settings they are taken,
+else both are trained first.
 
 The sheet's questions, in the findings: (a) what the two incentives leave in the codes, (b)
 where the images of one class vary more, (c) where the classes lie further apart. Codes have no
@@ -24,11 +25,13 @@ from ex2_conv_ae import trained as trained_autoencoder
 from torch import nn
 
 from minidl import cli, plot, style
+from minidl.augment import random_affine
 from minidl.data import batches, steps_per_epoch, to_unit
 from minidl.frozen import frozen
 from minidl.losses import evaluate, l1, per_example
 from minidl.representation import explained, linear_probe, spread
 from minidl.results import markdown
+from minidl.run import RunError
 from minidl.schedules import one_cycle
 
 STYLES = {"slant": style.slant, "thickness": style.thickness, "ink": style.ink}
@@ -38,7 +41,11 @@ def main(run,
          epochs: "passes over the training images" = 10,
          batch_size: "images a step" = 128,
          learning_rate: "the highest of the one-cycle schedule" = 8e-3,
+         augmented: "share of images turned and slanted, until the last fifth" = 0.0,
          images: "training images used, validation included" = 60_000):
+    if batch_size < 2:
+        raise RunError(f"--batch-size {batch_size}: expected 2 or more, for batch "
+                       "normalisation")
     data = run.load(images)
     encoder, decoder = trained_autoencoder(run, data, images)
     class_encoder, _ = trained_classifier(run, data, images)
@@ -47,7 +54,8 @@ def main(run,
     run.seed_everything(run.seed)
     class_decoder = like(decoder)
     with frozen(class_encoder):
-        train(run, data, class_encoder, class_decoder, epochs, batch_size, learning_rate)
+        train(run, data, class_encoder, class_decoder, epochs, batch_size, learning_rate,
+              augmented)
     run.results.finding("The classifier's encoder is bit-identical before and after the "
                         f"decoder's training, {len(class_encoder.state_dict())} tensors.")
 
@@ -65,7 +73,8 @@ def main(run,
     title = f"{data.title}, d = {codes['classifier'][1].shape[1]}"
     compare_losses(run, data, test, errors, title)
     answer_a(run, data, test, codes, errors, title)
-    answer_b_and_c(run, data, test, codes, {"input": x} | shown, title)
+    spreads = tabulate_spreads(run, data, test, codes, {"input": x} | shown, title)
+    answer_b_and_c(run, spreads, data.classes, title)
     draw_loss(run, errors, title)
     draw_digits(run, data, test, {"input": x} | shown, errors, title)
 
@@ -77,16 +86,19 @@ def like(decoder):
     return Decoder(latent, filters, hidden).to(decoder[0].weight.device)
 
 
-def train(run, data, encoder, decoder, epochs, batch_size, learning_rate):
+def train(run, data, encoder, decoder, epochs, batch_size, learning_rate, augmented):
     """Minimise the mean L1 error over the decoder; the encoder is frozen."""
     optimizer = torch.optim.AdamW(decoder.parameters(), lr=learning_rate, betas=(0.9, 0.97),
                                   fused=True)
     schedule = one_cycle(optimizer, epochs * steps_per_epoch(data.train, batch_size))
     autoencoder = nn.Sequential(encoder, decoder)
-    for _epoch in run.epochs(epochs, "decoder of the classifier's code", encoder=encoder,
-                             decoder=decoder, optimizer=optimizer, schedule=schedule):
+    for epoch in run.epochs(epochs, "decoder of the classifier's code", encoder=encoder,
+                            decoder=decoder, optimizer=optimizer, schedule=schedule):
         decoder.train()  # not the encoder: its batch statistics would move
         for x, _ in batches(data.train, batch_size, run.generator):
+            if augmented and epoch <= 0.8 * epochs:  # as in task 1
+                x = random_affine(x, run.generator, degrees=10, scale=0.1, shear=0.1,
+                                  share=augmented)
             x_hat = decoder(encoder(x))
             loss = l1(x_hat, x).mean()
             optimizer.zero_grad(); loss.backward(); optimizer.step(); schedule.step()
@@ -111,8 +123,9 @@ def compare_losses(run, data, test, errors, title):
     run.results.finding(
         f"{title}: the same decoder has test L1 {classifier:.4f} from the classifier's code, "
         f"{classifier / ae:.2f} times the autoencoder's {ae:.4f}. A code that told the class "
-        f"alone would allow {only:.4f}, each class's median image: {lost:.0%} of the way from "
-        "the autoencoder to there is lost.")
+        f"alone would allow {only:.4f}, each class's median image"
+        + (f": {lost:.0%} of the way from the autoencoder to there is lost."
+           if ae < min(classifier, only) else "."))
     worse = (errors["classifier"] > errors["autoencoder"]).double().mean().item()
     run.results.finding(f"The autoencoder is better for {worse:.1%} of the test images.")
 
@@ -161,16 +174,15 @@ def answer_a(run, data, test, codes, errors, title):
         f"autoencoder's, over the tenth furthest from it {odd:.4f}.")
 
 
-def answer_b_and_c(run, data, test, codes, pictures, title):
-    """(b) variability inside the classes, (c) distances between them: codes and images."""
+def tabulate_spreads(run, data, test, codes, pictures, title):
+    """How the classes lie in each code and in its images; -> name -> Spread."""
     spaces = {f"{name}'s code": z for name, (_, z) in codes.items()} | {
         "input images" if name == "input" else f"{name}'s images": x
         for name, x in pictures.items()}
     spreads = {name: spread(z, test.y) for name, z in spaces.items()}
     rows, per_class = [], []
     for name, s in spreads.items():
-        apart = s.distance[*torch.triu_indices(*s.distance.shape, 1)] / s.total**0.5
-        within = s.within / s.total
+        apart, within = pairs(s) / s.total**0.5, s.within / s.total
         rows.append({"space": name, "within / T": (1 / (1 + s.fisher)),
                      "mean distance / sqrt T": apart.mean().item(),
                      "least distance / sqrt T": apart.min().item(), "Fisher": s.fisher,
@@ -187,30 +199,63 @@ def answer_b_and_c(run, data, test, codes, pictures, title):
     run.results.table("b_within_by_class", per_class,
                       f"Variance inside each class, in shares of T. Test images, {title}")
     print(markdown(rows))
-    code, image = ([spreads[f"{name}'s {kind}"] for name in codes]
-                   for kind in ("code", "images"))
-    higher = sum(a / code[0].total > b / code[1].total
-                 for a, b in zip(code[0].within, code[1].within, strict=True))
-    less = sum(a > b for a, b in zip(image[0].within, image[1].within, strict=True))
-    run.results.finding(
-        f"(b) Inside the classes lies {1 / (1 + code[0].fisher):.0%} of the autoencoder's "
-        f"code's variance, {1 / (1 + code[1].fisher):.0%} of the classifier's; the "
-        f"autoencoder's is higher for {higher} of {len(code[0].within)} classes. In the "
-        "reconstructions, in the pixels' own unit, the mean variance inside a class is "
-        f"{image[0].within.mean():.2f} from the autoencoder against "
-        f"{image[1].within.mean():.2f} from the classifier's code (input "
-        f"{spreads['input images'].within.mean():.2f}), higher for {less} of "
-        f"{len(code[0].within)}.")
-    run.results.finding(
-        f"(c) The classes' means lie {rows[1]['mean distance / sqrt T']:.2f} sqrt(T) apart in "
-        f"the classifier's code, {rows[0]['mean distance / sqrt T']:.2f} in the "
-        f"autoencoder's; Fisher's ratio is {code[1].fisher:.2f} against {code[0].fisher:.2f}. "
-        f"In the reconstructions it is {image[1].fisher:.2f} against {image[0].fisher:.2f} "
-        f"(input {spreads['input images'].fisher:.2f}).")
+    return spreads
+
+
+def answer_b_and_c(run, spreads, classes, title):
+    """(b) variability inside the classes, (c) distances between them: where, and why."""
+    (code, class_code), (image, class_image) = (
+        [spreads[f"{name}'s {kind}"] for name in ("autoencoder", "classifier")]
+        for kind in ("code", "images"))
+    x, C, finding = spreads["input images"], len(code.within), run.results.finding
+    share, class_share = (1 / (1 + s.fisher) for s in (code, class_code))
+    within, class_within, x_within = (s.within.mean() for s in (image, class_image, x))
+    finding(
+        f"(b) Inside the classes lies {share:.0%} of the autoencoder's code's variance, "
+        f"{class_share:.0%} of the classifier's; the autoencoder's is higher for "
+        f"{(code.within / code.total > class_code.within / class_code.total).sum()} of {C} "
+        "classes. In the reconstructions, in the pixels' own unit, the mean variance inside a "
+        f"class is {within:.2f} from the autoencoder against {class_within:.2f} from the "
+        f"classifier's code (input {x_within:.2f}), higher for "
+        f"{(image.within > class_image.within).sum()} of {C}.")
+    read = {s: run.results.numbers[f"classifier_R2_{s}"]["value"] for s in STYLES}
+    most = max(read, key=read.get)
+    finding(
+        "(b) Why: to be reconstructed, two images of a class must be told apart, to be "
+        "classified they need not; and where a code does not tell them apart, the decoder's "
+        "best answer in L1 is a median, which varies less. That the autoencoder's classes "
+        f"vary more is {found(share > class_share, within > class_within)}. It does not show "
+        f"that the classifier's code holds no style: of the {most} {read[most]:.0%} is read "
+        "from it (a). Nor, without a common unit, which code varies more in itself.")
+    apart, class_apart = ((pairs(s) / s.total**0.5).mean() for s in (code, class_code))
+    drawn, class_drawn, x_drawn = (pairs(s).mean() for s in (image, class_image, x))
+    finding(
+        f"(c) The classes' means lie {class_apart:.2f} sqrt(T) apart in the classifier's "
+        f"code, {apart:.2f} in the autoencoder's; Fisher's ratio is {class_code.fisher:.2f} "
+        f"against {code.fisher:.2f}. In the reconstructions it is {class_image.fisher:.2f} "
+        f"against {image.fisher:.2f} (input {x.fisher:.2f}), and in the pixels' own unit the "
+        f"means lie {class_drawn:.2f} against {drawn:.2f} apart (input {x_drawn:.2f}).")
+    finding(
+        "(c) Why: an MLP can be the surer of a class the further its codes lie from the "
+        "others'; a reconstruction asks for no more distance than the images have. That the "
+        "classifier's classes lie further apart is "
+        f"{found(class_apart > apart, class_drawn > drawn)}. Of a code this is no second "
+        "measurement beside (b): W + B = T, the variance that is not inside the classes is "
+        "between them. And each network was trained once.")
     run.results.figure("b_within", plot.bars(
         {name: [w / s.total for w in s.within.tolist()] for name, s in spreads.items()
-         if name.endswith("code")}, data.classes, f"{title}: variance inside each class",
+         if name.endswith("code")}, classes, f"{title}: variance inside each class",
         "class", "share of the code's total variance"))
+
+
+def pairs(s):
+    """The distances between the classes' means of a Spread, each pair's once."""
+    return s.distance[*torch.triu_indices(*s.distance.shape, 1)]
+
+
+def found(codes, images):
+    return (f"{'' if codes else 'not '}found in the codes and {'' if images else 'not '}found "
+            "in the reconstructions")
 
 
 def draw_loss(run, errors, title):
@@ -237,7 +282,8 @@ def draw_digits(run, data, test, pictures, errors, title):
             labels))
 
 
-SIZES = {"quick": {"epochs": 2, "images": 1500}, "full": {"epochs": 40}}
+SIZES = {"quick": {"epochs": 2, "images": 1500},
+         "full": {"epochs": 60, "learning_rate": 5e-3, "augmented": 0.5}}  # as in task 1
 
 if __name__ == "__main__":
     cli.start(main, data="mnist", **SIZES)
