@@ -3,18 +3,22 @@
 import contextlib
 import io
 import json
+import types
 
 import ex2_classifier
 import ex2_classifier_decoding
 import ex2_conv_ae
 import ex2_few_labels
 import ex2_transfer
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from minidl import cli
+from minidl import cli, glyphs, idx
 from minidl.augment import random_affine
+from minidl.representation import spread
+from minidl.results import Results, slug
 from minidl.run import Run
 
 SMALL = {ex2_conv_ae: {"epochs": 2}, ex2_classifier: {"epochs": 3},
@@ -58,10 +62,13 @@ def results(module_folder, tmp_path_factory):
      ["cross_entropy.png", "error.png", "accuracy.png", "confusion.png", "hardest.png"]),
     (ex2_classifier_decoding, ["test_l1", "autoencoder_test_l1", "class_median_test_l1"],
      ["digits.png", "differ_most.png", "a_class_and_style.tex", "b_c_spread.tex"]),
-    (ex2_few_labels, ["test_accuracy_plain", "test_accuracy_best", "overfitting_gap_plain"],
+    (ex2_few_labels, ["test_accuracy_plain", "test_accuracy_best", "overfitting_gap_plain",
+                      "test_cross_entropy_plain_sheet"],
      ["loss.png", "accuracy.png", "labels.png", "variants.tex"]),
     (ex2_transfer, ["test_accuracy_plain", "test_accuracy_transfer", "paired_gain",
-                    "test_accuracy_stretch"], ["loss.png", "accuracy.png", "transfer.tex"])])
+                    "test_accuracy_stretch", "test_cross_entropy_plain",
+                    "test_cross_entropy_transfer"],
+     ["loss.png", "accuracy.png", "transfer.tex"])])
 def test_the_headlines_and_the_figures_are_there(results, script, headlines, files):
     content, out, _ = results[script]
     for name in headlines:
@@ -89,6 +96,86 @@ def test_a_trained_encoder_is_taken_where_there_is_one_and_changes_nothing(
     alone = start(ex2_classifier_decoding, module_folder, tmp_path)
     assert capsys.readouterr().out.count("trained here") == 2
     assert alone["numbers"] == content["numbers"]
+
+
+@pytest.mark.parametrize("size", ["default", "full"])
+def test_tasks_2_and_3_have_task_1s_encoder_and_decoder_and_its_training(size):
+    task_1, task_2, task_3 = (cli.settings(script.main, script.SIZES, size) for script in (
+        ex2_conv_ae, ex2_classifier, ex2_classifier_decoding))
+    for name in ("latent", "filters", "hidden"):
+        assert task_2[name] == task_1[name], name
+    for name in task_3:  # epochs, batch size, rate, images turned
+        assert task_3[name] == task_1[name], name
+
+
+@pytest.mark.parametrize("script", [ex2_classifier_decoding, ex2_few_labels, ex2_transfer])
+def test_batches_of_one_image_are_refused_in_a_sentence(
+        script, module_folder, tmp_path, capsys):
+    with pytest.raises(SystemExit) as stop:
+        start(script, module_folder, tmp_path, "--batch-size", "1")
+    assert stop.value.code == 2
+    assert "--batch-size 1: expected 2 or more, for batch norm" in capsys.readouterr().err
+
+
+def test_more_than_ten_classes_and_every_schedule_to_its_end(tmp_path, monkeypatch):
+    """Twelve classes: ten labels cannot be balanced. 110 images are less than one batch of
+    unlabelled ones, and still each round has all its steps."""
+    random, schedules, folder = np.random.default_rng(0), [], tmp_path / "twelve"
+    folder.mkdir()
+    for n, (images, labels) in zip((240, 36), glyphs.FILES.values(), strict=True):
+        idx.write(folder / images, random.integers(0, 256, (n, 28, 28), dtype=np.uint8))
+        idx.write(folder / labels, (np.arange(n) % 12).astype(np.uint8))
+    for script in (ex2_few_labels, ex2_transfer):
+        monkeypatch.setattr(script, "one_cycle", lambda *args, f=script.one_cycle: [
+            schedules.append((f(*args), args[1])), schedules[-1][0]][1])
+        content = start(script, folder, tmp_path / script.__name__, "--rounds", "1")
+        assert content["numbers"] and "test_accuracy_best_10_labels" not in content["numbers"]
+        for file in (tmp_path / script.__name__ / "checkpoints").glob("*seed_0.pt"):
+            parts = torch.load(file, weights_only=True)["parts"]
+            assert parts["classifier"]["1.2.bias"].shape == (12,), file
+    assert len(schedules) > 15
+    for schedule, steps in schedules:
+        assert schedule.last_epoch == steps
+
+
+def test_the_headlines_of_task_5_are_of_the_sheets_subset_and_each_gain_of_one_change(results):
+    few, numbers = (results[script][0]["numbers"] for script in (ex2_few_labels, ex2_transfer))
+
+    def of(name, key="test_accuracy"):
+        return numbers[f"{key}_{slug(name)}_sheet"]["value"]
+
+    assert numbers["test_accuracy_plain"] == few["test_accuracy_plain"]
+    for headline, name in ex2_transfer.HEADLINES.items():
+        assert numbers[f"test_accuracy_{headline}"]["value"] == of(name)
+    assert numbers["paired_gain"]["value"] == pytest.approx(
+        of(ex2_transfer.TRANSFER) - of(ex2_transfer.PLAIN))
+    for name, base in ex2_transfer.BASES.items():
+        assert of(name, "paired_gain") == pytest.approx(of(name) - of(base)), name
+
+
+@pytest.mark.parametrize("tight", ["autoencoder", "classifier"])
+def test_b_and_c_say_which_expectation_is_found_and_which_is_not(tight, tmp_path):
+    """Two classes, two units apart in every space; of the code in which they are tight less
+    variance lies inside, of the images it is always the autoencoder's that vary more."""
+    run = types.SimpleNamespace(results=Results(tmp_path))
+    for style in ex2_classifier_decoding.STYLES:
+        run.results.number(f"classifier_R2_{style}", 0.5, "share")
+
+    def at(inside):
+        z = torch.tensor([-1 - inside, -1 + inside, 1 - inside, 1 + inside]).unsqueeze(1)
+        return spread(z, torch.tensor([0, 0, 1, 1]))
+
+    names = ("autoencoder", "classifier")
+    spreads = {f"{name}'s code": at(1 / 8 if name == tight else 1 / 2) for name in names} | {
+        "input images": at(1 / 4), "autoencoder's images": at(1 / 4),
+        "classifier's images": at(1 / 8)}
+    ex2_classifier_decoding.answer_b_and_c(run, spreads, ["0", "1"], "stripes")
+    b, c = (next(f for f in run.results.findings if f.startswith(f"({part}) Why"))
+            for part in "bc")
+    not_ = "" if tight == "classifier" else "not "
+    assert f"vary more is {not_}found in the codes and found in the reconstructions" in b
+    assert (f"further apart is {not_}found in the codes and not found in the reconstructions"
+            in c)
 
 
 def test_the_classifiers_test_curve_ends_at_the_weights_that_are_kept(results, module_folder):
