@@ -1,14 +1,16 @@
 r"""Everything for a report, a folder for each sheet: `python -m minidl.report`.
 
     outputs/report/S3/report.html   all of it on one page that needs no other file
-                      report.tex    the same for LaTeX, with figures/ and tables/ beside it
+                      report.tex    the writer's own, once made: it takes in body.tex, the same
+                                    as the page, which is written anew each time
                       figures/  tables/  theory/   to paste; a table is there as .md and .tex
-    outputs/report/S3/ex2_ID1_ID2.zip   what exercise 2 wants handed in, its names left open
+    outputs/report/S3/ex2_ID1_ID2.zip   what exercise 2 wants handed in (minidl/hand_in.py)
 
 Each item of the sheet has the scripts and proofs that answer it: the question and its equation
 as their files state them, settings, numbers, findings, figures and tables of the last run in
-outputs/. An item whose script was not run says which command is missing. The words of a report
-are for its writer: what is here is to be cited. Checked in tests/test_report.py.
+outputs/. A run that is missing, smaller than the README's or older than the code says so, with
+the command. The words of a report are for its writer: what is here is to be cited. Checked in
+tests/test_report.py.
 """
 
 import argparse
@@ -16,68 +18,69 @@ import ast
 import base64
 import html
 import json
+import re
 import sys
-import zipfile
 from pathlib import Path
 
-from minidl import sheets
+from minidl import kept, readme, sheets
 from minidl.files import whole_file
+from minidl.hand_in import hand_in
 from minidl.results import latex, markdown, tex
 
 ROOT = Path(__file__).resolve().parents[1]
-STYLE = """body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto;
- padding: 0 1rem; color: #1a1a1a; background: #fff }
-pre { background: #f4f4f4; padding: .8rem; overflow-x: auto; font-size: 13px }
-table { border-collapse: collapse; margin: 1rem 0; font-size: 14px }
+STYLE = """:root { color-scheme: light dark }
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto;
+ padding: 0 1rem; color: light-dark(#1a1a1a, #dedede); background: light-dark(#fff, #17191d);
+ overflow-wrap: break-word }
+a { color: light-dark(#1a5a96, #86b9ec) }
+pre { background: light-dark(#f4f4f4, #22262c); padding: .8rem; overflow-x: auto;
+ font-size: 13px }
+.table { overflow-x: auto; margin: 1rem 0 }
+table { border-collapse: collapse; font-size: 14px }
 th, td { border: 1px solid #767676; padding: .2rem .6rem; text-align: left }
-img { max-width: 100% } .missing { color: #a00000; font-weight: bold }
+img { max-width: 100% } .missing { color: light-dark(#a00000, #ff9a8a); font-weight: bold }
 h2 { margin-top: 3rem; border-bottom: 1px solid #767676 }"""
-# a new page an item: LaTeX holds no more than some dozen floating tables back
-HEADINGS = {"h1": r"\section*", "h2": r"\clearpage\subsection*", "h3": r"\subsubsection*"}
+HEADINGS = {"h1": r"\section*", "h2": r"\subsection*", "h3": r"\subsubsection*"}
+# H: a table stands where it is told of
 PREAMBLE = r"""\documentclass{article}
 \usepackage[utf8]{inputenc}
 \usepackage[T1]{fontenc}
 \usepackage{graphicx}
 \usepackage[margin=2cm]{geometry}
-% a table that is wider than the page is made as wide as the page
-\newsavebox{\measured}
-\let\plaintabular\tabular \let\endplaintabular\endtabular
-\renewenvironment{tabular}[1]{\begin{lrbox}{\measured}\plaintabular{#1}}{%
-\endplaintabular\end{lrbox}\ifdim\wd\measured>\linewidth
-\resizebox{\linewidth}{!}{\usebox{\measured}}\else\usebox{\measured}\fi}
+\usepackage{float}
+\floatplacement{table}{H}
 \begin{document}
+\input{body}
+\end{document}
 """
 PAGE_ROWS = 45  # a longer table does not fit on a page
-HANDED_IN = "ex2_ID1_ID2"  # S3: "a single zip file", with code, ex2.pdf and a README
-NAMES = """Exercise 2
-
-NAME 1, ID1, cse user name: USER1
-NAME 2, ID2, cse user name: USER2
-
-How to run: pip install -r requirements.txt && python assignments/ex2_conv_ae.py
-ex2.pdf is to be made of report/report.tex, in your own words.
-"""
 
 
 def write(root, runs, out):
     """Write the bundles of all sheets; -> {sheet: scripts without a run}."""
-    answers = {}
+    answers, missing = {}, {}
     for path in sorted([*root.glob("assignments/*.py"), *root.glob("theory/*.py")]):
         for _, item in sheets.tags(path):
             answers.setdefault(item, []).append(path)
-    missing = {}
     for sheet, title in sheets.SHEETS.items():
         items = {item: words for item, words in sheets.ITEMS.items()
                  if item.startswith(sheet)}
         bundle = Bundle(root, runs, out / sheet)
         bundle.add("h1", f"{sheet}: {title}")
+        bundle.page.append("<p>" + "<br>".join(
+            f'<a href="#{item}">{item}</a> {html.escape(words)}'
+            for item, words in items.items()) + "</p>")
         for item, words in items.items():
-            bundle.add("h2", f"{item}  {words}")
+            bundle.add("h2", f"{item}  {words}", item)
+            if item not in answers:
+                bundle.add("p", "No answer is in this copy.")
             for path in answers.get(item, ()):
-                bundle.answer(path)
+                bundle.answer(path, item, [other for other in items if other != item
+                                           and path in answers.get(other, ())])
         bundle.finish()
         missing[sheet] = bundle.missing
-    hand_in(root, out / "S3")
+        if sheet == "S3":
+            hand_in(root, bundle.folder, bundle.files, answers)
     return missing
 
 
@@ -86,55 +89,82 @@ class Bundle:
 
     def __init__(self, root, runs, folder):
         self.root, self.runs, self.folder = root, runs, folder
-        self.page, self.text, self.shown, self.missing = [], [], set(), []
+        self.page, self.text, self.files = [], [], []
+        self.shown, self.missing = set(), []
 
-    def add(self, tag, words):
-        """A heading, a paragraph, or a `pre`."""
-        self.page.append(f"<{tag}>{html.escape(words)}</{tag}>")
+    def add(self, tag, words, name=""):
+        """A heading, which may have a name to be linked to, a paragraph, or a `pre`."""
+        place = f' id="{name}"' if name else ""
+        self.page.append(f"<{tag}{place}>{html.escape(words)}</{tag}>")
         heading = HEADINGS.get(tag)
         self.text.append(f"{heading}{{{tex(words)}}}" if heading else
                          f"{{\\scriptsize\\begin{{verbatim}}\n{words}\n\\end{{verbatim}}}}"
                          if tag == "pre" else f"{tex(words)}\n")
 
-    def answer(self, path):
-        """A script with its run, or a proof with its written answer."""
+    def answer(self, path, item, others):
+        """A script with its run, or a proof with its written answer. others: the sheet's items
+        that the same file answers; what is theirs alone is shown there."""
         name = path.relative_to(self.root).as_posix()
-        self.add("h3", name)
-        if path in self.shown:
-            self.add("p", "Shown above.")
-            return
+        folder, first = self.runs / path.stem, path not in self.shown
         self.shown.add(path)
-        words = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
-        self.add("pre", words)
+        self.add("h3", name, path.stem if first else "")
+        if first:
+            words = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
+            self.add("pre", words)
+            if path.parent.name == "theory":
+                self.put(f"theory/{path.stem}.txt", words.encode())
+                self.add("p", f"Proven by: python -m pytest {name}")
+        else:
+            self.page.append("<p>The question, the settings and all else of it stand "
+                             f'<a href="#{path.stem}">above</a>.</p>')
+            self.text.append("The question, the settings and all else of it stand above.\n")
         if path.parent.name == "theory":
-            self.put(f"theory/{path.stem}.txt", words.encode())
-            self.add("p", f"Proven by: python -m pytest {name}")
             return
-        folder = self.runs / path.stem
-        if not (folder / "results.json").is_file():
+        if (folder / "results.json").is_file():
+            content = json.loads((folder / "results.json").read_text())
+            if first:
+                self.about(path.stem, content)
+            self.show(path.stem, folder, content, lambda words: (
+                not any(is_of(other, words) for other in others) if first
+                else is_of(item, words)))
+            if first:
+                self.numbers(path.stem, content)
+        elif first:
             self.missing.append(path.stem)
-            self.page.append('<p class="missing">No run found. The command: '
-                             f"python {html.escape(name)}</p>")
-            self.text.append(f"\\textbf{{{tex(f'No run found: python {name}')}}}\n")
-            return
-        self.run(path.stem, folder, json.loads((folder / "results.json").read_text()))
+            self.warn(f"No run found. The command: python {name}")
 
-    def run(self, script, folder, content):
-        """Findings, figures, tables, numbers and settings of a run."""
+    def warn(self, words):
+        self.page.append(f'<p class="missing">{html.escape(words)}</p>')
+        self.text.append(f"\\textbf{{{tex(words)}}}\n")
+
+    def about(self, script, content):
+        """What was run; and where a better or newer run is to be had, its command."""
         self.add("p", f"Run: {content['size']} size, data {content['data']}, device "
                       f"{content['device']}, seed {content['seed']}, torch "
                       f"{content['versions']['torch']}.")
-        self.page.append("<ul>" + "".join(
-            f"<li>{html.escape(finding)}</li>" for finding in content["findings"]) + "</ul>")
-        self.text.append("\\begin{itemize}\n" + "\n".join(
-            f"\\item {tex(finding)}" for finding in content["findings"])
-            + "\n\\end{itemize}")
-        for file in content["files"]:
+        command = f"python assignments/{script}.py"
+        if changed := kept.older(content, self.root):
+            self.warn(f"Older than {', '.join(changed)}. The command: {command}")
+        best = readme.kept(self.root).get(script, {}).get("size")
+        if best == "full" != content["size"]:
+            self.warn(f"The README's numbers are of a larger run: {command} --full")
+
+    def show(self, script, folder, content, wanted):
+        """The findings, figures and tables of a run that are wanted."""
+        if findings := list(filter(wanted, content["findings"])):
+            self.page.append("<ul>" + "".join(
+                f"<li>{html.escape(finding)}</li>" for finding in findings) + "</ul>")
+            self.text.append("\\begin{itemize}\n" + "\n".join(
+                f"\\item {tex(finding)}" for finding in findings) + "\n\\end{itemize}")
+        for file in filter(wanted, content["files"]):
             if file.endswith(".png"):
                 self.figure(f"{script}_{file}", (folder / file).read_bytes())
             elif file.endswith(".md"):
                 self.table(f"{script}_{file.removesuffix('.md')}", (folder / file).read_text(),
                            (folder / file).with_suffix(".tex").read_text())
+
+    def numbers(self, script, content):
+        """The settings and the numbers of a run."""
         settings = [{"setting": key, "value": str(value)}
                     for key, value in content["settings"].items()]
         numbers = [{"number": key, "value": in_words(entry["value"]),
@@ -148,7 +178,8 @@ class Bundle:
 
     def figure(self, name, content):
         self.put(f"figures/{name}", content)
-        self.page.append(f'<p><img alt="{html.escape(name)}" src="data:image/png;base64,'
+        words = html.escape(name.removesuffix(".png").replace("_", " "))
+        self.page.append(f'<p><img alt="{words}" src="data:image/png;base64,'
                          f'{base64.b64encode(content).decode()}"></p>')
         self.text.append("\\begin{center}\n\\includegraphics[width=\\linewidth]"
                          f"{{figures/{name}}}\n\\end{{center}}")
@@ -163,7 +194,7 @@ class Bundle:
             f"<{'td' if i else 'th'}>{html.escape(cell).replace(chr(0), '|')}"
             f"</{'td' if i else 'th'}>" for cell in line) + "</tr>"
             for i, line in enumerate(lines))
-        self.page.append(f"<table>{cells}</table>")
+        self.page.append(f'<div class="table"><table>{cells}</table></div>')
         self.text.append(f"{{\\footnotesize\\input{{tables/{name}.tex}}}}"
                          if len(rows) <= PAGE_ROWS else
                          tex(f"{len(rows)} rows stand in tables/{name}.md.") + "\n")
@@ -172,11 +203,14 @@ class Bundle:
         page = ('<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" '
                 f'content="width=device-width"><title>{self.folder.name}</title>'
                 f"<style>{STYLE}</style><body>{''.join(self.page)}</body></html>")
-        text = PREAMBLE + "\n\n".join(self.text) + "\n\\end{document}\n"
         self.put("report.html", page.encode())
-        self.put("report.tex", text.encode())
+        self.put("body.tex", "\n\n".join(self.text).encode())
+        if not (self.folder / "report.tex").is_file():  # its writer's words are in it
+            self.put("report.tex", PREAMBLE.encode())
+        self.files.append("report.tex")
 
     def put(self, name, content):
+        self.files.append(name)
         path = self.folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         with whole_file(path) as beside:
@@ -187,19 +221,11 @@ def in_words(value):
     return f"{value:,}" if isinstance(value, int) else f"{value:.5g}"
 
 
-def hand_in(root, folder):
-    """S3's zip: code, README with names to fill in, and the bundle in the place of ex2.pdf."""
-    code = [root / name for name in ("requirements.txt", "data_download.py")]
-    code += [*root.glob("assignments/ex2_*.py"), root / "assignments" / "_path.py",
-             *root.glob("minidl/*.py")]
-    with (whole_file(folder / f"{HANDED_IN}.zip") as path,
-          zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive):
-        archive.writestr(f"{HANDED_IN}/README", NAMES)
-        for file in sorted(code):
-            archive.write(file, f"{HANDED_IN}/{file.relative_to(root)}")
-        for file in sorted(folder.rglob("*.*")):
-            if file.suffix in (".html", ".tex", ".md", ".png", ".txt"):
-                archive.write(file, f"{HANDED_IN}/report/{file.relative_to(folder)}")
+def is_of(item, words):
+    """Whether a file, or a finding that begins with "(b)", is of this item alone."""
+    return (any(re.fullmatch(rf"{name}(_\w+)?\.\w+", words)
+                for name in sheets.SHOWN.get(item, ()))
+            or words.startswith(f"({item[-1]}) "))
 
 
 def main(argv=None):

@@ -100,14 +100,17 @@ def markdown(rows):
 
 
 def latex(rows, caption=""):
-    """The same as a LaTeX table that compiles without any package."""
+    """The same as a LaTeX table that compiles without any package; with graphicx, one that is
+    wider than the text is made as wide as that."""
     columns = "".join("r" if isinstance(v, int | float) else "l" for v in rows[0].values())
     lines = [" & ".join(tex(cell(v)) for v in line) + r" \\"
              for line in [list(rows[0]), *(row.values() for row in rows)]]
     body = "\n".join([lines[0], r"\hline", *lines[1:]])
     return (f"\\begin{{table}}\n\\centering\n\\caption{{{tex(caption)}}}\n"
-            f"\\begin{{tabular}}{{{columns}}}\n\\hline\n{body}\n\\hline\n"
-            "\\end{tabular}\n\\end{table}\n")
+            f"\\sbox0{{\\begin{{tabular}}{{{columns}}}\n\\hline\n{body}\n\\hline\n"
+            "\\end{tabular}}\n"
+            "\\ifdim\\wd0>\\linewidth\\ifdefined\\resizebox\\resizebox{\\linewidth}{!}{\\usebox0}"
+            "\\else\\usebox0\\fi\\else\\usebox0\\fi\n\\end{table}\n")
 
 
 def tex(text):

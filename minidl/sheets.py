@@ -48,6 +48,18 @@ ITEMS = {
     "S4.5a": "5: a 1-D CNN's forward pass in equations, and all sizes",
     "S4.5b": "5: the number of its trained parameters",
 }
+SHOWN = {  # item -> the figures and tables of its own, where a script answers several items
+    "S1.3": ("trials", "scores"),
+    "S1.4": ("confusion_cnn", "hardest", "layers_cnn"),
+    "S1.5a": ("weights_before_after", "first_layer_filters"),
+    "S1.5b": ("activation_profile",), "S1.5c": ("receptive_fields",),
+    "S1.6": ("feature_maps", "exciting_patches", "activation_maximisation"),
+    "S0.4b": ("new_images", "interpolation", "traversals"),
+    "S2.3": ("samples", "reconstructions"), "S2.4": ("denoising",),
+    "S2.5": ("latents_2d", "latents_3d"), "S2.6": ("loss",),
+    "S3.3b": ("b_within",), "S3.3c": ("differ_most",),
+    "S4.5b": ("layers_15_14", "layers_trained"),
+}
 NOT_OURS = {"S4.6": "a project idea of one's own"}
 HEADLINES = {  # script -> the numbers it is known by, each with its words in the README
     "ex2_conv_ae": {"test_l1": "test L1", "PCA_test_l1": "PCA"},

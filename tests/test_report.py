@@ -2,12 +2,14 @@
 
 import base64
 import re
+import subprocess
+import sys
 import zipfile
 from html.parser import HTMLParser
 
 import pytest
 
-from minidl import report, sheets
+from minidl import ledger, report, sheets
 from minidl.results import Results
 
 PNG = b"\x89PNG not really"
@@ -26,7 +28,8 @@ def bundles(tmp_path_factory):
     results.files.append("loss.png")
     (results.folder / "loss.png").write_bytes(PNG)
     results.save({"script": "ex2_conv_ae", "size": "quick", "data": "mnist", "device": "cpu",
-                  "seed": 0, "settings": {"latent": 12}, "versions": {"torch": "2.0"}})
+                  "seed": 0, "settings": {"latent": 12}, "versions": {"torch": "2.0"},
+                  "code": ledger.code_of("ex2_conv_ae", report.ROOT)})
     out = runs / "report"
     return out, report.write(report.ROOT, runs, out)
 
@@ -36,12 +39,14 @@ def words(page):
     class Reader(HTMLParser):
         def __init__(self):
             super().__init__()
-            self.open, self.text = [], []
+            self.open, self.text, self.names, self.links = [], [], [], []
 
         def handle_starttag(self, tag, attrs):
-            if tag not in ("meta", "img", "li", "p"):
+            if tag not in ("meta", "img", "li", "p", "br"):
                 self.open.append(tag)
-            assert not any(name == "href" for name, _ in attrs)
+            assert all(value.startswith("#") for name, value in attrs if name == "href")
+            self.names += [value for name, value in attrs if name == "id"]
+            self.links += [value[1:] for name, value in attrs if name == "href"]
             assert all(value.startswith("data:image/png;base64,")
                        for name, value in attrs if name == "src")
 
@@ -54,6 +59,7 @@ def words(page):
 
     reader = Reader()
     reader.feed(page)
+    assert set(reader.links) <= set(reader.names)
     return " ".join(reader.text)
 
 
@@ -62,7 +68,7 @@ def test_every_item_of_a_sheet_is_on_its_page_with_what_answers_it(bundles, shee
     text = words((bundles[0] / sheet / "report.html").read_text())
     for item, title in sheets.ITEMS.items():
         if item.startswith(sheet):
-            after = text.partition(f"{item}  {title}")[2]
+            after = text.rpartition(f"{item}  {title}")[2]  # the first is in the contents
             assert re.match(r"\s*(assignments|theory)/\w+\.py", after), item
 
 
@@ -76,6 +82,87 @@ def test_a_run_gives_its_numbers_findings_tables_and_figures(bundles):
     assert (bundles[0] / "S3" / "figures" / "ex2_conv_ae_loss.png").read_bytes() == PNG
 
 
+@pytest.fixture
+def run_of(tmp_path):
+    """Writes the run of a script with these figures and findings; -> the page of a sheet."""
+    def write(script, sheet, files=(), findings=(), **content):
+        results = Results(tmp_path / script)
+        results.folder.mkdir(exist_ok=True)
+        for file in files:
+            results.files.append(file)
+            (results.folder / file).write_bytes(PNG)
+        for finding in findings:
+            results.finding(finding)
+        results.save({"script": script, "size": "quick", "data": "mnist", "device": "cpu",
+                      "seed": 0, "settings": {}, "versions": {"torch": "2.0"}} | content)
+        report.write(report.ROOT, tmp_path, tmp_path / "report")
+        return (tmp_path / "report" / sheet / "report.html").read_text()
+    return write
+
+
+def section(page, item):
+    """What a page says of an item, up to the next."""
+    return page.partition(f'<h2 id="{item}">')[2].partition("<h2")[0]
+
+
+@pytest.mark.parametrize("script, items", [
+    ("hw1_features", ["S1.5a", "S1.5b", "S1.5c", "S1.6"]),
+    ("hw2_report_vae", ["S2.3", "S2.4", "S2.5", "S2.6"])])
+def test_each_item_of_a_script_shows_its_own_figures_and_no_other(run_of, script, items):
+    own = {item: [f"{name}.png" for name in sheets.SHOWN[item]] for item in items}
+    files = [file for names in own.values() for file in names]
+    page = run_of(script, items[0][:2], [*files, "other.png"])
+    for item in items:
+        shown = re.findall(r'img alt="([^"]+)"', section(page, item))
+        assert {f"{script}_{file}"[:-4].replace("_", " ") for file in own[item]} == {
+            words for words in shown if not words.endswith("other")}
+
+
+def test_a_finding_of_one_part_of_a_task_stands_under_that_part(run_of):
+    page = run_of("ex2_classifier_decoding", "S3",
+                  findings=["(a) one", "(b) two", "(c) three"])
+    for item, words in (("S3.3a", "(a) one"), ("S3.3b", "(b) two"), ("S3.3c", "(c) three")):
+        assert re.findall(r"<li>(.*?)</li>", section(page, item)) == [words]
+
+
+def test_a_run_that_is_older_or_smaller_than_the_kept_one_says_so(run_of):
+    code = ledger.code_of("hw2_vae", report.ROOT)
+    page = run_of("hw2_vae", "S0", code=code | {"assignments/hw2_vae.py": "another"})
+    assert "Older than assignments/hw2_vae.py. The command: python assignments/hw2" in page
+    assert "of a larger run: python assignments/hw2_vae.py --full" in page
+    page = run_of("hw2_vae", "S0", code=code, size="full")
+    assert "Older than" not in section(page, "S0.5a") and "a larger run" not in page
+
+
+def test_written_words_stay_and_what_is_of_an_earlier_run_is_not_handed_in(run_of, tmp_path):
+    run_of("ex2_conv_ae", "S3", ["old.png"])
+    folder = tmp_path / "report" / "S3"
+    (folder / "report.tex").write_text("in my own words")
+    (folder / "ex2.pdf").write_bytes(b"%PDF")
+    (tmp_path / "ex2_conv_ae" / "results.json").unlink()
+    run_of("ex2_conv_ae", "S3", ["new.png"])
+    with zipfile.ZipFile(folder / "ex2_ID1_ID2.zip") as archive:
+        read = {name.removeprefix("ex2_ID1_ID2/"): archive.read(name)
+                for name in archive.namelist()}
+    assert read["report/report.tex"] == b"in my own words" and read["ex2.pdf"] == b"%PDF"
+    assert b"new.png" in read["report/body.tex"]
+    assert "report/figures/ex2_conv_ae_new.png" in read
+    assert "report/figures/ex2_conv_ae_old.png" not in read
+
+
+def test_what_is_handed_in_runs_by_itself_and_holds_no_more_than_it_needs(bundles, tmp_path):
+    with zipfile.ZipFile(bundles[0] / "S3" / "ex2_ID1_ID2.zip") as archive:
+        archive.extractall(tmp_path)
+    folder = tmp_path / "ex2_ID1_ID2"
+    assert not re.search("^-e", (folder / "requirements.txt").read_text(), re.M)
+    assert not (folder / "minidl" / "gan.py").exists()
+    for command in (["assignments/ex2_conv_ae.py", "--help"], ["-m", "pytest", "-q", "theory",
+                    "-k", "every_shift_on_Z", "-p", "no:cacheprovider"]):
+        done = subprocess.run([sys.executable, *command], cwd=folder, capture_output=True)
+        assert done.returncode == 0, done.stdout + done.stderr
+    assert len(list(folder.glob("theory/test_*.py"))) == 5
+
+
 def test_a_missing_run_is_named_with_its_command(bundles):
     out, missing = bundles
     assert "ex2_conv_ae" not in missing["S3"] and "ex2_classifier" in missing["S3"]
@@ -87,12 +174,12 @@ def test_a_missing_run_is_named_with_its_command(bundles):
 @pytest.mark.parametrize("sheet", sheets.SHEETS)
 def test_latex_finds_what_it_includes_and_every_group_is_closed(bundles, sheet):
     folder = bundles[0] / sheet
-    text = (folder / "report.tex").read_text()
+    text = (folder / "report.tex").read_text().replace(
+        r"\input{body}", (folder / "body.tex").read_text())
     assert text.isascii()
     for name in re.findall(r"\\(?:input|includegraphics\[[^]]*\]){([^}]*)}", text):
         text += (folder / name).read_text() if name.endswith(".tex") else ""
         assert (folder / name).is_file()
-    text = text.removeprefix(report.PREAMBLE)
     text = re.sub(r"\\begin{verbatim}.*?\\end{verbatim}", "", text, flags=re.S)
     depth = 0
     for brace in re.findall(r"(?<!\\)[{}]", text):
@@ -102,7 +189,7 @@ def test_latex_finds_what_it_includes_and_every_group_is_closed(bundles, sheet):
 
 
 def test_a_table_that_is_longer_than_a_page_is_named_in_its_place(bundles):
-    text = (bundles[0] / "S3" / "report.tex").read_text()
+    text = (bundles[0] / "S3" / "body.tex").read_text()
     assert r"60 rows stand in tables/ex2\_conv\_ae\_long.md." in text
     assert "{tables/ex2_conv_ae_rows.tex}" in text and "_long.tex" not in text
 
