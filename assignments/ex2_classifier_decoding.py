@@ -7,8 +7,8 @@ r"""Exercise 2, task 3: what is left of an image in the code of a classifier.
 
 Task 2's encoder stands still, parameters and running statistics, which is checked bit by bit;
 the decoder is task 1's, new, trained like there, in --full as well: for as long, on images
-turned alike. Where outputs/ holds the runs of tasks 1 and 2 with the same settings they are taken,
-else both are trained first.
+turned alike. Where outputs/ holds the runs of tasks 1 and 2 with the same settings they are
+taken, else both are trained first.
 
 The sheet's questions, in the findings: (a) what the two incentives leave in the codes, (b)
 where the images of one class vary more, (c) where the classes lie further apart. Codes have no
