@@ -50,7 +50,9 @@ def main(run,
     for name, numbers, n in ((WIDE, 576, epochs), (NARROW, 30, narrow_epochs)):
         run.seed_everything(run.seed)
         networks[name] = build(numbers).to(run.device, memory_format=torch.channels_last)
-        print(f"{name}\n{markdown(layer_rows(networks[name], to_unit(data.val.x[:1])))}")
+        layers = layer_rows(networks[name], to_unit(data.val.x[:1]))
+        run.results.table(f"layers_{slug(name)}", layers, f"The {name} autoencoder")
+        print(f"{name}\n{markdown(layers)}")
         train(run, name, networks[name], data, n, batch_size, learning_rate, precision)
         history[name] = run.history
         run.results.number(f"val_bce_{slug(name)}", run.history["val_bce"][-1], UNITS["bce"])

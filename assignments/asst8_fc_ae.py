@@ -43,7 +43,9 @@ def main(run,
          images: "training images used, validation included" = 60_000):
     data = run.load(images)
     autoencoder = build().to(run.device)
-    print(markdown(layer_rows(autoencoder, to_unit(data.val.x[:1]))))
+    rows = layer_rows(autoencoder, to_unit(data.val.x[:1]))
+    run.results.table("layers", rows, "The autoencoder")
+    print(markdown(rows))
     train(run, "autoencoder", autoencoder, data, epochs, batch_size, learning_rate)
     run.results.number("val_bce", run.history["val_bce"][-1], UNITS["bce"])
     draw_loss(run, data)

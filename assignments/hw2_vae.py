@@ -16,8 +16,9 @@ images BCE is taken at one z an image, drawn by the seed, and KL exactly.
 (c) Two latents: the plane decoded, and where the classes lie. Other beta and the failure case,
 posterior collapse, are in hw2_vae_study.py.
 Grey pixels in a Bernoulli p(x|z), as is usual: the least BCE is their entropy, not 0, and
-these nats are not those of black and white digits. Left out are richer posteriors and priors;
-the derivations are in theory/test_vae.py.
+these nats are not those of black and white digits. On MNIST, so that they can be compared with
+published ones; --data fashion-mnist gives the sheet's images. Left out are richer posteriors
+and priors; the derivations are in theory/test_vae.py.
 """
 # sheet: S0.5a
 
