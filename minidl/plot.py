@@ -84,7 +84,7 @@ def image_rows(rows, title, column_labels=(), columns=20, signed=False):
                {"cmap": "gray", "vmin": 0, "vmax": 1})
     N = len(next(iter(rows.values())))
     blocks, columns = math.ceil(N / columns), min(N, columns)
-    labels = [label.splitlines() for label in column_labels]
+    labels = [str(label).splitlines() for label in column_labels]
     side = max([0.62, *(0.065 * len(line) + 0.1 for label in labels for line in label)])
     below = 0.14 * max(map(len, labels), default=0)  # inches, as is an image's side
     height = (side + 0.04) * len(rows) * blocks + (below + 0.11) * blocks + 0.5
