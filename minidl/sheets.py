@@ -87,8 +87,9 @@ HEADLINES = {  # script -> the numbers it is known by, each with its words in th
                           "test_mse_SGD": "of SGD instead"},
     "hw2_tuning": {"test_mse": "test MSE of the best"},
     "hw2_denoising": {"psnr_gain_db": "above the best baseline"},
-    "hw2_fine_tuning": {"steps_to_85_scratch": "steps to 85% from random weights",
-                        "steps_to_85_pretrained": "fine-tuned"},
+    "hw2_fine_tuning": {
+        "steps_to_85_all_random_weights": "steps to 85% from random weights",
+        "steps_to_85_all_autoencoder_s_weights": "fine-tuned"},
     "hw2_latent_space": {"trustworthiness_t_SNE_2_D": "trustworthiness of t-SNE",
                          "trustworthiness_PCA_2_D": "of PCA in 2-D"},
     "hw2_vae": {"test_nats": "-ELBO of the test images",

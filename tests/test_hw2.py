@@ -1,6 +1,8 @@
 """Homework 2's scripts as whole runs on small images, and what noise and neighbours are."""
 
+from types import SimpleNamespace
 
+import hw1_classification
 import hw2_conv_ae
 import hw2_conv_ae_study
 import hw2_denoising
@@ -55,7 +57,8 @@ def results(module_folder, tmp_path_factory):
                   "paired_difference_halving"], ["trials.png", "importance.png"]),
     (hw2_denoising, ["psnr_gain_db", "psnr_PCA_Gaussian_0_5"],
      ["psnr_Gaussian.png", "images_masking.png", "psnr.tex"]),
-    (hw2_fine_tuning, ["paired_gain_few_over_random_weights"],
+    (hw2_fine_tuning, ["paired_gain_few_over_random_weights",
+                       "test_accuracy_all_homework_1_s_result"],
      ["speed_few.png", "speed_all.png", "speed.tex"]),
     (hw2_latent_space, ["explained_variance_2", "trustworthiness_t_SNE_2_D",
                         "found_again_one_Gaussian"],
@@ -149,10 +152,10 @@ def test_few_labels_are_as_many_of_each_class():
 
 
 def test_the_first_look_with_the_accuracy_counts():
-    history = {"val_accuracy": [0.5, 0.81, 0.79, 0.9], "seconds": [1.0, 2.0, 3.0, 4.0]}
-    every = hw2_fine_tuning.EVERY
-    assert hw2_fine_tuning.reached(history, 0.8) == (2 * every, 2.0)
-    assert hw2_fine_tuning.reached(history, 0.9) == (4 * every, 4.0)
+    history = {"val_accuracy": [0.5, 0.81, 0.79, 0.9], "seconds": [1.0, 2.0, 3.0, 4.0],
+               "steps": [20, 40, 60, 80]}
+    assert hw2_fine_tuning.reached(history, 0.8) == (40, 2.0)
+    assert hw2_fine_tuning.reached(history, 0.9) == (80, 4.0)
     assert hw2_fine_tuning.reached(history, 0.95) is None
 
 
@@ -189,7 +192,96 @@ def test_a_level_not_trained_on_is_another_one(level, other, tmp_path):
         assert f"has {noise.psnr(other / 100):.2f} dB" in finding
 
 
+def test_each_network_gets_the_rate_that_is_best_on_validation_and_an_edge_is_told(
+        tmp_path, monkeypatch):
+    """A network here is what it scores, for two of the three the best at the middle rate."""
+    run, seeds, val = Run("s", "quick", {}, out=tmp_path), [], object()
+    middle = {name: grid[0] for name, grid in hw2_fine_tuning.RATES.items()}
+    low = hw2_fine_tuning.SCRATCH
+
+    def learn(labels, name, seed, rate):
+        seeds.append(seed)
+        return -rate if name == low else -abs(rate - middle[name])
+
+    def score(network, split):
+        assert split is val  # all of it; there is no test set here
+        return 0.0, network
+
+    monkeypatch.setattr(hw2_fine_tuning, "score", score)
+    best = hw2_fine_tuning.choose_rates(run, SimpleNamespace(val=val), learn, "few", 550, 3)
+    assert best == {("few", name): rate for name, rate in middle.items()} | {
+        ("few", low): min(hw2_fine_tuning.RATES[low])}
+    assert set(seeds) == {run.seed + 1000}
+    (finding,) = run.results.findings
+    assert finding.count("at the edge") == 1
+    assert f"{low} 0.01 of 0.01, 0.03, 0.1, at the edge" in finding
+
+
+def test_homework_1s_result_is_the_network_that_its_own_script_trains(module_folder, tmp_path):
+    settings = cli.settings(hw1_classification.main, hw1_classification.SIZES, "quick")
+    run = Run("s", "quick", {}, out=tmp_path / "out", sheet_data="fashion-mnist",
+              data=str(module_folder))
+    data = run.load()
+    its = hw1_classification.trained_cnn(run, data, settings["images"]).state_dict()
+    classifier, history, rate = hw2_fine_tuning.homework_1(run, data)
+    ours = classifier.network.state_dict()
+    assert its.keys() == ours.keys() and all(torch.equal(its[key], ours[key]) for key in its)
+    n = settings["epochs"] * (len(data.train.y) // settings["batch_size"])
+    assert history["steps"][-1] == n and rate == settings["learning_rate"]
+
+
+@pytest.mark.parametrize("script", [hw2_fine_tuning, hw2_conv_ae_study])
+def test_a_batch_of_one_is_refused_in_one_sentence(script, module_folder, tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        start(script, module_folder, tmp_path, "--batch-size", "1")
+    assert capsys.readouterr().err == (
+        f"{script.__name__}.py: --batch-size 1: expected 2 or more, for batch normalisation\n")
+
+
 # --- the latent space, the study, the search -------------------------------------------
+
+def test_the_base_is_ranked_with_its_group_and_paired_by_seed(tmp_path):
+    run, variants = Run("s", "quick", {}, out=tmp_path), hw2_conv_ae_study.VARIANTS
+    for own, place in ((0.0, 1), (4.0, 3), (99.0, 5)):
+        of = {name: [1.0 + i, 2.0 + i] for i, name in enumerate(variants)}
+        values = dict.fromkeys(hw2_conv_ae_study.MEASURES, of | {"base": [own, own]})
+        hw2_conv_ae_study.report(run, "t", values)
+        finding = run.results.findings[0]
+        assert f"The base, {own:.4g} +- 0, is number {place} of 5." in finding
+        assert finding.startswith("t, optimizer, MSE, least first: base") == (place == 1)
+        run.results.findings.clear()
+    assert hw2_conv_ae_study.minus_base({"base": [1, 2], "a": [4, 3]}, "a") == [3, 1]
+
+
+def test_the_optimizers_rates_are_chosen_on_validation_and_an_edge_is_told(
+        tmp_path, monkeypatch):
+    run, first = Run("s", "quick", {}, out=tmp_path), next(iter(hw2_conv_ae_study.OPTIMIZERS))
+
+    def train(run, name, data, seed, *size_and_rate, optimizer, **_):
+        rate, middle = size_and_rate[-1], hw2_conv_ae_study.OPTIMIZERS[optimizer][2][0]
+        run.history = {"val_mse": [0.0, rate if optimizer == first else abs(rate - middle)]}
+
+    monkeypatch.setattr(hw2_conv_ae_study, "train", train)
+    best = hw2_conv_ae_study.choose_rates(run, None, (1, 2, 3, 4), 3)
+    assert best == {name: min(grid) if name == first else grid[0]
+                    for name, (_, _, grid) in hw2_conv_ae_study.OPTIMIZERS.items()}
+    (finding,) = run.results.findings
+    assert finding.count("at the edge") == 1 and "SGD 3 of 3, 10, 30, at the edge" in finding
+
+
+def test_adam_without_decay_is_adamw():
+    """The base of the study is AdamW's class, called Adam; with decay the two differ."""
+    after = {}
+    for decay in (0.0, 0.1):
+        for kind in (torch.optim.Adam, torch.optim.AdamW):
+            w = torch.tensor([1.0, -2.0], requires_grad=True)
+            optimizer = kind([w], lr=0.1, betas=(0.9, 0.97), weight_decay=decay)
+            for _ in range(3):
+                optimizer.zero_grad(); (w ** 3).sum().backward(); optimizer.step()
+            after[kind, decay] = w.detach()
+    assert torch.equal(after[torch.optim.Adam, 0.0], after[torch.optim.AdamW, 0.0])
+    assert not torch.allclose(after[torch.optim.Adam, 0.1], after[torch.optim.AdamW, 0.1])
+
 
 def test_nearest_is_what_a_double_loop_finds():
     x, others = torch.rand(7, 1, 2, 2), torch.rand(23, 1, 2, 2)
