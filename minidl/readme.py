@@ -49,7 +49,7 @@ ROWS = [
     Row("homework 1, regression", "hw1_regression", "fit", "losses",
         "an unknown function, its known noise floor, a cross-validated search"),
     Row("classification", "hw1_classification", "errors_by_class", "losses",
-        "an MLP and a CNN of Fashion-MNIST, cross-validated"),
+        "an MLP and a CNN of Fashion-MNIST; the default size cross-validates"),
     Row("optimizers", "hw1_optimizers", "classification_optimizer", "training",
         "initialisations, optimizers, schedules, regularisation, both tasks; L1 and sparsity"),
     Row("tuning", "hw1_tuning", "trials_Fashion_MNIST", "",
