@@ -1,5 +1,6 @@
 """The companion: nothing of a source is lost, no formula is wrong, links lead somewhere."""
 
+import json
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 from matplotlib import image
 
-from minidl import sheets
+from minidl import ledger, readme, sheets
 from minidl.companion import __main__ as companion
 from minidl.companion import colours, contents, pages
 from minidl.companion.formulas import Formula, split
@@ -323,3 +324,44 @@ def test_another_place_than_a_checkout_is_refused_in_a_sentence(tmp_path, monkey
     monkeypatch.setattr(companion, "ROOT", tmp_path)
     with pytest.raises(SystemExit, match=r"found no assignments/ in .*, expected a checkout"):
         companion.main([])
+
+
+# --- runs -----------------------------------------------------------------------------------
+
+def run_in(folder, script, **content):
+    (folder / script).mkdir(exist_ok=True)
+    kept = json.loads((ROOT / "results" / f"{script}.json").read_text())
+    (folder / script / "results.json").write_text(json.dumps(kept | content))
+
+
+def test_a_quick_run_is_shown_only_where_nothing_is_kept(tmp_path):
+    project, script = Project(ROOT, tmp_path), "assignments/ex2_classifier.py"
+    for size, shown in (("quick", False), ("default", True)):
+        run_in(tmp_path, "ex2_classifier", size=size)
+        result = project.result(project.by_path[script])
+        assert (result.file.parent.parent == tmp_path) is shown
+
+
+def test_a_run_of_older_code_says_so_with_the_command(tmp_path):
+    project, script = Project(ROOT, tmp_path), "assignments/ex2_classifier.py"
+    source = project.by_path[script]
+    run_in(tmp_path, "ex2_classifier")
+    page = pages.FilePage(project, source, project.result(source)).html()
+    assert "Last run" in page and "Older than" not in page
+    code = ledger.code_of("ex2_classifier", ROOT) | {script: "another"}
+    run_in(tmp_path, "ex2_classifier", code=code)
+    page = pages.FilePage(project, source, project.result(source)).html()
+    assert f"Older than {script}:</b> <code>python {script}</code>" in page
+
+
+def test_the_index_has_the_readmes_numbers_once_with_their_size(tmp_path):
+    project = Project(ROOT, tmp_path)
+    results = {source.path: result for source in project.sources
+               if (result := project.result(source))}
+    page = contents.index(project, results)
+    numbers = results["assignments/hw1_features.py"].content["numbers"]
+    for name, words in sheets.HEADLINES["hw1_features"].items():
+        told = readme.number(name, numbers[name])
+        assert page.count(f"<td>{told}</td><td>{words}</td>") == 1
+    assert page.count('hw1_features: see <a href="#S1.5a">S1.5a</a>') == 3
+    assert "<p>full size, mnist</p>" in page

@@ -16,7 +16,7 @@ U[i, u] = dy_i/dw_u = x_{i s + u d - p}: test_jacobian_conv.py. L is a loss, g =
     over the batch, in the place where y adds over input channels.
 (4) unfold lists the windows of x, fold adds each window where it was read: (1) with all unit
     kernels, so fold is unfold transposed. fold(unfold(x))_j is x_j times the windows over j.
-(5) <J x, y> = <x, J^T y> for all x, y: the transpose is the adjoint. It is no inverse: for
+(5) (J x) . y = x . (J^T y) for all x, y: the transpose is the adjoint. It is no inverse: for
     m < n some x is lost in J, and where windows overlap J^T J adds.
 
 Check.   Everything is linear in x, in w and in g. Weights are 1, 10, 100, .., the rest unit

@@ -10,12 +10,13 @@ Derivation of (6.32). E_1: the expectation over x ~ p1.
 (1) KL = E_1[log p1(x) - log p2(x)]                                          definition
 (2) log p_i(x) = -1/2 [D log 2 pi + log det S_i + (x - mu_i)^T S_i^-1 (x - mu_i)]
                                                                p_i is Gaussian, S_i is SPD
-(3) KL = 1/2 { log(det S2 / det S1) + E_1[(x - mu2)^T S2^-1 (x - mu2)]
-                                    - E_1[(x - mu1)^T S1^-1 (x - mu1)] }         (2) in (1)
+(3) KL = 1/2 [log(det S2 / det S1) + a - b]                                     (2) in (1)
+    a = E_1[(x - mu2)^T S2^-1 (x - mu2)]
+    b = E_1[(x - mu1)^T S1^-1 (x - mu1)]
 (4) E_1[(x - mu1)^T A (x - mu1)] = E_1 tr(A (x - mu1)(x - mu1)^T) = tr(A S1)  for every A:
     a number is its own trace, tr(uv) = tr(vu), E_1 is linear, p1 has covariance S1
-(5) The last term of (3) is tr(S1^-1 S1) = tr I = D                          (4), A = S1^-1
-(6) x - mu2 = (x - mu1) - d, so the middle term of (3) is
+(5) b = tr(S1^-1 S1) = tr I = D                                              (4), A = S1^-1
+(6) x - mu2 = (x - mu1) - d, so a is
     tr(S2^-1 S1) - 2 d^T S2^-1 E_1[x - mu1] + d^T S2^-1 d          (4), A = S2^-1 symmetric
     and E_1[x - mu1] = 0                                                   p1 has mean mu1
 (7) (5) and (6) in (3) give (6.32).

@@ -14,7 +14,7 @@ I_m is the identity of size m, 1_B a column of B ones.
 
 (b) Fully connected layer, y = W x + b, W of shape (m, n).
     (1) d y_i / d x_j = W[i, j], so dy/dx = W.                                 (m, n)
-    (2) d y_i / d W[k, l] = [i = k] x_l, so dy/dvec(W) = I_m kron x^T.         (m, m n)
+    (2) d y_i / d W[k, l] = [i = k] x_l, so d vec(y)/d vec(W) = I_m kron x^T.  (m, m n)
         Here vec goes by rows; by columns the same derivatives stand as x^T kron I_m.
     General product, Y = A X B.
     (3) Y[i, j] = sum_{k,l} A[i, k] X[k, l] B[l, j]: the entry of row (i, j), column (k, l) is

@@ -2,8 +2,8 @@
 
 from html import escape
 
-from minidl import sheets
-from minidl.companion.frame import frame, value
+from minidl import readme, sheets
+from minidl.companion.frame import frame
 from minidl.companion.project import FOLDERS
 
 
@@ -13,8 +13,9 @@ def index(project, results):
              "<p>The words of each file beside its code; the proofs and the numbers of the "
              "last run where they belong. <kbd>j</kbd> and <kbd>k</kbd>, or <kbd>n</kbd> and "
              "<kbd>p</kbd>, go from section to section.</p>"]
+    first = {}
     for sheet, title in sheets.SHEETS.items():
-        lines = "".join(_item(project, results, item, words)
+        lines = "".join(_item(project, results, item, words, first)
                         for item, words in sheets.ITEMS.items() if item.startswith(sheet))
         parts.append(f'{heading(title)}<table class="items">{lines}</table>')
     for folder, title in {"": "The project", **FOLDERS}.items():
@@ -31,19 +32,25 @@ def heading(title):
 
 
 def headline(source, content):
-    """The numbers that a script's name stands for."""
-    lines = [f"<tr><td>{value(entry['value'])}</td><td>{escape(name.replace('_', ' '))}</td>"
-             "</tr>" for name, entry in content["numbers"].items()
-             if name in sheets.HEADLINES.get(source.stem, ())]
-    return f"<table>{''.join(lines)}</table>" if lines else ""
+    """The numbers that a script's name stands for, as in the README, and of what they are."""
+    lines = [f"<tr><td>{escape(readme.number(name, content['numbers'][name]))}</td>"
+             f"<td>{escape(words)}</td></tr>"
+             for name, words in sheets.HEADLINES.get(source.stem, {}).items()
+             if name in content["numbers"]]
+    run = escape(f"{content['size']} size, {content['data']}")
+    return f"<table>{''.join(lines)}</table><p>{run}</p>" if lines else ""
 
 
-def _item(project, results, item, words):
+def _item(project, results, item, words, first):
+    """A row of the table; first: script -> the item that has its numbers."""
     answers = dict(reversed(project.tags.get(item, [])))
     cells, found = [], ""
     for source, line in reversed(answers.items()):
         cells.append(f'<a href="{source.page}#L{line}"><code>{escape(source.stem)}</code></a>')
-        if source.path in results:
+        if source.path in results and first.setdefault(source.path, item) == item:
             found += headline(source, results[source.path].content)
+        elif source.path in results:
+            place = first[source.path]
+            found += f'<p>{escape(source.stem)}: see <a href="#{place}">{place}</a></p>'
     return (f'<tr id="{item}"><th>{item}</th><td>{escape(words)}</td>'
             f'<td>{"<br>".join(cells)}</td><td class="found">{found}</td></tr>')

@@ -4,7 +4,7 @@ import ast
 import re
 from html import escape
 
-from minidl import sheets
+from minidl import kept, sheets
 from minidl.companion import colours
 from minidl.companion.frame import frame, numbers, relative
 from minidl.companion.prose import Prose
@@ -179,6 +179,9 @@ class FilePage:
         head = (f'<p class="run"><b>Last run</b> {escape(str(found["size"]))} size, '
                 f'{escape(str(found["data"]))}, seed {found["seed"]}, {found["device"]}, '
                 f'{found["seconds"]:.0f} s: <code>{file.parent.name}/{file.name}</code></p>')
+        if changed := kept.older(found, self.project.root):
+            head += (f'<p class="run"><b>Older than {escape(", ".join(changed))}:</b> <code>'
+                     f'python {escape(self.source.path)}</code> makes a new one.</p>')
         sentences = "".join(f"<li>{escape(words)}</li>" for words in found["findings"])
         return (f'<h2>What it found</h2>{head}<ul class="findings">{sentences}</ul>'
                 f'<details><summary>Numbers</summary>{numbers(found["numbers"])}</details>'

@@ -133,15 +133,18 @@ class Project:
         return {f"assignments/{row.script}.py": row.words for row in readme.ROWS if row.script}
 
     def result(self, source):
-        """The last run of a script, else the result kept in the repository, else None."""
+        """The last run of a script, else the result kept in the repository, else None. A run
+        of --quick, which tells nothing, is shown only where nothing is kept."""
         if source.folder != "assignments":
             return None
-        for file in (self.outputs / source.stem / "results.json",
-                     self.root / "results" / f"{source.stem}.json"):
-            if file.exists():
-                own = file.name == "results.json"
-                pictures = file.parent.glob("*.png" if own else f"{source.stem}_*.png")
-                names = {picture.stem.removeprefix("" if own else f"{source.stem}_"): picture
-                         for picture in sorted(pictures)}
-                return Result(file, json.loads(file.read_text("utf-8")), names)
-        return None
+        found = [self._read(source, file) for file in (
+            self.outputs / source.stem / "results.json",
+            self.root / "results" / f"{source.stem}.json") if file.exists()]
+        return min(found, key=lambda r: r.content["size"] == "quick", default=None)
+
+    def _read(self, source, file):
+        own = file.name == "results.json"
+        pictures = file.parent.glob("*.png" if own else f"{source.stem}_*.png")
+        names = {picture.stem.removeprefix("" if own else f"{source.stem}_"): picture
+                 for picture in sorted(pictures)}
+        return Result(file, json.loads(file.read_text("utf-8")), names)

@@ -18,13 +18,18 @@ const toggle = () => {
 };
 
 const go = (step) => {
-  const header = document.querySelector("header.top").offsetHeight + 24;
+  const bar = document.querySelector("header.top");  // on narrow screens it scrolls away
+  const header = (getComputedStyle(bar).position === "sticky" ? bar.offsetHeight : 0) + 24;
   const stops = [...document.querySelectorAll("[data-stop]")];
   const tops = stops.map((stop) => stop.getBoundingClientRect().top - header);
-  const to = step > 0 ? tops.findIndex((top) => top > 4) : tops.findLastIndex((top) => top < -4);
-  if (to >= 0) {
+  const at = stops.indexOf(document.activeElement);
+  const seen = at >= 0 && tops[at] > -header && tops[at] < innerHeight - header;
+  // from where the reader is: the end of a page cannot be scrolled to the top
+  const to = seen ? at + step
+    : step > 0 ? tops.findIndex((top) => top > 4) : tops.findLastIndex((top) => top < -4);
+  if (stops[to]) {
     stops[to].focus({preventScroll: true});
-    stops[to].scrollIntoView({block: "start"});
+    scrollBy(0, tops[to]);
   } else if (step < 0) {
     scrollTo(0, 0);
   }
