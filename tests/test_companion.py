@@ -83,6 +83,17 @@ def test_words_stay_words_and_formulas_between_them_are_found():
     assert formulas("q log(1-D) is concave, and a 1-D kernel is not") == ["q log(1-D)"]
 
 
+@pytest.mark.parametrize(("name", "plain"), [
+    ("gaussian_kl", "= 1/2 [log(det S2 / det S1) + a - b]"),
+    ("gaussian_kl", "= E_1[(x - mu2)^T S2^-1 (x - mu2)]"),
+    ("gaussian_kl", "= E_1[(x - mu1)^T S1^-1 (x - mu1)]"),
+    ("jacobian_fc", "d vec(y)/d vec(W)"), ("jacobian_fc", "= I_m kron x^T"),
+    ("conv_backward", "(J x) . y = x . (J^T y)")])
+def test_steps_of_proofs_are_formulas_on_their_page(project, name, plain):
+    page = pages.FilePage(project, project.by_path[f"theory/test_{name}.py"]).html()
+    assert f"<title>{plain}</title>" in page
+
+
 def test_what_is_set_apart_by_two_spaces_is_no_product():
     assert formulas("= diag(s^2)  E eps = 0, Cov = I") == ["= diag(s^2)", "E eps = 0"]
     assert formulas("= KL(q || p)\u2003p(x, z) = p(x)") == ["= KL(q || p)", "p(x, z) = p(x)"]
@@ -345,13 +356,24 @@ def test_a_quick_run_is_shown_only_where_nothing_is_kept(tmp_path):
 def test_a_run_of_older_code_says_so_with_the_command(tmp_path):
     project, script = Project(ROOT, tmp_path), "assignments/ex2_classifier.py"
     source = project.by_path[script]
-    run_in(tmp_path, "ex2_classifier")
+    run_in(tmp_path, "ex2_classifier", code=ledger.code_of("ex2_classifier", ROOT))
     page = pages.FilePage(project, source, project.result(source)).html()
     assert "Last run" in page and "Older than" not in page
     code = ledger.code_of("ex2_classifier", ROOT) | {script: "another"}
-    run_in(tmp_path, "ex2_classifier", code=code)
+    for size, flag in (("default", ""), ("full", " --full")):
+        run_in(tmp_path, "ex2_classifier", code=code, size=size)
+        result = project.result(source)
+        page = pages.FilePage(project, source, result).html()
+        assert f"Older than {script}:</b> <code>python {script}{flag}</code>" in page
+        assert "mnist, older than its code</p>" in contents.headline(source, result)
+
+
+def test_a_kept_run_beside_a_quick_one_is_not_called_the_last(tmp_path):
+    project = Project(ROOT, tmp_path)
+    source = project.by_path["assignments/ex2_classifier.py"]
+    run_in(tmp_path, "ex2_classifier", size="quick")
     page = pages.FilePage(project, source, project.result(source)).html()
-    assert f"Older than {script}:</b> <code>python {script}</code>" in page
+    assert "<b>Kept run</b>" in page and "Last run" not in page
 
 
 def test_the_index_has_the_readmes_numbers_once_with_their_size(tmp_path):
@@ -364,4 +386,6 @@ def test_the_index_has_the_readmes_numbers_once_with_their_size(tmp_path):
         told = readme.number(name, numbers[name])
         assert page.count(f"<td>{told}</td><td>{words}</td>") == 1
     assert page.count('hw1_features: see <a href="#S1.5a">S1.5a</a>') == 3
-    assert "<p>full size, mnist</p>" in page
+    for script in ("hw2_vae", "hw2_vae_study"):     # two answer one item: which found what?
+        run = results[f"assignments/{script}.py"].content
+        assert f"<p>{script}: {run['size']} size, {run['data']}" in page

@@ -41,15 +41,24 @@ const box = (element) => { const b = element.getBoundingClientRect();
       inside.dispatchEvent(new view.KeyboardEvent("keydown", {key: k}));
       return inside.activeElement; };
     key("t"); const other = view.getComputedStyle(inside.body).backgroundColor; key("t");
-    const first = key("j"), second = key("j"), back = key("k");
+    const [first, second, third, back] = ["j", "j", "j", "k"].map(key);
+    const remarks = [...inside.querySelectorAll(".eq tr:has(.command) > td")].filter((cell) =>
+      cell.textContent.trim() && !cell.querySelector(".command")).map((cell) =>
+      box(cell)[0] - box(cell.closest("tr"))[0]);
+    const named = [...inside.querySelectorAll("h2[id]")], bar = inside.querySelector(".top");
+    const hidden = named.filter((heading, i) => {      // the first, one amid them, the last
+      if (i % Math.ceil(named.length / 2) && i < named.length - 1) return false;
+      view.location.hash = heading.id;
+      const [, top, , bottom] = box(heading), [, , , under] = box(bar);
+      return top < Math.max(under, 0) || bottom > 900; }).map((heading) => heading.id);
     found.push({page, width, rows, lines: [Math.min(...lines), Math.max(...lines)],
       overflow: inside.documentElement.scrollWidth - inside.documentElement.clientWidth,
       formulas: [...inside.querySelectorAll("svg.f")].map((s) => [
         s.getBBox().width, s.getBoundingClientRect().height]),
       broken: [...inside.images].filter((i) => i.complete && !i.naturalWidth).length,
       theme: ground !== other, stops: inside.querySelectorAll("[data-stop]").length,
-      keys: [first, second, back].map((e) => e.hasAttribute("data-stop")),
-      returned: first === back});
+      keys: [first, second, third].map((e) => e.hasAttribute("data-stop")),
+      returned: back === second, remarks, hidden});
   }
   document.getElementById("found").textContent = JSON.stringify(found);
 })();
@@ -133,8 +142,20 @@ def test_keys_go_from_section_to_section_and_the_theme_changes(measured):
         assert page["theme"], page["page"]
         if page["stops"] > 1:
             assert all(page["keys"][:2]), page["page"]
-        if page["keys"][1:] == [True, True]:  # j, j, k: where the first j led
+        if page["stops"] > 2:       # j, j, j, k: where the second j led
             assert page["returned"], (page["page"], page["width"])
+
+
+def test_a_link_to_a_section_leads_below_the_header(measured):
+    assert not {(page["page"], page["width"]): page["hidden"]
+                for page in measured[0] if page["hidden"]}
+
+
+def test_a_remark_on_a_command_is_no_column_of_cut_words(measured):
+    """On a phone it stands below the command, and begins where that does."""
+    remarks = [(left, page["page"]) for page in measured[0] if page["width"] == 390
+               for left in page["remarks"]]
+    assert len(remarks) > 30 and max(remarks)[0] <= 1, max(remarks)
 
 
 def test_the_site_is_written_in_20_seconds_and_has_at_most_15_mb(site):

@@ -31,14 +31,16 @@ def heading(title):
     return f'<h2 data-stop tabindex="-1">{escape(title)}</h2>'
 
 
-def headline(source, content):
-    """The numbers that a script's name stands for, as in the README, and of what they are."""
+def headline(source, result):
+    """The numbers that a script's name stands for, as in the README, and of which run."""
+    content = result.content
     lines = [f"<tr><td>{escape(readme.number(name, content['numbers'][name]))}</td>"
              f"<td>{escape(words)}</td></tr>"
              for name, words in sheets.HEADLINES.get(source.stem, {}).items()
              if name in content["numbers"]]
-    run = escape(f"{content['size']} size, {content['data']}")
-    return f"<table>{''.join(lines)}</table><p>{run}</p>" if lines else ""
+    run = f"{source.stem}: {content['size']} size, {content['data']}"
+    run += ", older than its code" if result.older else ""
+    return f"<table>{''.join(lines)}</table><p>{escape(run)}</p>" if lines else ""
 
 
 def _item(project, results, item, words, first):
@@ -48,7 +50,7 @@ def _item(project, results, item, words, first):
     for source, line in reversed(answers.items()):
         cells.append(f'<a href="{source.page}#L{line}"><code>{escape(source.stem)}</code></a>')
         if source.path in results and first.setdefault(source.path, item) == item:
-            found += headline(source, results[source.path].content)
+            found += headline(source, results[source.path])
         elif source.path in results:
             place = first[source.path]
             found += f'<p>{escape(source.stem)}: see <a href="#{place}">{place}</a></p>'

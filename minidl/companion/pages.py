@@ -4,7 +4,7 @@ import ast
 import re
 from html import escape
 
-from minidl import kept, sheets
+from minidl import sheets
 from minidl.companion import colours
 from minidl.companion.frame import frame, numbers, relative
 from minidl.companion.prose import Prose
@@ -176,12 +176,13 @@ class FilePage:
                     f'{escape(self.source.path)}</code> makes one.</p>')
         found, file = self.result.content, self.result.file
         settings = ", ".join(f"{key} {value}" for key, value in found["settings"].items())
-        head = (f'<p class="run"><b>Last run</b> {escape(str(found["size"]))} size, '
+        name = "Last run" if self.result.own else "Kept run"
+        head = (f'<p class="run"><b>{name}</b> {escape(str(found["size"]))} size, '
                 f'{escape(str(found["data"]))}, seed {found["seed"]}, {found["device"]}, '
                 f'{found["seconds"]:.0f} s: <code>{file.parent.name}/{file.name}</code></p>')
-        if changed := kept.older(found, self.project.root):
-            head += (f'<p class="run"><b>Older than {escape(", ".join(changed))}:</b> <code>'
-                     f'python {escape(self.source.path)}</code> makes a new one.</p>')
+        if self.result.older:
+            head += (f'<p class="run"><b>Older than {escape(", ".join(self.result.older))}:'
+                     f'</b> <code>{escape(self.result.command)}</code> makes a new one.</p>')
         sentences = "".join(f"<li>{escape(words)}</li>" for words in found["findings"])
         return (f'<h2>What it found</h2>{head}<ul class="findings">{sentences}</ul>'
                 f'<details><summary>Numbers</summary>{numbers(found["numbers"])}</details>'

@@ -21,7 +21,8 @@ def smaller(path):
     counts = np.bincount(codes.ravel(), minlength=1 << 3 * BITS)
     present = np.flatnonzero(counts)
     palette = _rgb(present[np.argsort(-counts[present], kind="stable")[:COLOURS]])
-    distance = np.square(_rgb(present)[:, None] - palette).sum(axis=2)
+    a, b = _rgb(present).astype(float), palette.astype(float)
+    distance = (b * b).sum(axis=1) - 2 * a @ b.T     # |a - b|^2 - |a|^2: exact integers
     nearest = np.zeros(len(counts), np.uint8)
     nearest[present] = distance.argmin(axis=1)
     indices = nearest[codes]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from minidl import readme, sheets
+from minidl import kept, readme, sheets
 from minidl.companion.colours import references
 from minidl.companion.rows import definitions
 
@@ -62,6 +62,18 @@ class Result:
     file: Path
     content: dict
     figures: dict   # name -> Path
+    older: list     # files that changed since
+
+    @property
+    def own(self):
+        """Whether it was run here, and is not the one kept in the repository."""
+        return self.file.name == "results.json"
+
+    @property
+    def command(self):
+        """What runs it anew; a size of its own is told."""
+        script, size = self.content["script"], self.content["size"]
+        return f"python assignments/{script}.py{kept.SIZES.get(size, '')}"
 
 
 class Project:
@@ -147,4 +159,5 @@ class Project:
         pictures = file.parent.glob("*.png" if own else f"{source.stem}_*.png")
         names = {picture.stem.removeprefix("" if own else f"{source.stem}_"): picture
                  for picture in sorted(pictures)}
-        return Result(file, json.loads(file.read_text("utf-8")), names)
+        content = json.loads(file.read_text("utf-8"))
+        return Result(file, content, names, kept.older(content, self.root))
