@@ -50,17 +50,16 @@ def rank(content):
 
 def reason_against(script, content, root):
     """Why a run is not to be kept, and what makes one that is; "" where it is."""
-    command = f"python assignments/{script}.py"
+    again = command(content)
     if content["size"] not in SIZES:
-        return f"it is of size {content['size']}; run `{command}`"
-    command += SIZES[content["size"]]
+        return f"it is of size {content['size']}; run `{again}`"
     data, settings = own_settings(script, content["size"], root)
     if data and content["data"] != data:
-        return f"its data are {content['data']}, the sheet's {data}; run `{command}`"
+        return f"its data are {content['data']}, the sheet's {data}; run `{again}`"
     if changed := older(content, root):
-        return f"it is older than {', '.join(changed)}; run `{command}`"
+        return f"it is older than {', '.join(changed)}; run `{again}`"
     if other := [name for name in settings if settings[name] != content["settings"][name]]:
-        return f"{', '.join(other)} set by hand; run `{command}`"
+        return f"{', '.join(other)} set by hand; run `{again}`"
     return ""
 
 
@@ -73,6 +72,11 @@ def own_settings(script, size, root):
     return sizes.pop("data", None), cli.settings(main, sizes, size)
 
 
+def command(content):
+    """What makes a run anew, in its size."""
+    return f"python assignments/{content['script']}.py{SIZES.get(content['size'], '')}"
+
+
 def older(content, root):
     """The files that changed since a run; the script, where the run tells no code."""
     now = ledger.code_of(content["script"], root)
@@ -82,9 +86,8 @@ def older(content, root):
 
 def stale(root):
     """A sentence for each kept result that is older than its code."""
-    return [f"results/{script}.json is older than {', '.join(changed)}: run `python "
-            f"assignments/{script}.py{SIZES[content['size']]}`, then "
-            "`python assignments/run_all.py --ledger`"
+    return [f"results/{script}.json is older than {', '.join(changed)}: run "
+            f"`{command(content)}`, then `python assignments/run_all.py --ledger`"
             for script, content in readme.kept(root).items()
             if (changed := older(content, root))]
 

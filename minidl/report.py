@@ -89,6 +89,7 @@ class Bundle:
 
     def __init__(self, root, runs, folder):
         self.root, self.runs, self.folder = root, runs, folder
+        self.kept = readme.kept(root)
         self.page, self.text, self.files = [], [], []
         self.shown, self.missing = set(), []
 
@@ -142,12 +143,11 @@ class Bundle:
         self.add("p", f"Run: {content['size']} size, data {content['data']}, device "
                       f"{content['device']}, seed {content['seed']}, torch "
                       f"{content['versions']['torch']}.")
-        command = f"python assignments/{script}.py"
         if changed := kept.older(content, self.root):
-            self.warn(f"Older than {', '.join(changed)}. The command: {command}")
-        best = readme.kept(self.root).get(script, {}).get("size")
-        if best == "full" != content["size"]:
-            self.warn(f"The README's numbers are of a larger run: {command} --full")
+            self.warn(f"Older than {', '.join(changed)}. The command: {kept.command(content)}")
+        best = self.kept.get(script, content)
+        if best["size"] == "full" != content["size"]:
+            self.warn(f"The README's numbers are of a larger run: {kept.command(best)}")
 
     def show(self, script, folder, content, wanted):
         """The findings, figures and tables of a run that are wanted."""

@@ -71,9 +71,7 @@ class Result:
 
     @property
     def command(self):
-        """What runs it anew; a size of its own is told."""
-        script, size = self.content["script"], self.content["size"]
-        return f"python assignments/{script}.py{kept.SIZES.get(size, '')}"
+        return kept.command(self.content)
 
 
 class Project:
