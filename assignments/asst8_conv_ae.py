@@ -39,12 +39,12 @@ NARROW, FC, PCA_NARROW = "CNN-30", "FC-30", "PCA-30"  # FC-30 is exercise 1's
 
 
 def main(run,
-         epochs: "passes over the training images, 576 numbers" = 5,
-         narrow_epochs: "the same, 30 numbers" = 7,
+         epochs: "passes over the training images, 576 numbers; amount" = 5,
+         narrow_epochs: "the same, 30 numbers; amount" = 7,
          batch_size: "images a step" = 128,
          learning_rate: "the highest of the one-cycle schedule" = 1.5e-2,
          precision: "of the products: auto, bfloat16 or float32" = "auto",
-         images: "training images used, validation included" = 60_000):
+         images: "training images used, validation included; amount" = 60_000):
     data, history = run.load(images), {}
     networks = {FC: exercise_1(run, data, images)}
     for name, numbers, n in ((WIDE, 576, epochs), (NARROW, 30, narrow_epochs)):

@@ -37,10 +37,10 @@ UNITS = {"mse": "mean (x - x_hat)^2 per pixel", "l1": "mean |x - x_hat| per pixe
 
 
 def main(run,
-         epochs: "passes over the training images" = 40,
+         epochs: "passes over the training images; amount" = 40,
          batch_size: "images a step" = 128,
          learning_rate: "the highest of the one-cycle schedule" = 8e-3,
-         images: "training images used, validation included" = 60_000):
+         images: "training images used, validation included; amount" = 60_000):
     data = run.load(images)
     autoencoder = build().to(run.device)
     rows = layer_rows(autoencoder, to_unit(data.val.x[:1]))

@@ -31,11 +31,11 @@ DEPTHS = 3, 9, 15  # layers of SELU; 3 is exercise 1's
 
 
 def main(run,
-         seeds: "trainings of each depth and start" = 3,
-         epochs: "passes over the training images" = 3,
+         seeds: "trainings of each depth and start; amount" = 3,
+         epochs: "passes over the training images; amount" = 3,
          batch_size: "images a step" = 128,
          learning_rate: "the highest of the one-cycle schedule" = 4e-3,
-         images: "training images used, validation included" = 60_000):
+         images: "training images used, validation included; amount" = 60_000):
     data = run.load(images)
     x, before = to_unit(data.train.x[:1000]), {}
     loss = {job: [] for job in itertools.product(DEPTHS, (LECUN, TORCH))}

@@ -55,13 +55,13 @@ KEYS = {BAG: "bag_of_words", UNPACKED: "unpacked", PACKED: "torch_last", CURED: 
 
 
 def main(run,
-         epochs: "passes over the training reviews, each network" = 3,
+         epochs: "passes over the training reviews, each network; amount" = 3,
          batch_size: "reviews a step" = 64,
          learning_rate: "the highest of the one-cycle schedule; W_hh has a tenth" = 1e-3,
-         longest: "words of a review that are read, its last ones" = 200,
+         longest: "words of a review that are read, its last ones; amount" = 200,
          vocabulary: "most frequent words that are told apart" = 20_000,
          precision: "of products in training, but W_hh's: auto, bfloat16, float32" = "auto",
-         reviews: "training reviews used, validation included" = 25_000):
+         reviews: "training reviews used, validation included; amount" = 25_000):
     data = run.load_reviews(reviews, vocabulary)
     networks, curves = {}, {}
     for name, recipe in RECIPES.items():

@@ -43,10 +43,10 @@ from minidl.run import RunError
 
 
 def main(run,
-         longest: "words of a review that are read, its last ones" = 200,
+         longest: "words of a review that are read, its last ones; amount" = 200,
          vocabulary: "most frequent words that are told apart" = 20_000,
-         embedded_epochs: "passes over the embedded corpus" = 4,
-         reviews: "training reviews used, validation included" = 25_000):
+         embedded_epochs: "passes over the embedded corpus; amount" = 4,
+         reviews: "training reviews used, validation included; amount" = 25_000):
     if longest < 2:
         raise RunError(f"--longest {longest}: expected 2 or more, words to look back over")
     data = run.load_reviews(reviews, vocabulary)

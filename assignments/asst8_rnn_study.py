@@ -47,14 +47,14 @@ VARIANTS = {
 
 
 def main(run,
-         epochs: "passes over the training reviews" = 2,
-         seeds: "trainings of each variant" = 3,
+         epochs: "passes over the training reviews; amount" = 2,
+         seeds: "trainings of each variant; amount" = 3,
          batch_size: "reviews a step" = 64,
          learning_rate: "the highest of the one-cycle schedule" = 1e-3,
-         longest: "words of a review that are read, its last ones" = 100,
+         longest: "words of a review that are read, its last ones; amount" = 100,
          vocabulary: "most frequent words that are told apart" = 20_000,
          precision: "of products in training, but W_hh's: auto, bfloat16, float32" = "auto",
-         reviews: "training reviews used, validation included" = 6000):
+         reviews: "training reviews used, validation included; amount" = 6000):
     if longest < 2:
         raise RunError(f"--longest {longest}: expected 2 or more, words to look back over")
     data = run.load_reviews(reviews, vocabulary)

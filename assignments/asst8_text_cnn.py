@@ -42,7 +42,7 @@ KEYS = {MAX: "", MEAN: "_mean", BAG: "_bag_of_words"}
 
 
 def main(run,
-         epochs: "passes over the training reviews" = 4,
+         epochs: "passes over the training reviews; amount" = 4,
          embedding: "D, numbers a word" = 100,
          windows: "k, words that a window sees, separated by commas" = "3,4,5",
          channels: "filters of each k" = 100,
@@ -50,10 +50,10 @@ def main(run,
          learning_rate: "the highest of the one-cycle schedule" = 2e-3,
          word_dropout: "share of the words that a training step does not see" = 0.2,
          dropout: "share of m that a training step does not see" = 0.5,
-         longest: "words of a training review that are read, its last ones" = 400,
+         longest: "words of a training review that are read, its last ones; amount" = 400,
          vocabulary: "most frequent words that are told apart" = 20_000,
          precision: "of the products: auto, bfloat16 or float32" = "auto",
-         reviews: "training reviews used, validation included" = 25_000):
+         reviews: "training reviews used, validation included; amount" = 25_000):
     channels_of = dict.fromkeys(whole_numbers(windows), channels)
     if max(word_dropout, dropout) >= 1:
         raise RunError(f"--word-dropout {word_dropout:g} --dropout {dropout:g}: expected less "

@@ -36,13 +36,13 @@ AUGMENTED = {"degrees": 10, "scale": 0.1, "shear": 0.1, "shift": 0.07}
 
 def main(run,
          latent: "d, numbers in the latent code" = 12,
-         epochs: "passes over the training images" = 10,
+         epochs: "passes over the training images; amount" = 10,
          batch_size: "images a step" = 128,
          learning_rate: "the highest of the one-cycle schedule" = 4e-3,
          filters: "of the first convolution; each further one has twice as many" = 16,
          hidden: "width of the fully connected layer at the coarsest level" = 256,
          augmented: "share of the images turned and shifted, until the last fifth" = 1.0,
-         images: "training images used, validation included" = 60_000):
+         images: "training images used, validation included; amount" = 60_000):
     if batch_size < 2:
         raise RunError(f"--batch-size {batch_size}: expected 2 or more, for batch "
                        "normalisation")

@@ -38,11 +38,11 @@ STYLES = {"slant": style.slant, "thickness": style.thickness, "ink": style.ink}
 
 
 def main(run,
-         epochs: "passes over the training images" = 10,
+         epochs: "passes over the training images; amount" = 10,
          batch_size: "images a step" = 128,
          learning_rate: "the highest of the one-cycle schedule" = 8e-3,
          augmented: "share of images turned and slanted, until the last fifth" = 0.0,
-         images: "training images used, validation included" = 60_000):
+         images: "training images used, validation included; amount" = 60_000):
     if batch_size < 2:
         raise RunError(f"--batch-size {batch_size}: expected 2 or more, for batch "
                        "normalisation")

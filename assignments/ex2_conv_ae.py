@@ -86,13 +86,13 @@ class MLP(nn.Sequential):
 
 def main(run,
          latent: "d, numbers in the latent code" = 12,
-         epochs: "passes over the training images" = 10,
+         epochs: "passes over the training images; amount" = 10,
          batch_size: "images a step" = 128,
          learning_rate: "the highest of the one-cycle schedule" = 8e-3,
          filters: "of the first convolution; each further one has twice as many" = 16,
          hidden: "width of the fully connected layer at the coarsest level" = 256,
          augmented: "share of images turned and slanted, until the last fifth" = 0.0,
-         images: "training images used, validation included" = 60_000):
+         images: "training images used, validation included; amount" = 60_000):
     if latent >= 784 or batch_size < 2:
         raise RunError(f"--latent {latent} --batch-size {batch_size}: expected fewer numbers "
                        "than the 784 pixels and, for batch normalisation, 2 images or more")

@@ -85,11 +85,11 @@ def build(filters, strides, activation, latent, bottleneck, norm, output, hidden
 
 
 def main(run,
-         seeds: "trainings of each variant" = 3,
-         epochs: "passes over the training images" = 3,
+         seeds: "trainings of each variant; amount" = 3,
+         epochs: "passes over the training images; amount" = 3,
          batch_size: "images a step" = 128,
          learning_rate: "the highest of the one-cycle schedule" = 8e-3,
-         images: "training images used, validation included" = 10_000):
+         images: "training images used, validation included; amount" = 10_000):
     if batch_size < 2:
         raise RunError(f"--batch-size {batch_size}: expected 2 or more, for batch "
                        "normalisation")
@@ -252,6 +252,8 @@ def draw_reconstructions(run, data, test, models):
         rows, f"{data.title}: input against reconstruction", labels))
 
 
+SIZES = {"quick": {"seeds": 1, "epochs": 1, "images": 1500},
+         "full": {"seeds": 3, "epochs": 10, "images": 60_000}}
+
 if __name__ == "__main__":
-    cli.start(main, data="mnist", quick={"seeds": 1, "epochs": 1, "images": 1500},
-              full={"seeds": 3, "epochs": 10, "images": 60_000})
+    cli.start(main, data="mnist", **SIZES)

@@ -45,12 +45,12 @@ LABELS = (10, 30, 100, 300, 1000, 3000, 10_000)
 
 
 def main(run,
-         seeds: "trainings of each variant" = 5,
-         rounds: "of 30 steps each, a training" = 10,
+         seeds: "trainings of each variant; amount" = 5,
+         rounds: "of 30 steps each, a training; amount" = 10,
          batch_size: "images a step" = 50,
          learning_rate: "the highest of the one-cycle schedule" = 3e-3,
-         largest: "number of labels at the end of the learning curve" = 10_000,
-         images: "training images used, validation included" = 60_000):
+         largest: "number of labels at the end of the learning curve; amount" = 10_000,
+         images: "training images used, validation included; amount" = 60_000):
     if batch_size < 2:
         raise RunError(f"--batch-size {batch_size}: expected 2 or more, for batch "
                        "normalisation")

@@ -62,12 +62,12 @@ HEADLINES = {"plain": PLAIN, "transfer": TRANSFER, "stretch": STRETCH}
 
 
 def main(run,
-         seeds: "trainings of each variant" = 5,
-         rounds: "of 30 steps each, a training" = 10,
+         seeds: "trainings of each variant; amount" = 5,
+         rounds: "of 30 steps each, a training; amount" = 10,
          batch_size: "images a step" = 50,
          learning_rate: "the highest of the one-cycle schedule" = 3e-3,
-         unlabelled_rounds: "of 30 steps each, with unlabelled images" = 16,
-         images: "training images used, validation included" = 60_000):
+         unlabelled_rounds: "of 30 steps each, with unlabelled images; amount" = 16,
+         images: "training images used, validation included; amount" = 60_000):
     if batch_size < 2:
         raise RunError(f"--batch-size {batch_size}: expected 2 or more, for batch "
                        "normalisation")

@@ -37,9 +37,9 @@ from minidl.tune import folds as cut
 
 
 def main(run,
-         folds: "parts of the cross-validation, 1 for none" = 3,
-         mlp_epochs: "passes over the training images, MLP" = 10,
-         epochs: "the same, CNN" = 4,
+         folds: "parts of the cross-validation, 1 for none; amount" = 3,
+         mlp_epochs: "passes over the training images, MLP; amount" = 10,
+         epochs: "the same, CNN; amount" = 4,
          filters: "of the CNN's first convolution" = 24,
          pooled: "1 to pool after it instead of a stride of 2: slower, better" = 0,
          hidden: "width of the MLP's first layer" = 512,
@@ -48,7 +48,7 @@ def main(run,
          label_smoothing: "share of the target spread over all classes, CNN" = 0.0,
          shift: "pixels that training images are moved by, at most, CNN" = 0,
          precision: "of the products: auto, bfloat16 or float32" = "auto",
-         images: "training images used, validation included" = 60_000):
+         images: "training images used, validation included; amount" = 60_000):
     if batch_size < 2:
         raise RunError(f"--batch-size {batch_size}: expected 2 or more, for batch "
                        "normalisation")

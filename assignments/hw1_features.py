@@ -28,13 +28,13 @@ from minidl.results import markdown, slug
 
 
 def main(run,
-         profiled: "training images whose activations are recorded" = 10_000,
-         units: "units of a layer whose ideal inputs are shown" = 3,
-         steps: "of the gradient ascent" = 150,
-         starts: "of it for each class, the best of which is shown" = 3,
+         profiled: "training images whose activations are recorded; amount" = 10_000,
+         units: "units of a layer whose ideal inputs are shown; amount" = 3,
+         steps: "of the gradient ascent; amount" = 150,
+         starts: "of it for each class, the best of which is shown; amount" = 3,
          prior_weight: "of the Gaussian prior, deviations of the activation a nat" = 0.02,
-         judge_epochs: "passes of the MLP that judges the pictures" = 2,
-         images: "training images used, validation included" = 60_000):
+         judge_epochs: "passes of the MLP that judges the pictures; amount" = 2,
+         images: "training images used, validation included; amount" = 60_000):
     data = run.load(images)
     network, before = hw1.trained_cnn(run, data, images).eval(), new(run, data, "CNN").eval()
     known = Split(data.train.x[:profiled], data.train.y[:profiled])

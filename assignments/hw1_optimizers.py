@@ -61,11 +61,11 @@ VARIANTS = {"base": BASE} | {name: BASE | change for group in GROUPS.values()
 
 
 def main(run,
-         seeds: "trainings of each variant" = 3,
-         rounds: "of training; of the images one is a pass over them" = 12,
-         rates: "learning rates tried for each optimizer" = 5,
-         images: "training images used" = 5000,
-         points: "training points" = 40):
+         seeds: "trainings of each variant; amount" = 3,
+         rounds: "of training; of the images one is a pass over them; amount" = 12,
+         rates: "learning rates tried for each optimizer; amount" = 5,
+         images: "training images used; amount" = 5000,
+         points: "training points; amount" = 40):
     data = run.load(12 * images)  # of which one in twelve is for validation
     tasks = [images_as_vectors(data, images, HIDDEN), regression(run, points)]
     run.data = data.name

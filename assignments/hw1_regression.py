@@ -28,11 +28,9 @@ from torch import nn
 
 from minidl import cli, plot, tune
 from minidl.data import DataError
-from minidl.files import whole_file
 from minidl.progress import Line
 from minidl.results import markdown
 from minidl.run import RunError
-from minidl.trials import Trials
 
 NUMBER = re.compile(r"[ \t]*[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]+)?[ \t]*", re.I)
 LARGEST = 1e15  # of a point: float32 squares it
@@ -45,9 +43,9 @@ SPACE = {"width": tune.Choice((16, 32, 64)), "layers": tune.Integer(1, 3),
 
 
 def main(run,
-         points: "training points" = 300,
-         trials: "settings tried by random search" = 40,
-         folds: "parts of the cross-validation" = 5,
+         points: "training points; amount" = 300,
+         trials: "settings tried by random search; amount" = 40,
+         folds: "parts of the cross-validation; amount" = 5,
          csv: "file of your own points, a line x,y each" = ""):
     if folds < 2:
         raise RunError(f"--folds {folds}: expected 2 or more")
@@ -69,7 +67,7 @@ def main(run,
             mse(fit(settings, x[train], y[train], scale, run.seed), x[val], y[val])
             for train, val in parts)
 
-    scores = Trials(cross_validated, run.out / "trials")
+    scores = run.trials("search", cross_validated)
     best = tune.random_search(scores, SPACE, trials, run.seed)
     line.done(f"{trials} trials, best cross-validated error {best['score']:.4f}")
 
@@ -107,10 +105,8 @@ def read_or_make(run, points, path):
     splits = []
     for name, n, gaps in (("training", points, GAPS), ("test", 4000, ())):
         x, y = draw_points(n, gaps, run.generator)
-        with whole_file(run.out / f"{name}.csv") as file:
-            file.write_text("x,y\n" + "".join(
-                f"{a:.6f},{b:.6f}\n" for a, b in zip(x[:, 0], y[:, 0], strict=True)))
-        run.results.files.append(f"{name}.csv")
+        run.results.text(f"{name}.csv", "x,y\n" + "".join(
+            f"{a:.6f},{b:.6f}\n" for a, b in zip(x[:, 0], y[:, 0], strict=True)))
         splits.append((x, y))
     return *splits, mse(f, *splits[1])
 

@@ -36,7 +36,7 @@ from minidl.data import Split, batches
 from minidl.progress import Line
 from minidl.results import deviation, markdown, slug
 from minidl.run import RunError
-from minidl.trials import Trials, score_of
+from minidl.trials import score_of
 
 SPACE = {"learning_rate": tune.LogUniform(1e-3, 3.0), "momentum": tune.Uniform(0.0, 0.98),
          "hidden": tune.Integer(32, 256), "dropout": tune.Uniform(0.0, 0.5),
@@ -49,14 +49,14 @@ WORDS = {"grid": "grid search", "random": "random search", "halving": "successiv
 
 
 def main(run,
-         seeds: "searches of each kind" = 5,
-         points: "values of each parameter in the grid" = 2,
-         folds: "parts of the cross-validation" = 3,
-         epochs: "passes over the images in a trial" = 5,
-         subset: "images of a search" = 2000,
-         curve_points: "points of a regression's search" = 100,
-         curve_steps: "steps of a regression's training" = 200,
-         images: "training images used, validation included" = 60_000):
+         seeds: "searches of each kind; amount" = 5,
+         points: "values of each parameter in the grid; amount" = 2,
+         folds: "parts of the cross-validation; amount" = 3,
+         epochs: "passes over the images in a trial; amount" = 5,
+         subset: "images of a search; amount" = 2000,
+         curve_points: "points of a regression's search; amount" = 100,
+         curve_steps: "steps of a regression's training; amount" = 200,
+         images: "training images used, validation included; amount" = 60_000):
     data = run.load(images)
     parts = own_images(data, seeds, subset, folds)
     if folds > curve_points:
@@ -78,8 +78,7 @@ def main(run,
     # --- the searches ------------------------------------------------------------------------
     done, best, line = {}, {}, Line()
     for (task, seed, one), name in jobs(tasks, searches):
-        trials = Trials(functools.partial(one.objective, line), run.out / "trials" / slug(
-            f"{task} {name} {seed}"))
+        trials = run.trials(f"{task} {name} {seed}", functools.partial(one.objective, line))
         key = task, name, seed
         best[key] = searches[name](trials, one.space, run.seed + seed)
         done[key] = trials.done
@@ -87,8 +86,8 @@ def main(run,
                   f"{best[key]['score']:.4f}")
 
     # --- the winners, told by what no search has seen ----------------------------------------
-    held_out = Trials(lambda job, _: tasks[job["task"]][job["seed"]].held_out(job["settings"]),
-                      run.out / "trials" / "winners")
+    held_out = run.trials(
+        "winners", lambda job, _: tasks[job["task"]][job["seed"]].held_out(job["settings"]))
     found = held_out([{"task": task, "seed": seed, "settings": trial["settings"]}
                       for (task, _, seed), trial in best.items()])
     errors = scores_of_winners(best, found)

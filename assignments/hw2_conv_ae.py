@@ -35,15 +35,15 @@ CONV, FC = "convolutional", "fully connected"
 
 def main(run,
          latent: "d, numbers in the latent code" = 16,
-         epochs: "passes over the training images, convolutional" = 16,
-         fc_epochs: "the same, fully connected" = 12,
+         epochs: "passes over the training images, convolutional; amount" = 16,
+         fc_epochs: "the same, fully connected; amount" = 12,
          batch_size: "images a step" = 128,
          learning_rate: "the highest of the one-cycle schedule" = 6e-3,
          filters: "of the first convolution; each further one has twice as many" = 16,
          hidden: "width of the fully connected layer at the coarsest level" = 256,
          augmented: "share of images turned and slanted, until the last tenth" = 0.0,
          precision: "of the products: auto, bfloat16 or float32" = "auto",
-         images: "training images used, validation included" = 60_000):
+         images: "training images used, validation included; amount" = 60_000):
     if latent >= 784 or batch_size < 2:
         raise RunError(f"--latent {latent} --batch-size {batch_size}: expected fewer numbers "
                        "than the 784 pixels and, for batch normalisation, 2 images or more")

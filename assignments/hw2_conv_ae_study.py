@@ -69,13 +69,13 @@ MEASURES = {
 
 
 def main(run,
-         seeds: "trainings of each variant" = 3,
-         epochs: "passes over the training images" = 5,
+         seeds: "trainings of each variant; amount" = 3,
+         epochs: "passes over the training images; amount" = 5,
          batch_size: "images a step" = 64,
          filters: "of the first convolution; each further one has twice as many" = 8,
          hidden: "width of the fully connected layer at the coarsest level" = 128,
-         rates: "learning rates tried for each optimizer" = 3,
-         images: "training images used, validation included" = 6000):
+         rates: "learning rates tried for each optimizer; amount" = 3,
+         images: "training images used, validation included; amount" = 6000):
     if batch_size < 2:
         raise RunError(f"--batch-size {batch_size}: expected 2 or more, for batch "
                        "normalisation")

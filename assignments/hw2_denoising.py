@@ -39,14 +39,14 @@ SIZES_OF_FILTER, COMPONENTS = (3, 5, 7), (4, 8, 16, 32, 64, 128)
 
 def main(run,
          level: "of the noise that the networks are trained on" = 0.5,
-         epochs: "passes over the training images" = 4,
+         epochs: "passes over the training images; amount" = 4,
          batch_size: "images a step" = 128,
          learning_rate: "the highest of the one-cycle schedule" = 6e-3,
          latent: "d, numbers in the code" = 64,
          filters: "of the first convolution; each further one has twice as many" = 16,
          hidden: "width of the fully connected layer at the coarsest level" = 256,
          precision: "of the products: auto, bfloat16 or float32" = "auto",
-         images: "training images used, validation included" = 60_000):
+         images: "training images used, validation included; amount" = 60_000):
     if batch_size < 2 or not 0 < level <= 1:
         raise RunError(f"--batch-size {batch_size} --level {level}: expected 2 or more, and a "
                        "level above 0 and at most 1")

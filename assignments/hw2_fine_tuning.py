@@ -51,15 +51,15 @@ EVERY = 20  # steps between two looks at the validation images
 
 
 def main(run,
-         seeds: "trainings of each network, with 1% of the labels" = 4,
-         all_seeds: "the same, with all labels" = 3,
-         rounds: "of 20 steps each, with 1% of the labels" = 10,
-         all_rounds: "the same, with all labels" = 25,
+         seeds: "trainings of each network, with 1% of the labels; amount" = 4,
+         all_seeds: "the same, with all labels; amount" = 3,
+         rounds: "of 20 steps each, with 1% of the labels; amount" = 10,
+         all_rounds: "the same, with all labels; amount" = 25,
          batch_size: "images a step" = 128,
-         rates: "learning rates tried for each network and number of labels" = 3,
+         rates: "learning rates tried for each network and number of labels; amount" = 3,
          share: "of the labels that are few" = 0.01,
          precision: "of the products: auto, bfloat16 or float32" = "auto",
-         images: "training images used, validation included" = 60_000):
+         images: "training images used, validation included; amount" = 60_000):
     if batch_size < 2:
         raise RunError(f"--batch-size {batch_size}: expected 2 or more, for batch "
                        "normalisation")

@@ -38,13 +38,13 @@ PRESENT = 0.01  # of the images: a tenth of a class's share of the real ones
 
 def main(run,
          latent: "numbers in z" = 64,
-         epochs: "passes over the training images" = 12,
+         epochs: "passes over the training images; amount" = 12,
          filters: "of D's first convolution; its second has twice as many" = 32,
          batch_size: "images a step" = 64,
          learning_rate: "of Adam, for both players" = 5e-4,
          precision: "of the products: auto, bfloat16 or float32" = "auto",
-         samples: "images that are judged" = 10_000,
-         images: "training images used, validation included" = 60_000):
+         samples: "images that are judged; amount" = 10_000,
+         images: "training images used, validation included; amount" = 60_000):
     if batch_size < 2 or samples < 2:
         raise RunError(f"--batch-size {batch_size} --samples {samples}: expected 2 or more "
                        "of each")

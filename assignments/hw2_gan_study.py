@@ -35,14 +35,14 @@ AHEAD = (0, 5, 10, 20, 40, 80)  # steps that D has learnt alone
 
 def main(run,
          latent: "numbers in z" = 64,
-         steps: "of each training in (b)" = 300,
+         steps: "of each training in (b); amount" = 300,
          filters: "of D's first convolution; its second has twice as many" = 16,
          batch_size: "images a step" = 64,
          learning_rate: "of Adam, for both players" = 5e-4,
-         seeds: "trainings a loss" = 3,
+         seeds: "trainings a loss; amount" = 3,
          precision: "of the products: auto, bfloat16 or float32" = "auto",
-         samples: "images that are judged" = 2000,
-         images: "training images used, validation included" = 60_000):
+         samples: "images that are judged; amount" = 2000,
+         images: "training images used, validation included; amount" = 60_000):
     if batch_size < 2 or samples < 2:
         raise RunError(f"--batch-size {batch_size} --samples {samples}: expected 2 or more "
                        "of each")

@@ -41,11 +41,11 @@ from minidl.tsne import trustworthiness, tsne
 
 
 def main(run,
-         points: "test images in the figures of (a)" = 2000,
-         perplexity: "of t-SNE" = 30,
-         samples: "new images by each rule" = 1000,
-         steps: "images on a line" = 11,
-         images: "training images used, validation included" = 60_000):
+         points: "test images in the figures of (a); amount" = 2000,
+         perplexity: "of t-SNE; amount" = 30,
+         samples: "new images by each rule; amount" = 1000,
+         steps: "images on a line; amount" = 11,
+         images: "training images used, validation included; amount" = 60_000):
     check(points, perplexity)
     data = run.load(images)
     autoencoder = hw2_conv_ae.trained(run, data, images)

@@ -39,14 +39,14 @@ PLAIN, DENOISING = "plain VAE", "denoising VAE"
 
 
 def main(run,
-         epochs: "passes over the training images" = 8,
-         seeds: "trainings" = 1,
-         denoising_epochs: "the same, of the denoising VAE" = 3,
+         epochs: "passes over the training images; amount" = 8,
+         seeds: "trainings; amount" = 1,
+         denoising_epochs: "the same, of the denoising VAE; amount" = 3,
          level: "of the Gaussian noise" = 0.5,
          batch_size: "images a step" = 128,
          learning_rate: "the highest of the one-cycle schedule" = 8e-3,
          precision: "of the products in training: auto, bfloat16 or float32" = "auto",
-         images: "training images used, validation included" = 60_000):
+         images: "training images used, validation included; amount" = 60_000):
     if seeds < 1 or epochs < 1 or denoising_epochs < 1:
         raise RunError("--seeds, --epochs, --denoising-epochs: expected 1 or more of each")
     data = run.load(images)

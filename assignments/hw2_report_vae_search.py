@@ -31,7 +31,7 @@ from minidl.losses import bce
 from minidl.precision import autocast
 from minidl.progress import Line
 from minidl.results import deviation, markdown, slug
-from minidl.trials import Trials, score_of
+from minidl.trials import score_of
 
 SPACE = {"batch_size": tune.Integer(10, 128), "learning_rate": tune.LogUniform(1e-8, 1.0),
          "gamma": tune.Uniform(0.0, 1.0), "weight_decay": tune.LogUniform(1e-7, 1e-4)}
@@ -42,13 +42,13 @@ GENETIC, RANDOM = "genetic search", "random search"
 
 
 def main(run,
-         population: "settings of a generation" = 6,
-         generations: "of the genetic search" = 4,
-         seeds: "searches of each kind" = 2,
-         subset: "training images of a trial's one epoch" = 2500,
-         epochs: "over all images, with the report's settings" = 1,
+         population: "settings of a generation; amount" = 6,
+         generations: "of the genetic search; amount" = 4,
+         seeds: "searches of each kind; amount" = 2,
+         subset: "training images of a trial's one epoch; amount" = 2500,
+         epochs: "over all images, with the report's settings; amount" = 1,
          precision: "of the searches' products: auto, bfloat16 or float32" = "auto",
-         images: "training images used, validation included" = 60_000):
+         images: "training images used, validation included; amount" = 60_000):
     data, line = run.load(images), Line()
     part = Split(data.train.x[:subset], data.train.y[:subset])
     val = Split(data.val.x[:1000], data.val.y[:1000])
@@ -58,7 +58,7 @@ def main(run,
     for optimizer, seed in itertools.product(OPTIMIZERS, range(run.seed, run.seed + seeds)):
         objective = functools.partial(fitness, optimizer, part, val, seed, precision, line)
         # one log: the first generation is random search's too, and is not run again
-        log, start = Trials(objective, run.out / "trials" / slug(f"{optimizer} {seed}")), 0
+        log, start = run.trials(f"{optimizer} {seed}", objective), 0
         for name in (GENETIC, RANDOM):
             if name == GENETIC:
                 tune.genetic_search(log, SPACE, population, generations, seed)
@@ -196,7 +196,7 @@ def diverged(trial, start):
 
 def try_gamma(run, settings, objective):
     """gamma is first used after the first epoch, where the fitness has been taken."""
-    log, rows = Trials(objective, run.out / "trials" / "gamma"), []
+    log, rows = run.trials("gamma", objective), []
     for gamma in (0.0, 0.5, 1.0):
         one, two = (log([settings | {"gamma": gamma}], epochs)[0] for epochs in (1, 2))
         rows.append({"gamma": gamma, "1 epoch": score_of(one), "2 epochs": score_of(two)})
@@ -223,9 +223,8 @@ def try_report(run, data, best, start, epochs, line):
             "Adam, the genetic search's best": ("Adam", best),
             "Adadelta, the report's settings": ("Adadelta", FOUND),
             "Adadelta, rate 1.0": ("Adadelta", FOUND | {"learning_rate": 1.0})}
-    log = Trials(lambda job, n: fitness(job["optimizer"], data.train, data.val, run.seed,
-                                        "float32", line, job["settings"], n),
-                 run.out / "trials" / "report")
+    log = run.trials("report", lambda job, n: fitness(
+        job["optimizer"], data.train, data.val, run.seed, "float32", line, job["settings"], n))
     found = {name: log([{"optimizer": optimizer, "settings": settings}], epochs)[0]
              for name, (optimizer, settings) in jobs.items()}
     line.clear()

@@ -51,14 +51,14 @@ AUGMENTATIONS = [*AFFINE, "brightness", "mirror"]
 
 
 def main(run,
-         epochs: "passes over the training images, of each encoder" = 5,
+         epochs: "passes over the training images, of each encoder; amount" = 5,
          batch_size: "images a step, N" = 256,
          learning_rate: "the highest of the one-cycle schedule" = 3e-3,
          tau: "the temperature" = 0.2,
          filters: "of the encoder's first convolution; 8 times as many features" = 32,
-         subsets: "balanced sets of labels, of each size up to 1,000" = 5,
+         subsets: "balanced sets of labels, of each size up to 1,000; amount" = 5,
          precision: "of the products: auto, bfloat16 or float32" = "auto",
-         images: "training images used, validation included" = 60_000):
+         images: "training images used, validation included; amount" = 60_000):
     check(batch_size, filters, tau)
     data = run.load(images)
     kinds = augmentations_of(data)

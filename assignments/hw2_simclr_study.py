@@ -22,15 +22,15 @@ from minidl.results import deviation, markdown, slug
 
 
 def main(run,
-         epochs: "passes of a training" = 3,
-         seeds: "trainings with each choice of augmentations" = 3,
-         subset: "training images of these" = 8000,
+         epochs: "passes of a training; amount" = 3,
+         seeds: "trainings with each choice of augmentations; amount" = 3,
+         subset: "training images of these; amount" = 8000,
          batch_size: "images a step, N" = 128,
          learning_rate: "the highest of the one-cycle schedule" = 3e-3,
          tau: "the temperature" = 0.2,
          filters: "of the encoder's first convolution; 8 times as many features" = 16,
          precision: "of the products: auto, bfloat16 or float32" = "auto",
-         images: "training images used, validation included" = 60_000):
+         images: "training images used, validation included; amount" = 60_000):
     check(batch_size, filters, tau)
     data = run.load(images)
     kinds, part = augmentations_of(data), Split(*(t[:subset] for t in data.train))

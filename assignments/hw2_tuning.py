@@ -28,7 +28,6 @@ from minidl.losses import evaluate, mse
 from minidl.progress import Line
 from minidl.results import deviation, markdown, slug
 from minidl.schedules import one_cycle
-from minidl.trials import Trials
 
 SPACE = {"learning_rate": tune.LogUniform(3e-4, 1e-1), "filters": tune.Integer(4, 16),
          "hidden": tune.Integer(32, 256), "batch_size": tune.Choice((32, 64, 128)),
@@ -38,12 +37,12 @@ LATENT = 16
 
 
 def main(run,
-         seeds: "searches of each kind" = 3,
-         trials: "draws of random search" = 12,
-         epochs: "of each of them; halving ends with three times as many" = 3,
-         folds: "parts of the winners' cross-validation" = 3,
-         subset: "training images of a search" = 2000,
-         images: "training images used, validation included" = 60_000):
+         seeds: "searches of each kind; amount" = 3,
+         trials: "draws of random search; amount" = 12,
+         epochs: "of each of them; halving ends with three times as many; amount" = 3,
+         folds: "parts of the winners' cross-validation; amount" = 3,
+         subset: "training images of a search; amount" = 2000,
+         images: "training images used, validation included; amount" = 60_000):
     data = run.load(images)
     torch.set_num_threads(1)  # sums in one order, so that each number of processes agrees
     parts = own_images(data, seeds, subset, folds)
@@ -59,16 +58,15 @@ def main(run,
                 ("random search", lambda t, s: tune.random_search(t, SPACE, trials, s)),
                 ("successive halving", lambda t, s: tune.successive_halving(
                     t, SPACE, draws, budgets, s))):
-            log = Trials(objective, run.out / "trials" / slug(f"{name} {seed}"))
+            log = run.trials(f"{name} {seed}", objective)
             best[name, seed] = search(log, run.seed + seed)
             done[name, seed] = log.done
             line.done(f"{name}, seed {seed}: {len(log.done)} trials, best validation MSE "
                       f"{best[name, seed]['score']:.5f}")
 
     # --- the winners, cross-validated with the longest training ------------------------------
-    final = Trials(lambda job, _: cross_validated(parts[job["seed"]], folds, budgets[-1],
-                                                  job["seed"], job["settings"], line),
-                   run.out / "trials" / "winners")
+    final = run.trials("winners", lambda job, _: cross_validated(
+        parts[job["seed"]], folds, budgets[-1], job["seed"], job["settings"], line))
     found = final([{"seed": seed, "settings": trial["settings"]}
                    for (_, seed), trial in best.items()])
     scores = scores_of_winners(best, found)

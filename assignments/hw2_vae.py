@@ -68,17 +68,17 @@ class Measured(NamedTuple):
 
 def main(run,
          latent: "D, numbers in the latent code" = 20,
-         epochs: "passes over the training images" = 24,
+         epochs: "passes over the training images; amount" = 24,
          batch_size: "images a step" = 128,
          learning_rate: "the highest of the one-cycle schedule" = 8e-3,
          filters: "of the first convolution; each further one has twice as many" = 16,
          hidden: "width of the fully connected layer at the coarsest level" = 256,
          warm_up: "share of the training in which beta rises from 0 to 1" = 0.1,
          augmented: "share of images turned and slanted, in the first 60% of steps" = 0.0,
-         plane_epochs: "the same passes with 2 latents" = 5,
-         draws: "K, codes an image of the tighter bound" = 50,
+         plane_epochs: "the same passes with 2 latents; amount" = 5,
+         draws: "K, codes an image of the tighter bound; amount" = 50,
          precision: "of the products: auto, bfloat16 or float32" = "auto",
-         images: "training images used, validation included" = 60_000):
+         images: "training images used, validation included; amount" = 60_000):
     if latent >= 784 or batch_size < 2:
         raise RunError(f"--latent {latent} --batch-size {batch_size}: expected fewer numbers "
                        "than the 784 pixels and, for batch normalisation, 2 images or more")

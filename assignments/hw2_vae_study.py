@@ -47,15 +47,15 @@ NUMBERS = {"BCE": ("val_bce", NATS), "KL": ("val_kl", NATS), "-ELBO": ("val_nats
 
 def main(run,
          latent: "D, numbers in the latent code" = 20,
-         epochs: "passes over the training images" = 3,
-         seeds: "trainings of each kind" = 3,
+         epochs: "passes over the training images; amount" = 3,
+         seeds: "trainings of each kind; amount" = 3,
          batch_size: "images a step" = 128,
          learning_rate: "the highest of the one-cycle schedule" = 8e-3,
          filters: "of the first convolution; each further one has twice as many" = 16,
          hidden: "width of the fully connected layer at the coarsest level" = 256,
-         subset: "training images of these" = 15_000,
+         subset: "training images of these; amount" = 15_000,
          precision: "of the products: auto, bfloat16 or float32" = "auto",
-         images: "training images used, validation included" = 60_000):
+         images: "training images used, validation included; amount" = 60_000):
     if latent >= P or batch_size < 2:
         raise RunError(f"--latent {latent} --batch-size {batch_size}: expected fewer numbers "
                        "than the 784 pixels and, for batch normalisation, 2 images or more")

@@ -6,6 +6,8 @@ r"""Every script in one size, those first that others take their networks from.
     python assignments/run_all.py --resume   go on where it was stopped or killed
     python assignments/run_all.py --ledger   run none: keep what was found in results/, and
                                              write the README's table from what is kept
+    python assignments/run_all.py --restamp  run none at length: does the code of now still
+                                             make what is kept in results/?
 
 A script is a process of its own, in its own folder of outputs/, with what it prints in log.txt
 there. Small networks gain little from a second core, so as many run at a time as there are
@@ -24,7 +26,7 @@ from pathlib import Path
 import _path  # noqa: F401
 import torch
 
-from minidl import kept, readme
+from minidl import kept, readme, restamp
 from minidl.files import alone, lock, whole_file
 from minidl.progress import Line, clock
 from minidl.results import markdown
@@ -53,6 +55,10 @@ def main(argv=None):
     flags, common = parse(argv)
     if flags.ledger:
         return ledger(flags.out)
+    if flags.restamp is not None:
+        pairs = [pair.split("=") for pair in flags.renamed]
+        print(*restamp.restamp(flags.restamp, HERE.parent, flags.data_dir, pairs), sep="\n")
+        return 0
     state_file = flags.out / "run_all.json"
     state = {"flags": common, "seconds": {}}
     if flags.resume and state_file.is_file():
@@ -95,6 +101,11 @@ def parse(argv):
     parser.add_argument("--resume", action="store_true", help="go on with an earlier run")
     parser.add_argument("--ledger", action="store_true",
                         help="run none: keep the results of --out, write the README's table")
+    parser.add_argument("--restamp", nargs="*", choices=NEEDS, metavar="SCRIPT",
+                        help="run small amounts of the code of then and of now: is what is "
+                             "kept in results/, of all or of these scripts, still the same?")
+    parser.add_argument("--renamed", nargs="+", default=[], metavar="OLD=NEW",
+                        help="settings that have another name since, for --restamp")
     flags = parser.parse_args(argv)
     if flags.jobs is None:
         alone = flags.device != "cpu" and torch.cuda.is_available()
@@ -165,10 +176,15 @@ def goes_on(folder):
 
 
 def ledger(out, root=HERE.parent):
-    """Keep the finished runs, write the README's table, tell what must be run anew."""
+    """Keep the finished runs, write the README's table, say whose code has changed since."""
     told = kept.keep(out, root)
     readme.write(root)
-    print(*told, *kept.stale(root), f"Wrote {root / 'README.md'}", sep="\n")
+    old = [script for script, content in readme.kept(root).items()
+           if kept.older(content, root)]
+    if old:
+        told.append(f"Code has changed since {', '.join(old)}; does it matter? "
+                    "`python assignments/run_all.py --restamp` tells")
+    print(*told, f"Wrote {root / 'README.md'}", sep="\n")
     return 0
 
 

@@ -2,7 +2,6 @@
 
 import contextlib
 import io
-import json
 import textwrap
 import zipfile
 
@@ -44,7 +43,6 @@ def save(path, made_by, parts, generator, **progress):
                               "cuda": torch.cuda.get_rng_state_all()}}
     data = io.BytesIO()
     torch.save(content, data)  # not to the disk: torch's error says nothing where it is full
-    path.parent.mkdir(exist_ok=True)
     with whole_file(path) as beside:
         beside.write_bytes(data.getbuffer())
 
@@ -52,7 +50,7 @@ def save(path, made_by, parts, generator, **progress):
 def restore(path, made_by, parts, generator, device):
     """Put parts and generators back as `save` found them; returns the progress."""
     content = read(path, device)
-    _compare(path, content["made_by"], made_by)
+    compare(path, content["made_by"], made_by)
     put_back(path, content, {name: parts.get(name) for name in content["parts"]})
     with _fitting(path):
         generators = content["generators"]
@@ -67,25 +65,6 @@ def put_back(path, content, parts):
     with _fitting(path):
         for name, part in parts.items():
             part.load_state_dict(content["parts"][name])
-
-
-def agree(path, made_by):
-    """Note in `path` what a run is made with; CheckpointError where the file tells otherwise.
-
-    What it does not tell is added, so that a run may say of its data when it has them.
-    """
-    try:
-        found = json.loads(path.read_bytes())
-        _compare(path, {key: found[key] for key in found.keys() & made_by.keys()},
-                 {key: made_by[key] for key in found.keys() & made_by.keys()})
-    except FileNotFoundError:
-        found = {}
-    except (ValueError, AttributeError, RecursionError) as error:
-        raise CheckpointError(f"{path}: found damaged content ({error}), expected a run's "
-                              "settings; start without --resume") from error
-    if found | made_by != found:
-        with whole_file(path) as beside:
-            beside.write_text(json.dumps(found | made_by, indent=1) + "\n", encoding="utf-8")
 
 
 def read(path, device="cpu", remedy="start without --resume"):
@@ -121,7 +100,8 @@ def _fitting(path):
                               "--resume") from error
 
 
-def _compare(path, found, wanted):
+def compare(path, found, wanted):
+    """CheckpointError, with the differences, where a run was made otherwise than wanted."""
     if found != wanted:
         raise CheckpointError(f"{path}: was made with {_difference(found, wanted)}; give the "
                               "same, or start without --resume")

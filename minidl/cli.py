@@ -1,14 +1,15 @@
 """A script's command line, out of the signature of its main.
 
-    def main(run, latent: "d, numbers in the code" = 12, epochs: "passes over the data" = 11):
+    def main(run, latent: "numbers in the code" = 12, epochs: "passes; amount" = 11):
         ...
 
     if __name__ == "__main__":
         cli.start(main, data="mnist", quick={"epochs": 1}, full={"epochs": 60})
 
 A keyword is a flag, its default the flag's default and type, its annotation the flag's help:
-they cannot drift apart. `quick` and `full` are the settings that --quick and --full change; a
-flag given by hand wins over both. Checked in tests/test_cli.py.
+they cannot drift apart. A setting that says how much and not what (epochs, images, seeds) ends
+its annotation in "; amount". `quick` and `full` are the settings that --quick and --full
+change; a flag given by hand wins over both. Checked in tests/test_cli.py.
 """
 
 import argparse
@@ -27,14 +28,18 @@ from minidl import ranks
 from minidl.checkpoint import CheckpointError
 from minidl.data import DataError
 from minidl.files import alone
+from minidl.folder import FolderError
 from minidl.idx import IdxError
+from minidl.precision import PrecisionError
 from minidl.run import Run, RunError
 from minidl.tune import SearchError
 
 SIZES = {"quick": "does it run: at most 10 s on 2 cores",
          "default": "an honest answer: at most 5 minutes on 2 cores",
          "full": "the numbers in the README"}
-SENTENCES = (RunError, CheckpointError, DataError, IdxError, DownloadError, SearchError)
+AMOUNT = "; amount"  # ends the annotation of such a setting
+SENTENCES = (RunError, FolderError, CheckpointError, DataError, IdxError, DownloadError,
+             SearchError, PrecisionError)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -104,6 +109,11 @@ def settings(main, sizes, size):
     return {p.name: p.default for p in _parameters(main)} | sizes.get(size, {})
 
 
+def amounts(main):
+    """The settings that say how much: minidl/restamp.py runs them at their --quick value."""
+    return [p.name for p in _parameters(main) if p.annotation.endswith(AMOUNT)]
+
+
 def _parameters(main):
     return list(inspect.signature(main).parameters.values())[1:]  # the first is the run
 
@@ -116,12 +126,13 @@ def _parse(main, name, sizes, data, argv):
     _add_common(parser, data)
     group = parser.add_argument_group("settings")
     for p in parameters:
+        words = p.annotation.removesuffix(AMOUNT)
         shown = ", ".join([f"default {p.default}", *(
             f"{size} {settings[p.name]}" for size, settings in sizes.items()
             if p.name in settings)])
         group.add_argument(f"--{p.name.replace('_', '-')}", type=_checked(p.default),
                            default=argparse.SUPPRESS, metavar=type(p.default).__name__.upper(),
-                           help=f"{p.annotation} ({shown})".replace("%", "%%"))
+                           help=f"{words} ({shown})".replace("%", "%%"))
     flags = parser.parse_args(argv)
     by_hand = {p.name: getattr(flags, p.name) for p in parameters if hasattr(flags, p.name)}
     return flags, settings(main, sizes, flags.size) | by_hand

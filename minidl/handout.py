@@ -44,10 +44,13 @@ def blanked(text, name=None):
 
 def write(root, places, out):
     """Copy the project at `root` to `out` without the answers at the places."""
-    changes, left_out = {}, []
+    root, changes, left_out = Path(root).resolve(), {}, []
     for place in places:
         file, _, name = place.partition(":")
-        path = Path(root, file)
+        path = Path(root, file).resolve()
+        if root not in path.parents:
+            raise HandoutError(f"{place}: is not inside {root}, expected a place in it")
+        file = path.relative_to(root).as_posix()
         if path.is_dir():
             left_out.append(file)
         elif path.is_file():

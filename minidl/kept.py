@@ -1,75 +1,92 @@
-"""results/: the runs that the README's numbers are of, each of the code of now.
+"""results/: the runs that the README's numbers are of, and what trained them.
 
-    results/<script>.json            a finished run's results.json
+    results/<script>.json            a finished default run's results.json
+    results/<script>_full.json       a finished --full run's
     results/<script>_<figure>.png    a small copy of one figure, of a few scripts
 
-Kept is a run on the sheet's own data, with a size's own settings, of code that has not changed
-since; --full goes before the default. Checked in tests/test_ledger.py.
+    "trained": {"commit", "processor", "threads", "precision"}   what made the numbers
+    "same_as": {"commit", "checked"}   later code that minidl/restamp.py showed to make them
+
+Kept is a run on the sheet's own data, with a size's own settings, of committed code. Whether
+code has changed since is told by `older`, where somebody asks; no test does. Checked in
+tests/test_kept.py.
 """
 
+import ast
+import functools
+import importlib.util
 import io
 import json
-import runpy
 from pathlib import Path
-from unittest import mock
 
 import matplotlib.image
 import numpy as np
 
-from minidl import cli, ledger, readme
+from minidl import cli, readme, stamp
 from minidl.files import whole_file
 
 SIZES = {"default": "", "full": " --full"}  # the lesser first; --quick tells nothing
 MOST = 60_000  # bytes of a picture
 LEVELS = 16    # of each colour, enough for drawings and small grey images
+MACHINE = ("commit", "processor", "threads", "precision")
 
 
 def keep(out, root):
     """Copy the runs in the folder `out` to results/ -> sentences on what was not kept."""
-    told, before = [], readme.kept(root)
+    told = []
     for row in readme.ROWS:
         file = Path(out, row.script, "results.json")
         if not row.script or not file.is_file():
             continue
-        content, there = json.loads(file.read_text("utf-8")), before.get(row.script)
+        content = json.loads(file.read_text("utf-8"))
         if reason := reason_against(row.script, content, root):
-            told.append(f"{file} is not kept: {reason}")
-        elif there and rank(there) > rank(content) and not older(there, root):
-            told.append(f"{file} is not kept: there is a larger run of the same code")
-        else:
-            with whole_file(Path(root, "results", f"{row.script}.json")) as path:
-                path.write_bytes(file.read_bytes())
+            told.append(f"{file} is not kept: {reason}; run `{command(content)}`")
+            continue
+        content["trained"] = {name: content.pop(name) for name in MACHINE}
+        del content["code"]
+        write(root, content)
+        if content == readme.kept(root)[row.script]:  # the README's
             keep_picture(row, file.parent, root)
     return told
 
 
-def rank(content):
-    """0 for the default, 1 for --full."""
-    return list(SIZES).index(content["size"])
+def write(root, content):
+    """Write a kept result."""
+    with whole_file(path_of(root, content)) as path:
+        path.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", "utf-8")
+
+
+def path_of(root, content):
+    """The file of a kept result."""
+    full = "_full" if content["size"] == "full" else ""
+    return Path(root, "results", f"{content['script']}{full}.json")
 
 
 def reason_against(script, content, root):
-    """Why a run is not to be kept, and what makes one that is; "" where it is."""
-    again = command(content)
+    """Why a run is not to be kept; "" where it is."""
     if content["size"] not in SIZES:
-        return f"it is of size {content['size']}; run `{again}`"
-    data, settings = own_settings(script, content["size"], root)
+        return f"it is of size {content['size']}"
+    main, sizes, data = declared(script, root)
     if data and content["data"] != data:
-        return f"its data are {content['data']}, the sheet's {data}; run `{again}`"
-    if changed := older(content, root):
-        return f"it is older than {', '.join(changed)}; run `{again}`"
-    if other := [name for name in settings if settings[name] != content["settings"][name]]:
-        return f"{', '.join(other)} set by hand; run `{again}`"
+        return f"its data are {content['data']}, the sheet's {data}"
+    settings = cli.settings(main, sizes, content["size"])
+    if other := [name for name in settings if settings[name] != content["settings"].get(name)]:
+        return f"{', '.join(other)} set by hand"
+    if not content.get("commit") or content["commit"].endswith("-changed"):
+        return "its code is in no commit"
     return ""
 
 
-def own_settings(script, size, root):
-    """-> the sheet's data (None: the script's own), and the settings of a size: what the
-    script's last line says to cli.start, which is not started here."""
-    with mock.patch.object(cli, "start") as start:
-        runpy.run_path(str(Path(root, "assignments", f"{script}.py")), run_name="__main__")
-    (main,), sizes = start.call_args
-    return sizes.pop("data", None), cli.settings(main, sizes, size)
+def declared(script, root):
+    """-> a script's main, its sizes, and the sheet's data (None: the script's own)."""
+    path = Path(root, "assignments", f"{script}.py")
+    spec = importlib.util.spec_from_file_location(script, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    data = [keyword.value.value for node in ast.walk(ast.parse(path.read_text("utf-8")))
+            if isinstance(node, ast.Call) and ast.unparse(node.func) == "cli.start"
+            for keyword in node.keywords if keyword.arg == "data"]
+    return module.main, module.SIZES, data[0] if data else None
 
 
 def command(content):
@@ -77,19 +94,25 @@ def command(content):
     return f"python assignments/{content['script']}.py{SIZES.get(content['size'], '')}"
 
 
+def shown_by(content):
+    """The latest commit of which it is known that its code makes these numbers."""
+    return content.get("same_as", content["trained"])["commit"]
+
+
 def older(content, root):
-    """The files that changed since a run; the script, where the run tells no code."""
-    now = ledger.code_of(content["script"], root)
-    then = content.get("code") or now | {f"assignments/{content['script']}.py": ""}
-    return sorted(file for file in now | then if now.get(file) != then.get(file))
+    """The files of its code that changed since a run, kept or not; [] where git is silent."""
+    script = Path(root, "assignments", f"{content['script']}.py")
+    if "trained" not in content and content.get("code") == stamp.code_of(script, root):
+        return []
+    commit = shown_by(content) if "trained" in content else content.get("commit", "")
+    files = {path.relative_to(root).as_posix() for path in stamp.files_of(script, root)}
+    found = sorted(_changed_since(commit.removesuffix("-changed"), root) & files)
+    return found or ([] if "trained" in content else [f"assignments/{script.name}"])
 
 
-def stale(root):
-    """A sentence for each kept result that is older than its code."""
-    return [f"results/{script}.json is older than {', '.join(changed)}: run "
-            f"`{command(content)}`, then `python assignments/run_all.py --ledger`"
-            for script, content in readme.kept(root).items()
-            if (changed := older(content, root))]
+@functools.cache
+def _changed_since(commit, root):
+    return {*(stamp.git(root, "diff", "--name-only", commit) or "").splitlines()}
 
 
 def keep_picture(row, folder, root):

@@ -6,9 +6,11 @@ most. Weights, their sums over steps and losses stay in float32 (torch.autocast)
 
 import torch
 
-from minidl.run import RunError
-
 CHOICES = ("auto", "bfloat16", "float32")
+
+
+class PrecisionError(ValueError):
+    """A precision that there is not: one sentence."""
 
 
 def autocast(device, wanted="auto"):
@@ -18,10 +20,16 @@ def autocast(device, wanted="auto"):
           them bfloat16 is emulated and slower. It depends on the machine alone, not on a
           timing, so that the same command gives the same numbers twice.
     """
+    return torch.autocast(torch.device(device).type, torch.bfloat16,
+                          enabled=used(device, wanted) == "bfloat16")
+
+
+def used(device, wanted):
+    """What a choice means on a device: "bfloat16" or "float32"."""
     if wanted not in CHOICES:
-        raise RunError(f"--precision {wanted}: expected one of {', '.join(CHOICES)}")
+        raise PrecisionError(f"--precision {wanted}: expected one of {', '.join(CHOICES)}")
     fast = wanted == "bfloat16" or (wanted == "auto" and has_bfloat16(device))
-    return torch.autocast(torch.device(device).type, torch.bfloat16, enabled=fast)
+    return "bfloat16" if fast else "float32"
 
 
 def has_bfloat16(device):

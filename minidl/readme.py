@@ -110,9 +110,11 @@ FIRST = "ex2_conv_ae"  # its picture stands at the top
 
 
 def kept(root):
-    """script -> the content of results/<script>.json."""
-    return {path.stem: json.loads(path.read_text("utf-8"))
-            for path in sorted(Path(root, "results").glob("*.json"))}
+    """script -> the content of results/<script>_full.json, else of results/<script>.json."""
+    found = [json.loads(path.read_text("utf-8"))
+             for path in sorted(Path(root, "results").glob("*.json"))]
+    return {content["script"]: content
+            for content in sorted(found, key=lambda content: content["size"] == "full")}
 
 
 def picture(row):
@@ -148,7 +150,8 @@ def headline(script, content):
     numbers, size = content["numbers"], content["size"].replace("full", "`--full`")
     told = [f"{words} {number(name, numbers[name])}"
             for name, words in HEADLINES.get(script, {}).items() if name in numbers]
-    return f": {', '.join(told)} ([{size}](results/{script}.json))"
+    file = f"results/{script}{'_full' if content['size'] == 'full' else ''}.json"
+    return f": {', '.join(told)} ([{size}]({file}))"
 
 
 def number(name, entry):

@@ -23,8 +23,10 @@ class Results:
     whose unit is "s", nowhere else. All the rest repeats byte for byte on one machine.
     """
 
-    def __init__(self, folder):
+    def __init__(self, folder, path=None):
+        """path: of a file's name, where it is written; by default beside the others."""
         self.folder = Path(folder)
+        self.path = path or self.folder.joinpath
         self.numbers, self.findings, self.files = {}, [], []
 
     def number(self, name, value, unit, std=None, n=None):
@@ -50,20 +52,24 @@ class Results:
 
     def table(self, name, rows, caption=""):
         """Write rows, dicts with the same keys, as <name>.md and <name>.tex."""
-        for suffix, text in ((".md", markdown(rows)), (".tex", latex(rows, caption))):
-            with whole_file(self._file(name + suffix)) as path:
-                path.write_text(text, encoding="utf-8")
+        self.text(f"{name}.md", markdown(rows))
+        self.text(f"{name}.tex", latex(rows, caption))
+
+    def text(self, name, text):
+        """Write a file of text."""
+        with whole_file(self._file(name)) as path:
+            path.write_text(text, encoding="utf-8")
 
     def save(self, about):
         """Write results.json."""
         text = json.dumps({**about, "numbers": self.numbers, "findings": self.findings,
                            "files": self.files}, indent=2, allow_nan=False)
-        with whole_file(self.folder / "results.json") as path:
+        with whole_file(self.path("results.json")) as path:
             path.write_text(text + "\n", encoding="utf-8")
 
     def _file(self, name):
         self.files.append(name)
-        return self.folder / name
+        return self.path(name)
 
 
 def deviation(values):

@@ -12,7 +12,6 @@ The loop is the script's own; nothing here calls back into it. Checked in tests/
 
 import math
 import platform
-import shutil
 import time
 from pathlib import Path
 
@@ -22,10 +21,12 @@ import torch
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from minidl import checkpoint, ledger, ranks, reviews
+from minidl import checkpoint, precision, ranks, reviews, stamp
 from minidl import data as datasets
+from minidl.folder import Folder
 from minidl.progress import Line, clock
 from minidl.results import Results, slug
+from minidl.trials import Trials
 
 ONLY_TRAINING = Optimizer | LRScheduler
 
@@ -44,19 +45,19 @@ class Run:
     def __init__(self, script, size, settings, *, out, device="cpu", seed=0, sheet_data=None,
                  data="auto", data_dir=None, resume=False):
         self.script, self.size, self.settings = script, size, settings
-        self.code = ledger.code_of(script)  # now: a file may be edited while it runs
+        self.code, self.commit = _code(script), stamp.commit()  # now: files may be edited
         self.device, self.seed = torch.device(device), seed
         self.sheet_data, self.data, self.data_dir = sheet_data, data, data_dir
         self.out, self.resume = Path(out), resume
         self.started, self.seconds_before = time.perf_counter(), 0.0
         self.generator, self.history = torch.Generator(), {}
         self.seed_everything(seed)
-        self.results = Results(self.out)
-        self.out.mkdir(parents=True, exist_ok=True)
-        if not resume:
-            self._clear()
-        self._agree({"script": script, "seed": seed, "device": self.device.type,
-                     "torch": str(torch.__version__), **settings})
+        self.folder = Folder(self.out, {
+            "script": script, "code": self.code, "seed": seed, "device": self.device.type,
+            "torch": str(torch.__version__), **settings}, resume)
+        self.results = Results(self.out, self.folder.path)
+        self.names = {}  # of a checkpoint's file -> of its training
+        self._begin("")
 
     def seed_everything(self, seed):
         """Start every generator anew, so that trainings which are compared start alike."""
@@ -67,17 +68,19 @@ class Run:
         """The sheet's data set, or what --data names instead; its first line says which."""
         data = datasets.load(self.sheet_data, self.data, self.data_dir, device=self.device,
                              seed=self.seed, images=images)
-        self.data = data.name
-        self._agree({"data": data.name})
-        return data
+        return self._begin_on(data)
 
     def load_reviews(self, n=None, vocabulary=20_000):
         """`load` for film reviews: n of them to train on, numbers for so many words."""
         corpus = reviews.load(self.data, self.data_dir, device=self.device, seed=self.seed,
                               reviews=n, vocabulary=vocabulary)
-        self.data = corpus.name
-        self._agree({"data": corpus.name})
-        return corpus
+        return self._begin_on(corpus)
+
+    def trials(self, name, objective):
+        """The Trials of a search, logged in the run's folder: one that was killed goes on."""
+        logs = [self.folder.path(f"trials/{slug(name)}/rank_{rank}.jsonl")
+                for rank in range(ranks.rank_and_size()[1])]
+        return Trials(objective, logs[0].parent)
 
     def epochs(self, n, name="model", *, every=1, **parts):
         """Yield 1 ... n; after each, print a line and keep a checkpoint of all `parts`.
@@ -88,14 +91,17 @@ class Run:
         parts: whatever has a state_dict (modules, optimizer, schedule). With --resume, a
         training of this name that was finished is loaded and yields nothing; one that was
         interrupted goes on after its last whole epoch, its generators where they then stood,
-        so that a run that was killed ends with the same numbers as one left alone.
+        so that a run that was killed ends with the same numbers as one left alone. A loop that
+        is to end early says `run.stop()`: after a `break` nobody knows that it was finished.
         """
-        path, made_by = self._checkpoint(self.out, self.script, name, n, self.settings)
+        path = self.folder.path(self._file_of(name))
+        made_by = self._made_by(self.script, n, self.settings)
         self.history, self.training_seconds, done = {}, 0.0, 0
         start = time.perf_counter()
         if self.resume and path.exists():
             saved = checkpoint.restore(path, made_by, parts, self.generator, self.device)
             done, self.history = saved["epoch"], saved["history"]
+            n = done if saved["finished"] else n
             self.training_seconds, self.seconds_before = saved["seconds"], saved["run_seconds"]
             self.started = start = time.perf_counter()
             print(f"{name}: {done} of {n} epochs are in {path}")
@@ -105,15 +111,23 @@ class Run:
             yield epoch
             if not self._logged:
                 self.log()
+            finished = epoch == n or self._stopped
             self.training_seconds = seconds = before + time.perf_counter() - start
-            if epoch == n:  # what only training needs would fill the disk of a study
+            if finished:  # what only training needs would fill the disk of a study
                 parts = {k: p for k, p in parts.items() if not isinstance(p, ONLY_TRAINING)}
             checkpoint.save(path, made_by, parts, self.generator, epoch=epoch, seconds=seconds,
-                            history=self.history, run_seconds=self._seconds())
+                            history=self.history, run_seconds=self._seconds(),
+                            finished=finished)
             last = "  ".join(f"{key} {values[-1]:.4f}" for key, values in self.history.items())
-            say = self._line.done if epoch % every == 0 or epoch == n else self._line.update
+            say = self._line.done if epoch % every == 0 or finished else self._line.update
             say(f"{self._label}  {last}  {clock(seconds)} elapsed, "
                 f"{clock(seconds / epoch * (n - epoch))} left")
+            if finished:
+                return
+
+    def stop(self):
+        """This epoch is the training's last."""
+        self._stopped = True
 
     def borrow(self, script, name, n, settings, **parts):
         """Load `parts` as another script's training left them, in its folder beside this one.
@@ -121,11 +135,12 @@ class Run:
         -> True; False where there is no such training, or one that was not finished or not
         made with these settings, n epochs and this run's data, seed, device and torch.
         """
-        path, made_by = self._checkpoint(self.out.parent / script, script, name, n, settings)
+        path = self.out.parent / script / "checkpoints" / f"{slug(name)}.pt"
+        made_by = self._made_by(script, n, settings)
         if not path.exists():
             return False
         content = checkpoint.read(path, self.device, "delete it, or run that script again")
-        if content["made_by"] != made_by or content["progress"].get("epoch") != n:
+        if content["made_by"] != made_by or not content["progress"].get("finished"):
             return False
         checkpoint.put_back(path, content, parts)
         print(f"{name}: taken from {path}, made with the same settings")
@@ -157,48 +172,50 @@ class Run:
             if not math.isfinite(value):
                 raise self._diverged(f", step {self._step}", key, value)
             self._record(key, value)
+        self._tracked = {}
 
     def finish(self):
         """Write results.json; print the findings, then the files."""
         seconds = self._seconds()
         versions = {"python": platform.python_version(), "torch": str(torch.__version__),
                     "numpy": numpy.__version__, "matplotlib": matplotlib.__version__}
+        wanted = self.settings.get("precision", "float32")
+        made_of = {"commit": self.commit} if self.commit else {}
         self.results.save({"script": self.script, "size": self.size, "data": self.data,
-                           "device": self.device.type, "seed": self.seed,
-                           "settings": self.settings, "versions": versions,
-                           "code": self.code,
+                           "device": self.device.type,
+                           "processor": stamp.processor(self.device),
+                           "threads": torch.get_num_threads(),
+                           "precision": precision.used(self.device, wanted),
+                           "seed": self.seed, "settings": self.settings,
+                           "versions": versions, **made_of, "code": self.code,
                            "seconds": round(seconds, 2)})
         print("", *(f"- {sentence}" for sentence in self.results.findings), "", sep="\n")
         print(f"Wrote {', '.join([*self.results.files, 'results.json'])} to {self.out} "
               f"({clock(seconds)})")
 
-    def _clear(self):
-        """Remove what an earlier run left: it would pass for this one's. Results go first, so
-        that a kill in between leaves none without what they came from."""
-        (self.out / "results.json").unlink(missing_ok=True)
-        folders = [self.out / name for name in ("checkpoints", "trials")]
-        for folder in folders:
-            shutil.rmtree(folder, ignore_errors=True)
-        (self.out / "run.json").unlink(missing_ok=True)
-        ranks.gather(None)  # all have cleared away, then all have looked, before one begins
-        everyones = ranks.gather([str(folder) for folder in folders if folder.exists()])
-        if left := sorted({folder for found in everyones for folder in found}):
-            raise RunError(f"{', '.join(left)}: found what an earlier run left and cannot be "
-                           "removed, expected a folder that can be written to")
+    def _begin_on(self, data):
+        """The data are good: from here on the folder is this run's."""
+        self.data = data.name
+        self.folder.agree({"data": data.name})
+        self.folder.begin()
+        return data
 
-    def _agree(self, made_by):
-        """CheckpointError where what lies in the folder is of a run made otherwise."""
-        checkpoint.agree(self.out / "run.json", made_by)
+    def _file_of(self, name):
+        """Where a training's checkpoint lies; no two trainings share one."""
+        file = slug(name)
+        while self.names.setdefault(file, name) != name:
+            file += "_"
+        return f"checkpoints/{file}.pt"
 
-    def _checkpoint(self, folder, script, name, n, settings):
-        """-> the file of a training, and what a run must share to go on from there."""
-        return folder / "checkpoints" / f"{slug(name)}.pt", {
-            "script": script, "data": self.data, "seed": self.seed, "epochs": n,
-            "device": self.device.type, "torch": str(torch.__version__), **settings}
+    def _made_by(self, script, n, settings):
+        """What a training must share to go on, or to be borrowed."""
+        return {"script": script, "code": _code(script), "data": self.data, "seed": self.seed,
+                "epochs": n, "device": self.device.type, "torch": str(torch.__version__),
+                **settings}
 
     def _begin(self, label):
         self._label, self._line = label, Line()
-        self._step, self._tracked, self._logged = 0, {}, False
+        self._step, self._tracked, self._logged, self._stopped = 0, {}, False, False
 
     def _record(self, key, value):
         self.history.setdefault(key, []).append(float(value))
@@ -209,3 +226,7 @@ class Run:
 
     def _seconds(self):
         return self.seconds_before + time.perf_counter() - self.started
+
+
+def _code(script):
+    return stamp.code_of(stamp.ROOT / "assignments" / f"{script}.py")

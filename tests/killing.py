@@ -263,6 +263,10 @@ def half_written(left, whole):
                 continue
             if name.endswith(".part"):
                 good = twin.startswith(data)
+            elif name == "run.json":  # names are added to it as the files are written
+                found, end = json.loads(data), json.loads(twin)
+                good = (found["made_by"].items() <= end["made_by"].items()
+                        and found["files"] == end["files"][:len(found["files"])])
             elif name.endswith(".jsonl"):
                 good = set(without_timings(name, data).split(b"\n")) <= {
                     b"", *without_timings(name, twin).split(b"\n")}

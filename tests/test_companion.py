@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from matplotlib import image
 
-from minidl import ledger, readme, sheets
+from minidl import readme, sheets, stamp
 from minidl.companion import __main__ as companion
 from minidl.companion import colours, contents, pages
 from minidl.companion.formulas import Formula, split
@@ -342,6 +342,7 @@ def test_another_place_than_a_checkout_is_refused_in_a_sentence(tmp_path, monkey
 def run_in(folder, script, **content):
     (folder / script).mkdir(exist_ok=True)
     kept = json.loads((ROOT / "results" / f"{script}.json").read_text())
+    del kept["trained"]
     (folder / script / "results.json").write_text(json.dumps(kept | content))
 
 
@@ -356,12 +357,11 @@ def test_a_quick_run_is_shown_only_where_nothing_is_kept(tmp_path):
 def test_a_run_of_older_code_says_so_with_the_command(tmp_path):
     project, script = Project(ROOT, tmp_path), "assignments/ex2_classifier.py"
     source = project.by_path[script]
-    run_in(tmp_path, "ex2_classifier", code=ledger.code_of("ex2_classifier", ROOT))
+    run_in(tmp_path, "ex2_classifier", code=stamp.code_of(ROOT / script, ROOT))
     page = pages.FilePage(project, source, project.result(source)).html()
     assert "Last run" in page and "Older than" not in page
-    code = ledger.code_of("ex2_classifier", ROOT) | {script: "another"}
     for size, flag in (("default", ""), ("full", " --full")):
-        run_in(tmp_path, "ex2_classifier", code=code, size=size)
+        run_in(tmp_path, "ex2_classifier", code="another", size=size)
         result = project.result(source)
         page = pages.FilePage(project, source, result).html()
         assert f"Older than {script}:</b> <code>python {script}{flag}</code>" in page

@@ -73,6 +73,26 @@ def test_a_place_that_is_not_there_is_one_sentence(project, tmp_path, place, mes
     assert not (tmp_path / "copy").exists()
 
 
+@pytest.mark.parametrize("kind", ["absolute", "above", "by a link", "all of it"])
+def test_nothing_outside_the_project_is_touched(project, tmp_path, kind):
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "thesis.py").write_text(TEXT)
+    (project / "link").symlink_to(other)
+    place = {"absolute": str(other), "above": "../other", "by a link": "link",
+             "all of it": "."}[kind]
+    with pytest.raises(handout.HandoutError, match="is not inside"):
+        handout.write(project, [place], tmp_path / "copy")
+    assert (other / "thesis.py").read_text() == TEXT and not (tmp_path / "copy").exists()
+
+
+def test_an_absolute_place_inside_the_project_is_taken_out_of_the_copy_alone(
+        project, tmp_path):
+    handout.write(project, [str(project / "theory")], tmp_path / "copy")
+    assert not (tmp_path / "copy" / "theory").exists()
+    assert (project / "theory" / "file.py").read_text() == TEXT
+
+
 def test_every_file_of_the_project_can_be_blanked():
     for path in handout.ROOT.glob("minidl/*.py"):
         text = path.read_text()

@@ -97,14 +97,15 @@ def test_a_run_tells_the_floor_the_tuned_and_the_untuned_error(short, tmp_path):
     again = start(tmp_path / "b")
     assert again["numbers"] == content["numbers"]
     assert again["findings"] == content["findings"]
-    logged = (tmp_path / "a" / "trials" / "rank_0.jsonl").read_text().splitlines()
+    log = tmp_path / "a" / "trials" / "search" / "rank_0.jsonl"
+    logged = log.read_text().splitlines()
     trials = sorted(map(json.loads, logged), key=hw1.tune.score_of)
     assert [f"{trial['score']:.4f}. Untuned" in content["findings"][1]  # of 3 the second
             for trial in trials] == [False, True, False]
     assert hw1.in_words(trials[1]["settings"]) in content["findings"][1]
     resumed = start(tmp_path / "a", "--resume")
     assert resumed["numbers"] == content["numbers"]
-    assert (tmp_path / "a" / "trials" / "rank_0.jsonl").read_text().splitlines() == logged
+    assert log.read_text().splitlines() == logged
 
 
 def test_points_of_ones_own_have_no_floor(short, tmp_path):

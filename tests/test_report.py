@@ -9,7 +9,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from minidl import ledger, report, sheets
+from minidl import report, sheets, stamp
 from minidl.results import Results
 
 PNG = b"\x89PNG not really"
@@ -29,9 +29,13 @@ def bundles(tmp_path_factory):
     (results.folder / "loss.png").write_bytes(PNG)
     results.save({"script": "ex2_conv_ae", "size": "quick", "data": "mnist", "device": "cpu",
                   "seed": 0, "settings": {"latent": 12}, "versions": {"torch": "2.0"},
-                  "code": ledger.code_of("ex2_conv_ae", report.ROOT)})
+                  "code": code_of("ex2_conv_ae")})
     out = runs / "report"
     return out, report.write(report.ROOT, runs, out)
+
+
+def code_of(script):
+    return stamp.code_of(report.ROOT / "assignments" / f"{script}.py")
 
 
 def words(page):
@@ -126,11 +130,10 @@ def test_a_finding_of_one_part_of_a_task_stands_under_that_part(run_of):
 
 
 def test_a_run_that_is_older_or_smaller_than_the_kept_one_says_so(run_of):
-    code = ledger.code_of("hw2_vae", report.ROOT)
-    page = run_of("hw2_vae", "S0", code=code | {"assignments/hw2_vae.py": "another"})
+    page = run_of("hw2_vae", "S0", code="another")
     assert "Older than assignments/hw2_vae.py. The command: python assignments/hw2" in page
     assert "of a larger run: python assignments/hw2_vae.py --full" in page
-    page = run_of("hw2_vae", "S0", code=code, size="full")
+    page = run_of("hw2_vae", "S0", code=code_of("hw2_vae"), size="full")
     assert "Older than" not in section(page, "S0.5a") and "a larger run" not in page
 
 

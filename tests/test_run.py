@@ -81,11 +81,27 @@ def test_resume_without_a_checkpoint_starts_from_the_beginning(alone, tmp_path):
     assert torch.equal(train(tmp_path, resume=True)[1], alone[1])
 
 
-def test_a_fresh_start_leaves_nothing_of_an_earlier_run(tmp_path):
-    train(tmp_path)[0].finish()
-    assert (tmp_path / "results.json").exists()
-    Run("script", "default", {}, out=tmp_path)
-    assert list(tmp_path.rglob("*.pt")) == [] and not (tmp_path / "results.json").exists()
+def test_a_training_that_ends_early_is_finished_and_not_gone_on_with(tmp_path):
+    def train(resume):
+        run, epochs = Run("s", "default", {}, out=tmp_path / "s", resume=resume), []
+        for epoch in run.epochs(5):
+            epochs.append(epoch)
+            if epoch == 2:
+                run.stop()
+        return epochs
+
+    assert train(False) == [1, 2] and train(True) == []
+
+
+def test_trainings_whose_names_differ_in_punctuation_share_no_checkpoint(tmp_path):
+    run, nets = Run("s", "default", {}, out=tmp_path), [nn.Linear(1, 1) for _ in range(2)]
+    for name, net in zip(("k = 3", "k: 3"), nets, strict=True):
+        list(run.epochs(1, name, net=net))
+    again = Run("s", "default", {}, out=tmp_path, resume=True)
+    for name, net in zip(("k = 3", "k: 3"), nets, strict=True):
+        found = nn.Linear(1, 1)
+        assert list(again.epochs(1, name, net=found)) == []
+        assert torch.equal(found.weight, net.weight)
 
 
 @pytest.mark.parametrize(("options", "difference"), [
@@ -153,6 +169,16 @@ def test_each_epoch_is_one_line_with_its_numbers_and_the_time_left(tmp_path, cap
     assert len(lines) == 2
     assert lines[0].startswith("first  epoch 1/2  loss ") and "noise 0." in lines[0]
     assert lines[1].endswith("0:00 elapsed, 0:00 left")
+
+
+def test_what_was_tracked_is_recorded_once_however_often_an_epoch_logs(tmp_path):
+    run = Run("script", "default", {}, out=tmp_path)
+    run.track(1, loss=torch.tensor(9.0))  # before the first epoch: no part of it
+    for _ in run.epochs(1):
+        run.track(4, loss=torch.tensor(2.0))
+        run.log(val=1.0)
+        run.log(other=3.0)
+    assert run.history == {"loss": [2.0], "val": [1.0], "other": [3.0]}
 
 
 def test_an_epoch_without_log_still_records_what_was_tracked(tmp_path):
@@ -238,19 +264,3 @@ def test_a_line_after_every_so_many_epochs_and_the_last(tmp_path, capsys):
     assert [line.split("  ")[1] for line in lines] == ["epoch 2/5", "epoch 4/5", "epoch 5/5"]
     list(Run("s", "default", {}, out=tmp_path / "b").epochs(3, "short", every=3))
     assert len(capsys.readouterr().out.splitlines()) == 1
-
-
-def test_what_another_process_begins_with_is_not_taken_for_what_an_earlier_run_left(
-        tmp_path, monkeypatch):
-    """Of two processes in one folder one may begin as soon as all have cleared and looked."""
-    looked = []
-
-    def gather(value):
-        looked.append(value)
-        if len(looked) == 2:  # the other one has all that it waited for
-            (tmp_path / "trials").mkdir()
-        return [value]
-
-    monkeypatch.setattr("minidl.ranks.gather", gather)
-    Run("script", "default", {}, out=tmp_path)
-    assert looked == [None, []]

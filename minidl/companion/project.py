@@ -149,6 +149,7 @@ class Project:
             return None
         found = [self._read(source, file) for file in (
             self.outputs / source.stem / "results.json",
+            self.root / "results" / f"{source.stem}_full.json",
             self.root / "results" / f"{source.stem}.json") if file.exists()]
         return min(found, key=lambda r: r.content["size"] == "quick", default=None)
 

@@ -1,0 +1,209 @@
+"""minidl/kept.py and restamp.py: what is kept in results/, and whether later code makes it."""
+
+import io
+import json
+import subprocess
+
+import matplotlib.image
+import numpy as np
+import pytest
+import run_all
+
+from minidl import kept, readme, restamp, stamp
+
+FORMULA = "def loss(x):\n    error = x / 3\n    return error\n"
+SCRIPT = """import argparse, json, pathlib
+
+SIZES = {"quick": {"epochs": 1}, "full": {"epochs": 60}}
+
+
+def main(run, epochs: "passes; amount" = 2, rate: "of Adam" = 0.1):
+    pass
+
+
+def run():
+    from formulas import loss
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--quick", action="store_true")
+    for name in ("device", "seed", "data", "out", "epochs", "rate"):
+        parser.add_argument(f"--{name}")
+    flags = parser.parse_args()
+    out = pathlib.Path(flags.out)
+    out.mkdir(parents=True)
+    value = loss(float(flags.rate)) * int(flags.epochs)
+    (out / "results.json").write_text(json.dumps({"numbers": {
+        "test_l1": {"value": value, "unit": "mean |x - x_hat|"},
+        "seconds": {"value": id(value), "unit": "s"}}}))
+
+
+if __name__ == "__main__":
+    run()
+if False:
+    cli.start(main, data="mnist", **SIZES)
+"""
+
+
+def git(root, *words):
+    subprocess.run(["git", "-C", str(root), "-c", "user.name=a", "-c", "user.email=a@b",
+                    *words], check=True, capture_output=True)
+
+
+def commit(root, **files):
+    for name, text in files.items():
+        path = root / name.replace("__", "/").replace("_py", ".py")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    git(root, "add", "-A")
+    git(root, "commit", "-qm", "change", "--allow-empty")
+    return stamp.commit(root)
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    """A repository of one script, `walk`, whose figure is kept, and with no result."""
+    monkeypatch.setattr(readme, "ROWS", [readme.Row("a", "walk", "plane", "", "it walks")])
+    monkeypatch.setattr(readme, "HEADLINES", {"walk": {"test_l1": "L1"}})
+    monkeypatch.setattr(readme, "PICTURES", {"walk": "a plane"})
+    for folder in ("results", "outputs/walk"):
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "README.md").write_text(f"Before\n{readme.BEGIN}\n{readme.END}\nAfter\n")
+    (tmp_path / ".gitignore").write_text("outputs\n__pycache__\n")
+    git(tmp_path, "init", "-q")
+    commit(tmp_path, assignments__walk_py=SCRIPT, assignments__formulas_py=FORMULA)
+    kept._changed_since.cache_clear()
+    return tmp_path
+
+
+def finished(root, size="default", value=0.1, picture=None, **other):
+    """A finished run in outputs/, and what came of keeping it."""
+    settings = {"epochs": {"quick": 1, "default": 2, "full": 60}[size], "rate": 0.1}
+    (root / "outputs/walk/results.json").write_text(json.dumps({
+        "script": "walk", "size": size, "data": "mnist", "settings": settings, "seed": 0,
+        "commit": stamp.commit(root), "processor": "a", "threads": 1, "precision": "float32",
+        "code": "0", "numbers": {"test_l1": {"value": value, "unit": "mean |x - x_hat|"}},
+        **other}))
+    if picture is not None:
+        matplotlib.image.imsave(root / "outputs/walk/plane.png", picture)
+    return kept.keep(root / "outputs", root)
+
+
+def kept_file(root, name="walk"):
+    return json.loads((root / f"results/{name}.json").read_text())
+
+
+# --- keeping ------------------------------------------------------------------------------
+
+def test_a_finished_run_is_kept_and_its_number_and_picture_stand_in_the_readme(project):
+    finished(project, value=0.02266, picture=np.zeros((4, 4, 3)))
+    assert run_all.ledger(project / "outputs", project) == 0
+    text = (project / "README.md").read_text()
+    assert "it walks: L1 0.0227 ([default](results/walk.json)) |" in text
+    assert "![a plane](results/walk_plane.png)" in text
+    assert text.startswith("Before\n") and text.endswith("\nAfter\n")
+    assert kept_file(project)["trained"] == {
+        "commit": stamp.commit(project), "processor": "a", "threads": 1,
+        "precision": "float32"}
+
+
+@pytest.mark.parametrize("run, reason", [
+    ({"size": "quick"}, "size quick"), ({"data": "glyphs-digits"}, "glyphs-digits"),
+    ({"settings": {"epochs": 1, "rate": 0.1}}, "epochs set by hand"),
+    ({"commit": None}, "in no commit"), ({"commit": "0123456789ab-changed"}, "in no commit")])
+def test_a_run_that_is_no_such_number_is_not_kept(project, run, reason):
+    (told,) = finished(project, **run)
+    assert reason in told and "run `python assignments/walk.py" in told
+    assert list((project / "results").iterdir()) == []
+
+
+def test_the_full_run_stands_beside_the_default_and_is_the_readmes(project):
+    finished(project, "full", value=1)
+    finished(project, "default", value=2)
+    assert [kept_file(project, name)["numbers"]["test_l1"]["value"]
+            for name in ("walk_full", "walk")] == [1, 2]
+    assert "([`--full`](results/walk_full.json))" in readme.section(project)
+
+
+def test_a_picture_is_of_the_run_that_is_kept_small_and_like_the_large_one(project):
+    noise = np.random.default_rng(0).random((300, 400, 3)).round(1)
+    noise[:150] = 0.2
+    finished(project, picture=noise)
+    path, large = project / "results/walk_plane.png", project / "outputs/walk/plane.png"
+    assert path.stat().st_size <= kept.MOST < large.stat().st_size
+    shown = matplotlib.image.imread(io.BytesIO(path.read_bytes()))[..., :3]
+    H, W, _ = shown.shape
+    # a pixel of each axis is lost at most, and a colour is one of 16
+    assert abs(W / H - 4 / 3) < 0.05 and abs(shown[:H // 2 - 1] - 0.2).max() < 1 / 16
+    large.unlink()  # a run without the figure
+    finished(project, value=0.3)
+    assert not path.exists()
+
+
+# --- age, and whether it matters -----------------------------------------------------------
+
+def restamped(root, **options):
+    kept._changed_since.cache_clear()
+    (told,) = restamp.restamp((), root, **options)
+    return told
+
+
+def test_age_is_told_by_the_files_of_its_own_code_that_changed(project):
+    finished(project)
+    commit(project, minidl__other_py="x = 1\n")
+    kept._changed_since.cache_clear()
+    assert kept.older(kept_file(project), project) == []
+    commit(project, assignments__formulas_py=FORMULA + "# more\n")
+    kept._changed_since.cache_clear()
+    assert kept.older(kept_file(project), project) == ["assignments/formulas.py"]
+
+
+def test_another_name_in_the_code_makes_the_same_numbers_and_the_result_is_stamped(project):
+    finished(project)
+    trained = kept_file(project)["trained"]
+    now = commit(project, assignments__formulas_py=FORMULA.replace("error", "e"))
+    assert "the same numbers" in restamped(project)
+    assert kept_file(project)["same_as"] == {"commit": now, "checked": "at small amounts"}
+    assert kept_file(project)["trained"] == trained
+    git(project, "add", "-A"), git(project, "commit", "-qm", "stamp")
+    assert "no file of it changed" in restamped(project)
+
+
+def test_a_loss_times_1_001_is_refused_with_the_number_and_the_command(project):
+    finished(project)
+    before = kept_file(project)
+    commit(project, assignments__formulas_py=FORMULA.replace("error\n", "error * 1.001\n"))
+    told = restamped(project)
+    assert "test_l1 (value) moved from" in told and "run `python assignments/walk.py`" in told
+    assert kept_file(project) == before
+
+
+def test_a_setting_that_says_what_counts_and_one_that_says_how_much_is_small(project):
+    finished(project, settings={"epochs": 2, "rate": 0.5})
+    assert "set by hand" in finished(project, settings={"epochs": 2, "rate": 0.5})[0]
+    finished(project, "full")  # epochs 60: the code below differs there alone
+    commit(project, assignments__formulas_py=FORMULA,
+           assignments__walk_py=SCRIPT.replace("int(flags.epochs)",
+                                               "min(int(flags.epochs), 7)"))
+    assert "the same" in restamped(project)
+    commit(project, assignments__walk_py=SCRIPT.replace("int(flags.epochs)",
+                                                        "(1 + (flags.rate == '0.1'))"))
+    assert "moved" in restamped(project)
+
+
+def test_a_flag_that_was_renamed_is_mapped_by_its_name(project):
+    finished(project)
+    commit(project, assignments__walk_py=SCRIPT.replace("rate", "pace"))
+    assert "the same" in restamped(project, renamed=[("rate", "pace")])
+    assert kept_file(project)["settings"] == {"epochs": 2, "pace": 0.1}
+
+
+def test_edits_that_are_in_no_commit_are_not_restamped(project):
+    finished(project)
+    git(project, "add", "-A"), git(project, "commit", "-qm", "kept")
+    (project / "assignments/formulas.py").write_text(FORMULA + "x = 1\n")
+    assert "expected a clean tree" in restamped(project)
+
+
+def test_a_run_whose_code_fails_is_told_by_its_last_line(project):
+    finished(project)
+    commit(project, assignments__formulas_py="raise SystemExit('no loss')\n")
+    assert "the code of now fails: no loss" in restamped(project)

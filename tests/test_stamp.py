@@ -1,0 +1,48 @@
+"""minidl/stamp.py: one hash of a script and of what it imports; the commit."""
+
+import subprocess
+
+import pytest
+
+from minidl import stamp
+
+FILES = {"assignments/walk.py": "import helper\nfrom minidl.lab import run\nN = 1\n",
+         "assignments/helper.py": "from minidl import losses\n",
+         "minidl/losses.py": "import math\n", "minidl/lab/__init__.py": "",
+         "minidl/lab/run.py": "", "minidl/plot.py": "", "README.md": ""}
+
+
+@pytest.fixture
+def project(tmp_path):
+    for name, text in FILES.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    return tmp_path
+
+
+def test_a_script_is_made_of_all_that_it_imports_and_of_nothing_else(project):
+    found = stamp.files_of(project / "assignments/walk.py", project)
+    assert [path.relative_to(project).as_posix() for path in found] == [
+        "assignments/helper.py", "assignments/walk.py", "minidl/lab/__init__.py",
+        "minidl/lab/run.py", "minidl/losses.py"]
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_the_hash_changes_with_a_file_that_is_imported_and_with_no_other(project, file):
+    before = stamp.code_of(project / "assignments/walk.py", project)
+    (project / file).write_text(FILES[file] + "# more\n")
+    changed = stamp.code_of(project / "assignments/walk.py", project) != before
+    assert changed == (file not in ("minidl/plot.py", "README.md"))
+
+
+def test_the_commit_is_told_with_a_mark_where_code_was_edited_since(project):
+    assert stamp.commit(project) is None
+    for words in (["init", "-q"], ["add", "."], ["-c", "user.name=a", "-c", "user.email=a@b",
+                                                 "commit", "-qm", "one"]):
+        subprocess.run(["git", "-C", str(project), *words], check=True)
+    found = stamp.commit(project)
+    assert len(found) == 12 and stamp.git(project, "rev-parse", "HEAD").startswith(found)
+    (project / "README.md").write_text("words")
+    assert stamp.commit(project) == found
+    (project / "minidl/losses.py").write_text("x = 1\n")
+    assert stamp.commit(project) == f"{found}-changed"
