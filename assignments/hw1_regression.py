@@ -28,6 +28,7 @@ from torch import nn
 
 from minidl import cli, plot, tune
 from minidl.data import DataError
+from minidl.importance import importance, importance_in_words, logarithmic
 from minidl.progress import Line
 from minidl.results import markdown
 from minidl.run import RunError
@@ -197,12 +198,12 @@ def tabulate(run, done, best):
     rows = [{"cross-validated error": trial["score"]} | trial["settings"] for trial in ranked]
     run.results.table("trials", rows, f"The best of {len(done)} settings. {run.data}")
     print(markdown(rows))
-    shares = tune.importance(SPACE, done)
+    shares = importance(SPACE, done)
     run.results.figure("trials", plot.trials(
         done, f"{run.data}: all {len(done)} trials", "cross-validated MSE",
-        tune.logarithmic(SPACE)))
+        logarithmic(SPACE)))
     run.results.finding(
-        f"{run.data}: {tune.importance_in_words(shares, len(done))}. The best has "
+        f"{run.data}: {importance_in_words(shares, len(done))}. The best has "
         f"{in_words(best['settings'])}.")
 
 

@@ -33,10 +33,11 @@ from torch import nn
 from minidl import cli, plot, tune
 from minidl.classify import FRACTION, score
 from minidl.data import Split, batches
+from minidl.importance import importance, importance_in_words, logarithmic
 from minidl.progress import Line
 from minidl.results import deviation, markdown, slug
 from minidl.run import RunError
-from minidl.trials import score_of
+from minidl.tune import score_of
 
 SPACE = {"learning_rate": tune.LogUniform(1e-3, 3.0), "momentum": tune.Uniform(0.0, 0.98),
          "hidden": tune.Integer(32, 256), "dropout": tune.Uniform(0.0, 0.5),
@@ -252,14 +253,14 @@ def draw(run, task, one, done):
                  for trial in trials]
     run.results.figure(f"trials_{slug(task)}", plot.trials(
         of_random, f"{task}: the {len(of_random)} trials of random search", one.unit,
-        tune.logarithmic(one.space)))
-    shares = tune.importance(one.space, of_random)
+        logarithmic(one.space)))
+    shares = importance(one.space, of_random)
     run.results.figure(f"importance_{slug(task)}", plot.bars(
         {"random search": list(shares.values())}, [name.replace("_", " ") for name in shares],
         f"{task}: which parameter mattered", "parameter",
         "share of the ranks' variance, beyond chance"))
     run.results.finding(f"{task}, random search: "
-                        f"{tune.importance_in_words(shares, len(of_random))}.")
+                        f"{importance_in_words(shares, len(of_random))}.")
     failures = [trial["failure"] for trials in done.values() for trial in trials
                 if "failure" in trial and trial["settings"].keys() == one.space.keys()]
     if failures:

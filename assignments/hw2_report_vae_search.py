@@ -27,11 +27,12 @@ from torch.optim.lr_scheduler import StepLR
 from minidl import cli, plot, tune
 from minidl.data import Split, batches
 from minidl.gaussian import kl_to_std_normal, reparametrise
+from minidl.importance import importance, importance_in_words, logarithmic
 from minidl.losses import bce
 from minidl.precision import autocast
 from minidl.progress import Line
 from minidl.results import deviation, markdown, slug
-from minidl.trials import score_of
+from minidl.tune import score_of
 
 SPACE = {"batch_size": tune.Integer(10, 128), "learning_rate": tune.LogUniform(1e-8, 1.0),
          "gamma": tune.Uniform(0.0, 1.0), "weight_decay": tune.LogUniform(1e-7, 1e-4)}
@@ -143,7 +144,7 @@ def compare(run, data, done, subset):
             f"{FOUND['learning_rate']}.")
         run.results.figure(f"trials_{optimizer}", plot.trials(
             trials, f"{data.title}: {len(trials)} trials with {optimizer}, the best marked",
-            f"validation, {NATS}", tune.logarithmic(SPACE)))
+            f"validation, {NATS}", logarithmic(SPACE)))
     run.results.table("searches", rows, f"{data.title}: {NATS}; settings of seed {run.seed}")
     print(markdown(rows))
     run.results.figure("searches", plot.curves(
@@ -173,13 +174,13 @@ def show_rates(run, data, done, val):
         run.results.table(f"rates_{optimizer}", rows, f"{data.title}, {optimizer}")
         print(f"{optimizer}\n{markdown(rows)}")
         failed, bad = (sum(row[key] for row in rows) for key in ("not finite", "diverged"))
-        shares = tune.importance(SPACE, [t for t, _ in trials])
+        shares = importance(SPACE, [t for t, _ in trials])
         run.results.number(f"diverged_share_{optimizer}", bad / len(trials), "fraction",
                            n=len(trials))
         run.results.finding(
             f"{optimizer}, {len(trials)} random settings from the report's ranges: {bad} end "
             f"above the loss of the untrained network that they began with, {failed} of them "
-            f"with one that is not finite; {tune.importance_in_words(shares, len(trials))}.")
+            f"with one that is not finite; {importance_in_words(shares, len(trials))}.")
     return starts
 
 

@@ -24,6 +24,7 @@ from torch import nn
 
 from minidl import cli, plot, tune
 from minidl.data import Split, batches, steps_per_epoch
+from minidl.importance import importance, importance_in_words, logarithmic
 from minidl.losses import evaluate, mse
 from minidl.progress import Line
 from minidl.results import deviation, markdown, slug
@@ -167,14 +168,14 @@ def draw(run, data, done):
              for trial in trials]
     run.results.figure("trials", plot.trials(
         found, f"{data.title}: the {len(found)} trials of random search", "validation MSE",
-        tune.logarithmic(SPACE)))
-    shares = tune.importance(SPACE, found)
+        logarithmic(SPACE)))
+    shares = importance(SPACE, found)
     run.results.figure("importance", plot.bars(
         {"random search": list(shares.values())},
         [name.replace("_", " ") for name in shares], f"{data.title}: which parameter mattered",
         "parameter", "share of the ranks' variance, beyond chance"))
     failed = sum("failure" in trial for trials in done.values() for trial in trials)
-    run.results.finding(f"Random search: {tune.importance_in_words(shares, len(found))}; "
+    run.results.finding(f"Random search: {importance_in_words(shares, len(found))}; "
                         f"{failed} trials of all searches failed.")
 
 

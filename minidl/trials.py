@@ -6,6 +6,7 @@ Each rank writes a log of its own, so that none waits for another's file, and a 
 loses only the trial it was in. Checked in tests/test_tune.py.
 """
 
+import copy
 import json
 import math
 import os
@@ -32,18 +33,21 @@ class Trials:
     def __call__(self, proposals, budget=None):
         """-> a trial for each of the settings."""
         wanted = [{"settings": settings, "budget": budget} for settings in proposals]
-        keys = list(dict.fromkeys(map(_key, wanted)))
-        missing = [key for key in keys if key not in self.known]
-        own = {key: self._run(json.loads(key)) for key in missing[self.rank::self.size]}
+        keys = [_key(trial) for trial in wanted]
+        new = {key: trial for key, trial in zip(keys, wanted, strict=True)
+               if key not in self.known}
+        own = {key: self._run(dict(new[key])) for key in list(new)[self.rank::self.size]}
         self.known |= self._gather(own)
-        found = [self.known[_key(trial)] for trial in wanted]
+        # a log has lists for tuples: the settings are those that were given
+        found = [self.known[key] | trial for key, trial in zip(keys, wanted, strict=True)]
         self.done += found
         return found
 
     def _run(self, trial):
         start = time.perf_counter()
         try:
-            score = float(self.objective(trial["settings"], trial["budget"]))
+            settings = copy.deepcopy(trial["settings"])  # its own, to change as it likes
+            score = float(self.objective(settings, trial["budget"]))
             trial |= {"score": score} if math.isfinite(score) else {
                 "failure": f"the score is {score}"}
         except OSError:  # the disk's failure, not the settings'
@@ -72,11 +76,6 @@ class Trials:
     def _gather(self, trials):
         """The union over all ranks, each of which may have a disk of its own."""
         return {key: trial for one in ranks.gather(dict(trials)) for key, trial in one.items()}
-
-
-def score_of(trial):
-    """The trial's score; a failure's is infinite, so that it is never the best."""
-    return trial.get("score", math.inf)
 
 
 def _key(trial):

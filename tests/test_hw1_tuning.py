@@ -87,7 +87,7 @@ def test_two_processes_of_torchrun_write_what_one_does(alone, module_folder, tmp
     done = subprocess.run(
         [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", str(SCRIPT),
          "--data", str(module_folder), "--out", str(tmp_path), *SMALL],
-        capture_output=True, text=True, timeout=100)
+        capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr
     content = json.loads((tmp_path / "results.json").read_text())
     for part in ("numbers", "findings", "files"):

@@ -1,4 +1,4 @@
-"""minidl/tune.py and trials.py: samplers, folds, the four searches, the log, the ranks."""
+"""minidl/tune.py, importance.py and trials.py: space, folds, searches, the log, the ranks."""
 
 import datetime
 import itertools
@@ -7,24 +7,23 @@ import math
 import multiprocessing
 import os
 import random
+from fractions import Fraction
 
 import pytest
 import torch
 import torch.distributed as ranks
 
+from minidl.importance import epsilon_squared, importance, importance_in_words
 from minidl.trials import Trials
 from minidl.tune import (
     Choice,
     Integer,
     LogUniform,
+    SearchError,
     Uniform,
-    best,
-    epsilon_squared,
     folds,
     genetic_search,
     grid_search,
-    importance,
-    importance_in_words,
     random_search,
     sample,
     successive_halving,
@@ -58,7 +57,6 @@ def test_the_ends_are_inside_though_floats_round(kind):
     allowed = kind.values if isinstance(kind, Choice) else (kind.low, kind.high)
     for u in (0.0, math.nextafter(1, 0), 1.0):
         assert min(allowed) <= kind.at(u) <= max(allowed)
-        assert 0 <= kind.to_unit(kind.at(u)) <= 1
 
 
 def test_log_uniform_is_uniform_in_the_logarithm_and_uniform_is_not():
@@ -80,6 +78,32 @@ def test_an_integer_is_as_often_each_of_its_values():
         assert abs(drawn.count(value) - 2000) < 200
 
 
+@pytest.mark.parametrize(("kind", "low", "high"), [
+    (LogUniform, 1e-1, 1e-4), (LogUniform, 0, 1), (LogUniform, -3, 1), (LogUniform, 1, 1),
+    (LogUniform, 1, math.inf), (LogUniform, math.nan, 1), (Uniform, 1, 0), (Integer, 4, 1)])
+def test_a_range_without_values_is_refused_when_the_space_is_built(kind, low, high):
+    with pytest.raises(SearchError, match=f"{kind.__name__}.*low"):
+        kind(low, high)
+
+
+def test_the_objective_gets_the_choice_that_was_given_also_from_a_log(tmp_path):
+    """A log in JSON has lists for tuples, and lists cannot be hashed: none of it shows."""
+    values, got = ((32,), (64, 32), [16]), []
+    space = {"widths": Choice(values)}
+
+    def objective(settings, _):
+        got.append(settings.pop("widths"))  # its settings are its own
+        return sum(got[-1])
+
+    for _ in range(2):  # the second time from the log
+        trials = Trials(objective, tmp_path)
+        assert grid_search(trials, space, 6) == trials.done[2]
+        assert [trial["settings"]["widths"] for trial in trials.done] == list(values)
+    assert got == list(values)
+    random_search(trials, space, 20, seed=0)
+    assert importance(space, trials.done)["widths"] > 0.5  # it explains all; ties have ranks
+
+
 # --- k-fold ----------------------------------------------------
 
 @pytest.mark.parametrize(("n", "k"), [(10, 2), (10, 3), (11, 4), (7, 7), (100, 9)])
@@ -96,7 +120,7 @@ def test_folds_are_the_seeds_and_refuse_what_is_no_cross_validation():
     assert not torch.equal(folds(50, 5, 0)[0][1], folds(50, 5, 1)[0][1])
     assert torch.equal(folds(50, 5, 1)[0][1], folds(50, 5, 1)[0][1])
     for n, k in ((5, 1), (5, 6)):
-        with pytest.raises(ValueError, match=f"found k = {k} folds of 5 examples, expected 2"):
+        with pytest.raises(ValueError, match=f"k = {k}"):
             folds(n, k, 0)
 
 
@@ -115,7 +139,7 @@ def test_the_same_seed_gives_the_same_best_and_it_is_the_least(search, tmp_path)
     first, again = Trials(bowl, tmp_path / "a"), Trials(bowl, tmp_path / "b")
     found = search(first)
     assert search(again)["settings"] == found["settings"]
-    assert found["score"] == pytest.approx(bowl(found["settings"]))
+    assert found["score"] == bowl(found["settings"])
     assert found["score"] == min(trial["score"] for trial in first.done)
 
 
@@ -170,10 +194,8 @@ def test_a_trial_that_raises_or_diverges_is_recorded_and_never_the_best(tmp_path
 
 
 def test_where_every_trial_fails_the_search_says_why(tmp_path):
-    with pytest.raises(ValueError, match=r"every one failed, .*ZeroDivisionError"):
+    with pytest.raises(SearchError, match="ZeroDivisionError"):
         random_search(Trials(lambda *_: 1 / 0, tmp_path), SPACE, 3, seed=0)
-    with pytest.raises(ValueError, match="found 2 trials"):
-        best([{"failure": "a"}, {"failure": "b"}])
 
 
 def test_a_search_that_was_killed_goes_on_and_ends_as_one_left_alone(tmp_path):
@@ -197,46 +219,47 @@ def test_a_search_that_was_killed_goes_on_and_ends_as_one_left_alone(tmp_path):
     assert len(ran) == len(set(ran))  # no finished trial ran again
 
 
+# --- which parameter mattered ----------------------------------------------------
+
 def test_the_parameter_that_mattered_is_found(tmp_path):
     trials = Trials(lambda settings, _: math.log(settings["rate"]) ** 2
                     + 0.01 * settings["momentum"], tmp_path)
     random_search(trials, SPACE, 200, seed=0)
     shares = importance(SPACE, trials.done)
-    assert shares["rate"] > 0.8 and all(v < 0.05 for k, v in shares.items() if k != "rate")
+    # ranks in quarters keep 1 / 16 of the variance inside; by chance sqrt(2 * 3) / 200 = 0.01
+    assert shares["rate"] > 0.9 and all(v < 0.05 for k, v in shares.items() if k != "rate")
 
 
-def test_the_explained_share_by_hand_and_as_the_adjusted_r2_of_a_regression():
-    """Groups (0, 2), (4, 6): 4 within, 20 in all; 1 - (4 / 2) / (20 / 3)."""
-    assert epsilon_squared([[0, 2], [4, 6]]) == pytest.approx(0.7)
-    groups = [[3.0, 1.0], [2.0], [5.0, 9.0, 4.0]]
-    s = torch.tensor([v for g in groups for v in g], dtype=torch.float64)[:, None]
-    X = torch.tensor([[i == j for j in range(3)] for i, g in enumerate(groups) for _ in g])
-    error = s - X.double() @ torch.linalg.lstsq(X.double(), s).solution
-    assert epsilon_squared(groups) == pytest.approx(
-        1 - error.square().sum().item() / (6 - 3) / s.var().item())
+def exact(*groups):
+    return epsilon_squared([[Fraction(s) for s in group] for group in groups])
 
 
-def test_scores_that_have_nothing_to_do_with_a_parameter_tell_0_of_it_on_average():
+def test_the_explained_share_by_hand():
+    """Groups (0, 2), (4, 6): 4 within, 20 in all. (3, 1), (2), (5, 9, 4): 16 and 40."""
+    assert exact((0, 2), (4, 6)) == 1 - Fraction(4, 4 - 2) / Fraction(20, 4 - 1)
+    assert exact((3, 1), (2,), (5, 9, 4)) == 1 - Fraction(16, 6 - 3) / Fraction(40, 6 - 1)
+
+
+def test_scores_that_have_nothing_to_do_with_a_parameter_explain_0_of_it_on_average():
     """Over all 720 orders of 6 ranks in 3 groups; not corrected it is (3 - 1) / (6 - 1)."""
-    orders = [(r[:2], r[2:3], r[3:]) for r in itertools.permutations(range(6))]
-    found = [epsilon_squared(groups) for groups in orders]
-    assert sum(found) / 720 == pytest.approx(0, abs=1e-12) and min(found) < 0 < max(found)
-    uncorrected = [1 - (1 - e) * (6 - 3) / (6 - 1) for e in found]
-    assert sum(uncorrected) / 720 == pytest.approx(0.4)
+    found = [exact(r[:2], r[2:3], r[3:]) for r in itertools.permutations(range(6))]
+    assert sum(found) == 0 and min(found) < 0 < max(found)
+    uncorrected = [1 - (1 - e) * Fraction(6 - 3, 6 - 1) for e in found]
+    assert sum(uncorrected) / 720 == Fraction(2, 5)
 
 
 def test_a_share_is_not_below_0_and_not_defined_for_as_many_groups_as_trials():
-    assert math.isnan(epsilon_squared([[1.0], [2.0], [3.0]]))
     settings = [{"rate": 1e-4 * 10 ** (0.1 + 0.75 * i), "momentum": 0.5, "layers": 1,
                  "kind": "ab"[i % 2]} for i in range(4)]
     found = [{"settings": s, "score": score} for s, score in zip(
         settings, (1, 2, 4, 3), strict=True)]
     shares = importance(SPACE, found)
     assert math.isnan(shares["rate"]) and shares["momentum"] == shares["kind"] == 0
-    assert importance_in_words(shares, 4).endswith(
-        "momentum 0%, layers 0%, kind 0%, not defined for rate, which made as many groups as "
-        "there are trials")
-    assert importance_in_words({"a_b": 0.25, "c": 0.5}, 9).endswith("chance: c 50%, a b 25%")
+
+
+def test_in_words_the_largest_share_comes_first_and_one_not_defined_is_named():
+    words = importance_in_words({"a_b": 0.25, "c": 0.5, "d": math.nan}, 9)
+    assert words.index("c 50%") < words.index("a b 25%") < words.index("not defined for d")
 
 
 # --- the ranks of torch.distributed ----------------------------------------------------
@@ -244,7 +267,7 @@ def test_a_share_is_not_below_0_and_not_defined_for_as_many_groups_as_trials():
 def one_rank(rank, folder, fatal, tell):
     """A process of a group of two, as torchrun would start it."""
     ranks.init_process_group("gloo", init_method=f"file://{folder}/meet_{fatal}", rank=rank,
-                             world_size=2, timeout=datetime.timedelta(seconds=5))
+                             world_size=2, timeout=datetime.timedelta(minutes=5))
     ran = []
 
     def objective(settings, _):
@@ -267,12 +290,12 @@ def two_ranks(folder, fatal):
     """-> (exit codes, what each rank told)."""
     processes = multiprocessing.get_context("fork")
     tell = processes.SimpleQueue()
-    both = [processes.Process(target=one_rank, args=(rank, folder, fatal, tell))
+    both = [processes.Process(target=one_rank, args=(rank, folder, fatal, tell), daemon=True)
             for rank in range(2)]
     for process in both:
         process.start()
     for process in both:
-        process.join(60)
+        process.join(300)
     return [process.exitcode for process in both], [
         tell.get() for process in both if process.exitcode == 0]
 
