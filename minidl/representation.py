@@ -89,6 +89,10 @@ def nearest(x, others, block=1000):
 
     -> (distances (M,), indices in 0 ... N-1 (M,)). A block of x at a time: (block, N) numbers.
     """
-    others = others.flatten(1)
-    found = [torch.cdist(part, others).min(dim=1) for part in x.flatten(1).split(block)]
-    return (torch.cat([f.values for f in found]), torch.cat([f.indices for f in found]))
+    x, others = x.flatten(1), others.flatten(1)
+    # cdist takes |a|^2 + |b|^2 - 2 a.b, in which distances drown far away from the origin
+    mean = others.mean(dim=0)
+    centred = others - mean
+    index = torch.cat([torch.cdist(part - mean, centred).min(dim=1).indices
+                       for part in x.split(block)])
+    return (x - others[index]).norm(dim=1), index

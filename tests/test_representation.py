@@ -5,7 +5,12 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from minidl.representation import explained, linear_probe, spread
+from minidl.representation import explained, linear_probe, nearest, spread
+
+pytestmark = pytest.mark.numeric
+
+# variances are sums of 400 * 5 squares, u = 2^-53; B = T - W is a sixth of T or more here
+SUMS = 2 * 6 * 2000 * 2**-53
 
 
 def normal(*shape, seed=0):
@@ -27,16 +32,16 @@ def test_spread_by_hand():
     z = torch.tensor([[0, 0], [2, 0], [4, 4]])  # class means (1, 0), (4, 4), of all (2, 4/3)
     s = spread(z, torch.tensor([0, 0, 1]))
     assert s.within.tolist() == [1, 0]          # W = 2/3 * 1 + 1/3 * 0
-    torch.testing.assert_close(s.distance, 5.0 * (1 - torch.eye(2, dtype=torch.float64)))
-    assert s.fisher == pytest.approx(25 / 3)    # B = 2/3 * 25/9 + 1/3 * 100/9 = 50/9
-    assert s.total == pytest.approx(2 / 3 + 50 / 9)
+    assert s.distance.tolist() == [[0, 5], [5, 0]]
+    assert s.fisher == pytest.approx(25 / 3, rel=SUMS)  # B = 2/3 * 25/9 + 1/3 * 100/9 = 50/9
+    assert s.total == pytest.approx(2 / 3 + 50 / 9, rel=SUMS)
 
 
 def test_within_and_between_add_up_to_the_total_variance(z, y):
     s = spread(z, y)
-    assert s.total == pytest.approx(z.var(dim=0, correction=0).sum().item(), rel=1e-12)
+    assert s.total == pytest.approx(z.var(dim=0, correction=0).sum().item(), rel=SUMS)
     W = (s.within[y]).mean().item()
-    assert s.fisher == pytest.approx((s.total - W) / W, rel=1e-12)
+    assert s.fisher == pytest.approx((s.total - W) / W, rel=SUMS)
 
 
 def test_variances_and_distances_are_those_of_a_double_loop(z, y):
@@ -45,18 +50,18 @@ def test_variances_and_distances_are_those_of_a_double_loop(z, y):
           for k in range(4)]
     for a in range(4):
         here = [np.sum((v - mu[a]) ** 2) for v, c in zip(z.numpy(), y, strict=True) if c == a]
-        assert s.within[a].item() == pytest.approx(np.mean(here), rel=1e-12)
+        assert s.within[a].item() == pytest.approx(np.mean(here), rel=SUMS)
         for b in range(4):
             far = np.sqrt(np.sum((mu[a] - mu[b]) ** 2))
-            assert s.distance[a, b].item() == pytest.approx(far, rel=1e-12)
+            assert s.distance[a, b].item() == pytest.approx(far, rel=SUMS)
 
 
 def test_fishers_ratio_has_no_unit_and_no_origin(z, y):
     one, other = spread(z, y), spread(3 * z + 7, y)
-    assert other.fisher == pytest.approx(one.fisher, rel=1e-12)
-    assert other.total == pytest.approx(9 * one.total, rel=1e-12)
-    torch.testing.assert_close(other.within, 9 * one.within)
-    torch.testing.assert_close(other.distance, 3 * one.distance)
+    assert other.fisher == pytest.approx(one.fisher, rel=SUMS)
+    assert other.total == pytest.approx(9 * one.total, rel=SUMS)
+    torch.testing.assert_close(other.within, 9 * one.within, rtol=SUMS, atol=0)
+    torch.testing.assert_close(other.distance, 3 * one.distance, rtol=SUMS, atol=0)
 
 
 def test_with_labels_at_random_hardly_any_variance_lies_between_the_classes(z, y):
@@ -64,24 +69,24 @@ def test_with_labels_at_random_hardly_any_variance_lies_between_the_classes(z, y
     drawn = [spread(z, y[torch.randperm(400, generator=random)]) for _ in range(30)]
     due = (4 - 1) / (400 - 4)  # (C - 1) / (N - C); one draw's deviation is about as large
     assert np.mean([s.fisher for s in drawn]) == pytest.approx(due, rel=0.5)
-    assert spread(z, y).fisher > 0.2 and drawn[0].total == pytest.approx(spread(z, y).total)
+    assert spread(z, y).fisher > 1 / 5  # so that B is a sixth of T
 
 
 @pytest.mark.parametrize("penalty", [1e-4, 1e-2, 1.0])
 def test_the_probe_ends_where_the_gradient_of_its_objective_is_zero(z, y, penalty):
-    z = z.float()
     mean, std = z.mean(dim=0), z.std(dim=0)
     logits = linear_probe(z, y, penalty)
     b = logits(mean.unsqueeze(0))[0]               # s = 0
     A = (logits(mean + torch.diag(std)) - b).T     # s = e_1, ..., e_D
-    A, b = (v.double().requires_grad_() for v in (A, b))
-    s = ((z - mean) / std).double()
+    A, b = A.requires_grad_(), b.requires_grad_()
+    s = (z - mean) / std
 
     def steepest(penalty):
         loss = F.cross_entropy(s @ A.T + b, y) + penalty / 2 * A.square().sum()
         return max(g.abs().max().item() for g in torch.autograd.grad(loss, (A, b)))
 
-    assert steepest(penalty) < 2e-4  # A is read back in float32, L-BFGS stops there as well
+    # L-BFGS stops where a step gains 1e-9: a slope of sqrt(2e-9) where the curvature is 1
+    assert steepest(penalty) < 1e-3
     assert steepest(2 * penalty + 1e-2) > 1e-2  # another objective is not at its minimum
 
 
@@ -94,13 +99,19 @@ def test_the_probe_separates_what_a_hyperplane_separates_and_nothing_else():
 
 
 def test_units_origin_and_a_constant_code_do_not_change_the_probe(z, y):
-    z, new = z.float(), normal(100, 5, seed=3).float() * 4
-    one = linear_probe(z, y)(new)
-    assert len(one.argmax(dim=1).unique()) == 4
-    for change in (lambda z: 3 * z + 1, lambda z: F.pad(z, (0, 1), value=3.0)):
-        other = linear_probe(change(z), y)(change(new))
-        torch.testing.assert_close(other, one, atol=2e-3, rtol=1e-3)  # two descents, float32
-        assert torch.equal(other.argmax(dim=1), one.argmax(dim=1))
+    def entropy(z, penalty=0.1):
+        return F.cross_entropy(linear_probe(z, y, penalty)(z), y).item()
+
+    for changed in (3 * z + 1, F.pad(z, (0, 1), value=3.0)):
+        assert entropy(changed) == pytest.approx(entropy(z), abs=1e-3)  # two descents
+    # 3 z not standardised would be as good with a third of A: with a ninth of the penalty
+    assert abs(entropy(z, 0.1 / 9) - entropy(z)) > 0.05
+
+
+def rounding(z):
+    """Of least squares on codes z: 100 N u times the square of their condition."""
+    s = torch.linalg.svdvals(F.pad(z.double(), (0, 1), value=1.0))
+    return (100 * len(z) * 2**-53 * (s[0] / s[s > 1e-9 * s[0]].min()) ** 2).item()
 
 
 @pytest.mark.parametrize("test_z, test_t, share", [
@@ -110,7 +121,7 @@ def test_the_share_explained_by_hand(test_z, test_t, share):
     line = torch.tensor([0, 1, 2])
     got = explained(line.unsqueeze(1), line, torch.zeros(3), torch.tensor(test_z).unsqueeze(1),
                     torch.tensor(test_t), torch.zeros(2))
-    assert got == pytest.approx(share, abs=1e-12)
+    assert got == pytest.approx(share, abs=rounding(line.unsqueeze(1)))
 
 
 def test_the_share_explained_is_that_of_numpys_least_squares(z, y):
@@ -124,22 +135,43 @@ def test_the_share_explained_is_that_of_numpys_least_squares(z, y):
         left += np.sum((v - V @ np.linalg.lstsq(X, u, rcond=None)[0]) ** 2)
         whole += np.sum((v - u.mean()) ** 2)
     got = explained(z[train], t[train], y[train], z[test], t[test], y[test])
-    assert got == pytest.approx(1 - left / whole, abs=1e-9) and 0.05 < got < 0.95
+    off = max(rounding(z[train & (y == c)]) for c in range(4))
+    assert got == pytest.approx(1 - left / whole, abs=off) and 0.05 < got < 0.95
 
 
 def test_a_slope_for_each_class_explains_all_where_one_slope_does_not(z, y):
     slope = normal(4, 5, seed=4)
     t = (slope[y] * z).sum(dim=1) + 10 * y
-    assert explained(z, t, y, z, t, y) == pytest.approx(1, abs=1e-12)
+    off = max(rounding(z[y == c]) for c in range(4))
+    assert explained(z, t, y, z, t, y) == pytest.approx(1, abs=off)
     one = torch.zeros_like(y)
     assert explained(z, t, one, z, t, one) < 0.9
 
 
 def test_what_the_class_tells_is_not_counted_as_the_codes():
     y = torch.arange(4000) % 4
-    z, noise = 10 * y.unsqueeze(1) + normal(4000, 3), normal(4000, seed=5)
+    z, noise = y.unsqueeze(1) + normal(4000, 3), normal(4000, seed=5)
     share = []
-    for t in (noise, noise + 100 * y):  # independent of z inside the classes
+    for t in (noise, noise + 4 * y):  # independent of z inside the classes
         share.append(explained(z[:2000], t[:2000], y[:2000], z[2000:], t[2000:], y[2000:]))
     assert abs(share[0]) < 0.03  # about -D/N_c = -3/500 is due
-    assert share[1] == pytest.approx(share[0], abs=1e-9)
+    off = 16 * max(rounding(z[y == c]) for c in range(4))  # t is up to 16 instead of 4
+    assert share[1] == pytest.approx(share[0], abs=off) and off < 1e-6
+
+
+@pytest.mark.parametrize("origin", [0, 10_000])
+def test_the_nearest_is_found_however_far_away_the_origin(origin):
+    """Each of x is one of the others. In float32 |a|^2 + |b|^2 - 2 a.b would be 0 +- 1e2."""
+    others, order = origin + normal(200, 16).float(), torch.randperm(200)
+    distance, index = nearest(others[order], others)
+    assert torch.equal(index, order) and not distance.any()
+
+
+def test_the_nearest_and_its_distance_are_those_of_a_double_loop():
+    """Of whole numbers, whose sums of squares do not round."""
+    x, others = (normal(n, 3, 4, seed=n).mul(50).round() for n in (30, 70))
+    square = torch.tensor([[(a - b).square().sum() for b in others] for a in x])
+    distance, index = nearest(x, others, block=7)
+    assert torch.equal(square[range(30), index], square.min(dim=1).values)
+    torch.testing.assert_close(distance.square(), square.min(dim=1).values.double(),
+                               rtol=4 * 2**-53, atol=0)
