@@ -37,22 +37,29 @@ def captured(network, x, precision="float32"):
 
 def recorded(network, x, precision):
     """`captured` on a GPU. Recording runs the network; weights, running statistics, the
-    generators and the mode are then put back: it does not count as training."""
+    generators and the modes are put back, also where it fails: it does not count as training.
+    """
     weights = dict(network.named_parameters())
-    state, mode = copy.deepcopy(network.state_dict()), network.training
+    state = copy.deepcopy(network.state_dict())
+    modes = [(part, part.training) for part in network.modules()]
 
     def pass_of(x, *values):  # weights as arguments: the network itself stays as it is
         return functional_call(network, dict(zip(weights, values, strict=True)), (x,))
 
-    network.train()
     devices = [x.device] if x.is_cuda else []
-    with torch.random.fork_rng(devices), autocast(x.device, precision):
-        # autocast must not keep its copies of the weights: a replay would use old ones
-        torch.set_autocast_cache_enabled(False)
-        replay = torch.cuda.make_graphed_callables(pass_of, (x.clone(), *weights.values()))
-    network.load_state_dict(state)
-    network.zero_grad()
-    network.train(mode)
+    try:
+        if not network.training:  # else each part in its own mode
+            network.train()
+        with torch.random.fork_rng(devices), autocast(x.device, precision):
+            # autocast must not keep its copies of the weights: a replay would use old ones
+            torch.set_autocast_cache_enabled(False)
+            replay = torch.cuda.make_graphed_callables(
+                pass_of, (x.clone(), *weights.values()))
+    finally:
+        network.load_state_dict(state)
+        network.zero_grad()
+        for part, training in modes:
+            part.training = training
 
     def forward(x_now):
         if network.training and x_now.shape == x.shape:

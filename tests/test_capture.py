@@ -1,5 +1,6 @@
 """minidl/capture.py: the graphs compute what the plain network does."""
 
+import contextlib
 import copy
 
 import pytest
@@ -35,13 +36,15 @@ def losses(network, forward, device="cpu"):
     return torch.stack(found).cpu()
 
 
-def record_on_a_cpu(monkeypatch):
+def record_on_a_cpu(monkeypatch, error=None):
     """In the place of torch's: runs the passes thrice as it does, then calls; -> the calls."""
     calls = []
 
     def make_graphed_callables(f, example):
         for _ in range(3):
             f(*example).sum().backward()
+        if error:
+            raise error
         return lambda *now: [calls.append(now[0].shape), f(*now)][1]
 
     monkeypatch.setattr(torch.cuda, "make_graphed_callables", make_graphed_callables)
@@ -53,14 +56,20 @@ def test_on_a_cpu_it_is_the_network_itself():
     assert captured(network, torch.rand(16, 1, 28, 28)) is network
 
 
-def test_recording_leaves_weights_statistics_gradients_generators_and_mode(monkeypatch):
-    record_on_a_cpu(monkeypatch)
-    network = some_network().eval()
+@pytest.mark.parametrize("error", [None, RuntimeError("stream is capturing")])
+def test_recording_leaves_weights_statistics_generators_and_modes_also_where_it_fails(
+        monkeypatch, error):
+    record_on_a_cpu(monkeypatch, error)
+    network = some_network()
+    (network if error else network[3]).eval()  # all of it, or dropout alone
     before, numbers = copy.deepcopy(network.state_dict()), torch.get_rng_state()
-    recorded(network, torch.rand(16, 1, 28, 28, generator=torch.Generator()), "float32")
+    modes = [part.training for part in network.modules()]
+    with pytest.raises(RuntimeError) if error else contextlib.nullcontext():
+        recorded(network, torch.rand(16, 1, 28, 28, generator=torch.Generator()), "float32")
     assert all(torch.equal(before[name], v) for name, v in network.state_dict().items())
-    assert torch.equal(torch.get_rng_state(), numbers) and not network.training
+    assert torch.equal(torch.get_rng_state(), numbers)
     assert all(p.grad is None for p in network.parameters())
+    assert [part.training for part in network.modules()] == modes
     assert "forward" not in vars(network)  # so that copies of it run their own weights
 
 

@@ -69,13 +69,13 @@ def test_inside_every_forward_pass_gives_the_same(encoder, x):
 
 def test_running_statistics_that_moved_are_named_and_nothing_else(encoder, x):
     names = "1.running_mean, 1.running_var, 1.num_batches_tracked"
-    with pytest.raises(RuntimeError, match=f"^frozen, yet changed: {names}$"), frozen(encoder):
+    with pytest.raises(RuntimeError, match=f": {names}$"), frozen(encoder):
         encoder.train()(x)
 
 
 @pytest.mark.parametrize("amount", [1.0, 1e-6])
 def test_a_weight_changed_by_hand_is_named(encoder, amount):
-    with (pytest.raises(RuntimeError, match=r"^frozen, yet changed: 0\.weight$"),
+    with (pytest.raises(RuntimeError, match=r": 0\.weight$"),
           frozen(encoder), torch.no_grad()):
         encoder[0].weight[1, 2] += amount
 
