@@ -15,9 +15,7 @@ bytes that arrive, never for bytes that a header claims. Checked in tests/test_i
 """
 import gzip
 import math
-import stat
 import struct
-import textwrap
 import zlib
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,9 +25,6 @@ import numpy as np
 from minidl.files import whole_file
 
 TYPES = {0x08: "u1", 0x09: "i1", 0x0B: "i2", 0x0C: "i4", 0x0D: "f4", 0x0E: "f8"}
-GZIP = b"\x1f\x8b"      # the first two bytes of every gzip file
-DEFLATE = 1032          # gzip's utmost: 2 bits stand for 258 bytes
-CHUNK = 2**20           # bytes a read: memory follows what arrives, not what is claimed
 
 
 class IdxError(ValueError):
@@ -38,74 +33,39 @@ class IdxError(ValueError):
 
 def read(path):
     """The array in the file `path`: writable, native byte order. Raises IdxError."""
+    path = Path(path)
     with _named_errors(path):
-        status = Path(path).stat()
-        if not stat.S_ISREG(status.st_mode):    # asked first: to open a named pipe is to wait
-            kind = "a folder" if stat.S_ISDIR(status.st_mode) else "a pipe or a device"
-            raise IdxError(f"found {kind}, expected a regular file")
-        with Path(path).open("rb") as file:
-            start, zipped = file.peek(2)[:2], Path(path).name.endswith(".gz")
-            if zipped and start != GZIP:
-                raise IdxError(f"found bytes '{start.hex(' ')}', expected gzip's '1f 8b'")
-            if start == GZIP and not zipped:
-                raise IdxError("found gzip, expected plain IDX or a name that ends in .gz")
-            if zipped:
-                return _parse(gzip.GzipFile(fileobj=file), DEFLATE * status.st_size)
-            return _parse(file, status.st_size)
+        if path.exists() and not path.is_file():  # asked first: to open a pipe is to wait
+            raise ValueError("a folder, a pipe or a device")
+        with path.open("rb") as file:
+            return _parse(gzip.GzipFile(fileobj=file) if path.suffix == ".gz" else file)
 
 
-def _parse(stream, limit):
-    """The array in a stream that cannot hold more than `limit` bytes."""
-    zeros, code, ndim = struct.unpack(">2sBB", _take(stream, 4))
-    if zeros != b"\0\0":
-        raise IdxError(f"found bytes '{zeros.hex(' ')}', expected '00 00', the start of IDX")
-    if code not in TYPES:
-        known = ", ".join(f"{known:02x}" for known in TYPES)
-        raise IdxError(f"found elements of type {code:02x}, expected one of {known}")
-    shape = struct.unpack(f">{ndim}I", _take(stream, 4 * ndim))
-    dtype = np.dtype(">" + TYPES[code])
-    data = _elements(stream, limit - 4 - 4 * ndim, (*shape, dtype.itemsize))
-    try:
-        array = np.frombuffer(data, dtype).reshape(shape)
-    except ValueError as error:     # more than 64 sizes, or as 0 x 2^32-1 x 2^32-1 x 2^32-1
-        raise IdxError(f"found {ndim} sizes, expected what numpy holds ({error})") from None
-    return array.astype(dtype.newbyteorder("="), copy=False)
-
-
-def _take(stream, count):
-    """Exactly `count` bytes of the header."""
-    data = stream.read(count)
-    if len(data) < count:
-        raise IdxError(f"found {len(data)} bytes, expected {count} more of the header")
-    return data
-
-
-def _elements(stream, room, factors):
-    """The last product(factors) bytes of a stream that has room for `room` more."""
-    size = math.prod(factors)       # Python's integers do not overflow
-    text = f"expected {' x '.join(map(str, factors))} = {size} bytes of elements"
-    expected = textwrap.shorten(text, 95, placeholder=" ...")
-    if size > room:
-        raise IdxError(f"found room for {room}, {expected}")
-    data = bytearray()
-    # Up to one byte more: it shows a longer file, and gzip compares its checksum at the end.
-    while chunk := stream.read(min(CHUNK, size + 1 - len(data))):
-        data += chunk
+def _parse(stream):
+    zeros, code, n = struct.unpack(">2sBB", start := stream.read(4))
+    if zeros != b"\0\0" or code not in TYPES:
+        raise ValueError(f"'{start.hex(' ')}' at the start (gzip, 1f 8b, needs a name in .gz)")
+    shape, dtype = struct.unpack(f">{n}I", stream.read(4 * n)), np.dtype(">" + TYPES[code])
+    np.broadcast_to(np.zeros((), dtype), shape)  # takes no memory; fails where numpy would
+    size, data = math.prod(shape) * dtype.itemsize, bytearray()
+    # One byte more than claimed: it shows a longer file, and gzip checks its sum at the end.
+    while piece := stream.read(min(2**20, size + 1 - len(data))):
+        data += piece
     if len(data) != size:
-        raise IdxError(f"found {'at least ' * (len(data) > size)}{len(data)}, {expected}")
-    return data
+        more = " or more" if len(data) > size else ""
+        raise ValueError(f"{len(data)}{more} bytes of elements under a header of {size}")
+    array = np.frombuffer(data, dtype).reshape(shape)
+    return array.astype(dtype.newbyteorder("="), copy=False)
 
 
 def header(array):
     """The 4 + 4n bytes before the elements of `array`. Raises IdxError."""
-    kind, shape = f"{array.dtype.kind}{array.dtype.itemsize}", array.shape
-    codes = {kind: code for code, kind in TYPES.items()}
-    if kind not in codes:
-        known = ", ".join(np.dtype(kind).name for kind in codes)
-        raise IdxError(f"found elements of type {array.dtype}, expected one of {known}")
-    if len(shape) > 255 or any(size >= 2**32 for size in shape):
-        raise IdxError(f"found shape {shape}, expected at most 255 sizes, each below 2^32")
-    return struct.pack(f">HBB{len(shape)}I", 0, codes[kind], len(shape), *shape)
+    codes = {np.dtype(kind).name: code for code, kind in TYPES.items()}
+    name, shape = array.dtype.name, array.shape
+    if name not in codes or max(shape, default=0) >= 2**32:
+        raise IdxError(f"{name}s of shape {shape}, where IDX has {', '.join(codes)} and "
+                       "sizes below 2^32")
+    return struct.pack(f">HBB{len(shape)}I", 0, codes[name], len(shape), *shape)
 
 
 def write(path, array):
@@ -116,19 +76,15 @@ def write(path, array):
     path, array = Path(path), np.asarray(array)
     with _named_errors(path), whole_file(path) as beside:
         content = header(array) + array.astype(array.dtype.newbyteorder(">")).tobytes()
-        zipped = path.name.endswith(".gz")
-        beside.write_bytes(gzip.compress(content, 6, mtime=0) if zipped else content)
+        packed = gzip.compress(content, 6, mtime=0) if path.suffix == ".gz" else content
+        beside.write_bytes(packed)
 
 
 @contextmanager
 def _named_errors(path):
-    """Makes whatever goes wrong with a file an IdxError that begins with its name."""
+    """Makes whatever is wrong with a file one sentence that begins with its name."""
     try:
         yield
-    except IdxError as error:
-        raise IdxError(f"{path}: {error}") from None
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise IdxError(f"{path}: found damaged gzip ({error}), expected it whole") from error
-    except OSError as error:
-        what = error.strerror or error
-        raise IdxError(f"{path}: found '{what}', expected a file within reach") from error
+    except (OSError, EOFError, ValueError, struct.error, zlib.error) as error:
+        what = getattr(error, "strerror", None) or error
+        raise IdxError(f"{path}: found {what}, expected an IDX file within reach") from error
