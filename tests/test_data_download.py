@@ -7,7 +7,6 @@ import contextlib
 import gzip
 import hashlib
 import io
-import os
 import random
 import re
 import signal
@@ -18,14 +17,13 @@ import sys
 import tarfile
 import threading
 import time
-from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
 import data_download
-from data_download import DownloadError, fetch, import_files, main
+from data_download import DownloadError, fetch, main
 
 ROOT = Path(data_download.__file__).parent
 IMAGES, LABELS = "train-images-idx3-ubyte", "train-labels-idx1-ubyte"
@@ -33,7 +31,7 @@ CONTENT = random.Random(0).randbytes(300_000)  # mnist's images; no gzip can shr
 PACKED = gzip.compress(CONTENT, mtime=0)
 OTHER = gzip.compress(CONTENT[::-1], mtime=0)  # fashion-mnist's images
 HALF = len(PACKED) // 2
-PATIENCE = 10  # seconds; reached only where something hangs
+PATIENCE = 120  # seconds; reached only where something hangs
 
 
 # The mirrors: what each path does ----------------------------------------------------------
@@ -132,7 +130,7 @@ def reset(request):
 def endless(request):
     request.send_response(200)
     request.end_headers()
-    while request.server.sent < 2**26:  # the client should hang up long before
+    while request.server.sent < 2**28:  # the client should hang up long before
         request.server.sent += 2**16
         request.wfile.write(bytes(2**16))
 
@@ -162,12 +160,24 @@ def always_416(request):
     send(request, b"", 416)
 
 
+def escapes(request):
+    """A status line that would move the cursor of the user's terminal."""
+    request.wfile.write(b"\x1b[2J\x07 200 OK\r\n\r\n")
+
+
+def huge_numbers(request):
+    """Lengths that no integer of Python's default settings is read from, and one that is."""
+    digits = "9" * (4300 if "Range" in request.headers else 5000)
+    span = f"bytes {HALF}-{digits}/{digits}"
+    send(request, b"", 206 if "Range" in request.headers else 200, digits, Content_Range=span)
+
+
 class Mirrors(BaseHTTPRequestHandler):
     """The first folder of a path names the function above that answers."""
 
     def do_GET(self):
         self.close_connection = True
-        self.server.log.append((self.path, self.headers.get("Range")))
+        self.server.log.append((self.path.split("/")[1], self.headers.get("Range")))
         with contextlib.suppress(OSError):  # the client has gone
             globals()[self.path.split("/")[1]](self)
 
@@ -201,8 +211,17 @@ def folder(tmp_path):
     return tmp_path / "data"
 
 
-def ask(server, folder, *mirrors, **options):
-    fetch("mnist", folder, mirrors=[f"{server.url}/{m}" for m in mirrors], **options)
+def set_mirrors(server, *mirrors, name="mnist"):
+    data_download.SETS[name] = data_download.SETS[name]._replace(
+        mirrors=tuple(f"{server.url}/{mirror}" for mirror in mirrors))
+
+
+def ask(server, folder, *mirrors, timeout=PATIENCE):
+    set_mirrors(server, *mirrors)
+    server.log.clear()
+    server.sent = 0
+    fetch("mnist", folder, timeout=timeout)
+    return [asked for _, asked in server.log]
 
 
 def files(folder):
@@ -211,120 +230,82 @@ def files(folder):
             for path in sorted(folder.rglob("*")) if not path.is_dir()}
 
 
-RIGHT = {f"mnist/{IMAGES}.gz": PACKED}
+PLACE = f"mnist/{IMAGES}.gz"
+PART = f"{PLACE}.part"
+RIGHT = {PLACE: PACKED}
 
 
-def write_part(folder, content):
-    (folder / "mnist").mkdir(parents=True)
-    (folder / "mnist" / f"{IMAGES}.gz.part").write_bytes(content)
+def write(path, content):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
 
 
 # One mirror misbehaves ---------------------------------------------------------------------
 SENT_NOTHING_RIGHT = [
     not_found, forbidden, empty, login_page, half_a_file, corrupted, wrong_set, bomb, silent,
-    endless, redirects_to_itself, part_unasked, always_416]
-SENT_HALF = [cut_short, stalled, reset]
-ALL = pytest.mark.parametrize("bad", SENT_NOTHING_RIGHT + SENT_HALF, ids=lambda f: f.__name__)
+    endless, redirects_to_itself, part_unasked, always_416, escapes, huge_numbers]
+SENT_SOME = [cut_short, stalled, reset]
+HANGING = [silent, stalled]
 
 
-@ALL
-def test_the_second_mirror_serves_where_the_first_misbehaves(server, folder, bad):
-    start = time.monotonic()
-    ask(server, folder, bad.__name__, "good", timeout=0.3)
-    assert time.monotonic() - start < PATIENCE / 2
-    assert files(folder) == RIGHT
-    assert [path.split("/")[1] for path, _ in server.log][-1] == "good"
-    if bad is not reset:  # which may overtake the bytes before it
-        assert server.log[-1][1] == (f"bytes={HALF}-" if bad in SENT_HALF else None)
-
-
-@ALL
-def test_where_all_mirrors_fail_nothing_is_in_place_and_the_sentence_helps(
+@pytest.mark.parametrize("bad", SENT_NOTHING_RIGHT + SENT_SOME, ids=lambda f: f.__name__)
+def test_a_mirror_that_misbehaves_puts_nothing_in_place_and_the_next_one_serves(
         server, folder, bad):
     with pytest.raises(DownloadError) as error:
-        ask(server, folder, bad.__name__, timeout=0.3)
-    assert f"{server.url}/{bad.__name__}/{IMAGES}.gz" in str(error.value)
-    assert str(folder / "mnist") in str(error.value)
+        ask(server, folder, bad.__name__, timeout=0.3 if bad in HANGING else PATIENCE)
+    sentence = str(error.value)
+    assert f"{server.url}/{bad.__name__}" in sentence and f"{IMAGES}.gz" in sentence
+    assert str(folder / "mnist") in sentence and sentence.isprintable()
     left = files(folder)
-    if bad in SENT_HALF:
-        kept = left.pop(f"mnist/{IMAGES}.gz.part", b"")
-        assert kept == PACKED[:len(kept) if bad is reset else HALF]
+    if bad in SENT_SOME:  # a reset, or the time-out of a busy machine, may overtake it
+        assert PACKED.startswith(left.pop(PART, b""))
     assert left == {}
-
-
-def test_a_wrong_data_set_is_called_by_its_name(server, folder):
-    sentence = f"these are the bytes of fashion-mnist's {IMAGES}, expected mnist's {IMAGES}"
-    with pytest.raises(DownloadError, match=sentence):
-        ask(server, folder, "wrong_set")
+    assert server.sent < 2**27  # 1 MiB is allowed; the rest is what the sockets buffer
+    ask(server, folder, *[bad.__name__] * (bad not in HANGING), "good")
+    assert files(folder) == RIGHT
 
 
 def test_a_redirect_is_followed_and_the_bytes_stay_as_served(server, folder):
     ask(server, folder, "redirect")
     assert files(folder) == RIGHT
-    assert [path.split("/")[1] for path, _ in server.log] == ["redirect", "good"]
 
 
-def test_what_is_there_and_right_costs_no_request(server, folder):
-    ask(server, folder, "good")
-    server.log.clear()
-    ask(server, folder, "good")
-    assert server.log == []
-
-
-def test_what_is_there_and_wrong_is_replaced(server, folder):
-    (folder / "mnist").mkdir(parents=True)
-    (folder / "mnist" / f"{IMAGES}.gz").write_bytes(OTHER)
-    ask(server, folder, "good")
+def test_what_is_right_costs_no_request_and_what_is_wrong_is_replaced(server, folder):
+    write(folder / PLACE, OTHER)
+    assert data_download.missing("mnist", folder) == []  # looks at names only
+    assert ask(server, folder, "good") == [None]
     assert files(folder) == RIGHT
-
-
-def test_missing_looks_at_names_only(server, folder):
+    assert ask(server, folder, "good") == []
+    (folder / PLACE).unlink()
     assert data_download.missing("mnist", folder) == [f"{IMAGES}.gz"]
-    (folder / "mnist").mkdir(parents=True)
-    (folder / "mnist" / f"{IMAGES}.gz").touch()
-    assert data_download.missing("mnist", folder) == []
 
 
 # Going on with a partial file --------------------------------------------------------------
 def test_a_later_run_transfers_only_the_rest(server, folder):
-    with pytest.raises(DownloadError, match=f"broke off at {HALF} of {len(PACKED)} bytes"):
+    with pytest.raises(DownloadError):
         ask(server, folder, "cut_short")
-    server.log.clear(); server.sent = 0
-    ask(server, folder, "good")
-    assert server.log == [(f"/good/{IMAGES}.gz", f"bytes={HALF}-")]
-    assert server.sent == len(PACKED) - HALF
+    assert ask(server, folder, "forbidden", "good") == 2 * [f"bytes={HALF}-"]
+    assert server.sent < len(PACKED) - HALF + 99
     assert files(folder) == RIGHT
 
 
-@pytest.mark.parametrize("mirror, requests", [
-    ("ignores_range", [f"bytes={HALF}-"]),             # 200: the whole file came at once
-    ("wrong_range", [f"bytes={HALF}-", None]),         # 206 with other bytes: asked for all
-])
-def test_a_mirror_that_cannot_resume_gives_the_file_anew(server, folder, mirror, requests):
-    write_part(folder, PACKED[:HALF])
-    ask(server, folder, mirror)
-    assert [asked for _, asked in server.log] == requests
+@pytest.mark.parametrize("part, mirror, anew", [
+    (PACKED[:HALF], "ignores_range", False),  # 200: the whole file came at once
+    (PACKED[:HALF], "wrong_range", True),     # 206 with other bytes
+    (gzip.compress(CONTENT, 0)[:HALF], "good", True),  # of a mirror that packs otherwise
+    (bytes(len(PACKED) + 1), "good", True),            # longer than the file
+    (PACKED, "good", False),                           # whole
+], ids=["range ignored", "wrong range", "packed otherwise", "longer", "whole"])
+def test_a_partial_file_that_cannot_be_gone_on_with_is_fetched_anew(
+        server, folder, part, mirror, anew):
+    write(folder / PART, part)
+    assert ask(server, folder, mirror) == [f"bytes={len(part)}-"] + [None] * anew
     assert files(folder) == RIGHT
 
 
-def test_bytes_of_mirrors_that_pack_otherwise_are_not_mixed(server, folder):
-    write_part(folder, gzip.compress(CONTENT, 0, mtime=1)[:HALF])
-    ask(server, folder, "good")
-    assert [asked for _, asked in server.log] == [f"bytes={HALF}-", None]
-    assert files(folder) == RIGHT
-
-
-def test_a_partial_file_that_is_whole_needs_no_transfer(server, folder):
-    write_part(folder, PACKED)
-    ask(server, folder, "good")
-    assert [asked for _, asked in server.log] == [f"bytes={len(PACKED)}-"]
-    assert (server.sent, files(folder)) == (0, RIGHT)
-
-
-def test_a_partial_file_longer_than_the_file_is_given_up(server, folder):
-    write_part(folder, bytes(len(PACKED) + 1))
-    ask(server, folder, "good")
-    assert [asked for _, asked in server.log] == [f"bytes={len(PACKED) + 1}-", None]
+def test_a_partial_file_of_a_lying_mirror_with_huge_numbers_does_no_harm(server, folder):
+    write(folder / PART, PACKED[:HALF])
+    ask(server, folder, "huge_numbers", "good")
     assert files(folder) == RIGHT
 
 
@@ -336,14 +317,11 @@ def test_without_a_network_the_status_is_2_and_one_sentence_tells_what_to_do(
         url = f"http://127.0.0.1:{unused.getsockname()[1]}"
         tiny = data_download.DataSet((url,), {IMAGES: "0", LABELS: "0"}, 2**20)
         monkeypatch.setitem(data_download.SETS, "mnist", tiny)
-        start = time.monotonic()
         assert main(["mnist", "--data-dir", str(folder)]) == 2
-    assert time.monotonic() - start < 2  # refused at once, not after the 20 s of the time-out
     sentence = capsys.readouterr().err
     assert sentence.count("\n") == 1
-    assert "Connection refused" in sentence
-    assert f"{url}/{IMAGES}.gz (likewise {LABELS}.gz)" in sentence
-    assert f"into {folder / 'mnist'}" in sentence
+    for told in (url, f"{IMAGES}.gz", f"{LABELS}.gz", str(folder / "mnist")):
+        assert told in sentence
     assert files(folder) == {}
 
 
@@ -351,90 +329,71 @@ def test_a_name_that_is_looked_up_for_ever_costs_one_timeout_a_mirror(
         server, folder, monkeypatch):
     monkeypatch.setattr(socket, "getaddrinfo", lambda *a, **k: server.release.wait(PATIENCE))
     start = time.monotonic()
-    with pytest.raises(DownloadError, match=r"no answer within 0\.2 s.*within 0\.2 s"):
-        ask(server, folder, "good", "good", timeout=0.2)
-    assert 0.35 < time.monotonic() - start < 1.5
+    with pytest.raises(DownloadError, match=r"/good: .*/redirect: "):
+        ask(server, folder, "good", "redirect", timeout=0.2)
+    assert time.monotonic() - start < PATIENCE / 2
     assert server.log == []
 
 
 # Two processes, crashes, Ctrl-C ------------------------------------------------------------
 def start(server, folder, mirror, before=""):
     """The command line in a process of its own, with the tiny data set at one mirror."""
-    tiny = replace(data_download.SETS["mnist"], mirrors=(f"{server.url}/{mirror}",))
+    set_mirrors(server, mirror)
     code = f"""
 import signal, sys, data_download as d
 from data_download import DataSet
 signal.signal(signal.SIGINT, signal.default_int_handler)  # for tests run with &
-d.SETS["mnist"] = {tiny}
+d.SETS["mnist"] = {data_download.SETS["mnist"]}
+d.fetch.__kwdefaults__["timeout"] = {PATIENCE}
 {before}
 sys.exit(d.main(["mnist", "--data-dir", {str(folder)!r}]))"""
     return subprocess.Popen([sys.executable, "-u", "-c", code], cwd=ROOT, text=True,
                             stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
 
-def wait_for_some(folder):
-    """Until something is in the partial file."""
+def wait_until(true):
     end = time.monotonic() + PATIENCE
-    while not any(files(folder).values()):
-        assert time.monotonic() < end, files(folder).keys()
+    while not true():
+        assert time.monotonic() < end
         time.sleep(0.01)
 
 
-def test_of_two_processes_one_waits_and_transfers_nothing(server, folder):
-    first = start(server, folder, "waits_then_good")
-    assert server.asked.wait(PATIENCE)
-    second = start(server, folder, "waits_then_good")
-    assert "another process fills it, waiting" in second.stdout.readline()
+@pytest.mark.parametrize("locks", [True, False])
+def test_two_processes_do_not_write_to_the_same_partial_file(server, folder, locks):
+    """With locks, one waits for the other and transfers nothing."""
+    before = "" if locks else "sys.modules['fcntl'] = None"
+    processes = [start(server, folder, "waits_then_good", before) for _ in "ab"]
+    wait_until(lambda: len(server.log) >= 2 - locks)
+    time.sleep(locks)  # in which the second would ask if it did not wait
     server.release.set()
-    for process in (first, second):
+    for process in processes:
         _, errors = process.communicate(timeout=PATIENCE)
         assert (process.returncode, errors) == (0, "")
-    assert len(server.log) == 1
-    assert files(folder) == RIGHT
-
-
-def test_two_processes_without_locks_do_not_share_a_partial_file(server, folder):
-    first, second = (start(server, folder, "waits_then_good", "d.fcntl = None") for _ in "ab")
-    end = time.monotonic() + PATIENCE
-    while len(server.log) < 2 and time.monotonic() < end:
-        time.sleep(0.01)
-    server.release.set()
-    for process in (first, second):
-        _, errors = process.communicate(timeout=PATIENCE)
-        assert (process.returncode, errors) == (0, "")
-    assert [asked for _, asked in server.log] == [None, None]
+    assert [asked for _, asked in server.log] == [None] * (2 - locks)
     assert files(folder) == RIGHT
 
 
 def test_a_partial_file_that_no_other_process_can_take_over_is_removed(
         server, folder, monkeypatch):
-    monkeypatch.setattr(data_download, "fcntl", None)
+    monkeypatch.setitem(sys.modules, "fcntl", None)
     with pytest.raises(DownloadError):
         ask(server, folder, "cut_short")
     assert files(folder) == {}
 
 
-def test_what_a_killed_process_left_is_gone_on_with(server, folder):
+@pytest.mark.parametrize("signal_sent", [signal.SIGKILL, signal.SIGINT])
+def test_what_a_killed_or_interrupted_process_left_is_gone_on_with(
+        server, folder, signal_sent):
     process = start(server, folder, "waits_then_good")
-    wait_for_some(folder)
-    process.kill()
-    process.communicate(timeout=PATIENCE)
-    (kept,) = files(folder).values()
-    ask(server, folder, "good")
-    assert [asked for _, asked in server.log] == [None, f"bytes={len(kept)}-"]
-    assert files(folder) == RIGHT
-
-
-def test_ctrl_c_is_a_sentence_with_status_130_and_keeps_what_came(server, folder):
-    process = start(server, folder, "waits_then_good")
-    wait_for_some(folder)
-    process.send_signal(signal.SIGINT)
+    wait_until(lambda: any(files(folder).values()))
+    process.send_signal(signal_sent)
     _, errors = process.communicate(timeout=PATIENCE)
-    assert (process.returncode, errors.count("\n")) == (130, 1)
-    assert errors.startswith("Interrupted")
+    if signal_sent == signal.SIGINT:  # Ctrl-C is a sentence
+        assert (process.returncode, errors.count("\n")) == (130, 1)
     (path, kept), = files(folder).items()
-    assert (path, kept) == (f"mnist/{IMAGES}.gz.part", PACKED[:len(kept)])
-    assert kept
+    assert (path, kept) == (PART, PACKED[:len(kept)]) and kept
+    assert ask(server, folder, "good") == [f"bytes={len(kept)}-"]
+    assert files(folder) == RIGHT
 
 
 # The command line --------------------------------------------------------------------------
@@ -446,71 +405,36 @@ def test_the_folder_is_the_flag_else_the_environment_else_data(monkeypatch):
     assert data_download.data_dir() == ROOT / "data"
 
 
-def test_the_command_fetches_the_named_set_into_the_folder_of_the_environment(
-        server, folder, capsys):
-    assert main(["mnist"]) == 0
-    assert files(folder) == RIGHT
-    assert capsys.readouterr().err == ""
-
-
-def test_a_set_that_fails_does_not_keep_the_next_from_being_fetched(
-        server, folder, monkeypatch, capsys):
-    for name, mirror in {"mnist": "not_found", "fashion-mnist": "wrong_set"}.items():
-        data_set = replace(data_download.SETS[name], mirrors=(f"{server.url}/{mirror}",))
-        monkeypatch.setitem(data_download.SETS, name, data_set)
+def test_a_set_that_fails_does_not_keep_the_next_from_being_fetched(server, folder, capsys):
+    set_mirrors(server, "not_found")
+    set_mirrors(server, "wrong_set", name="fashion-mnist")
     assert main(["mnist", "fashion-mnist"]) == 2
     assert files(folder) == {f"fashion-mnist/{IMAGES}.gz": OTHER}
     assert capsys.readouterr().err.count("\n") == 1
 
 
-@pytest.mark.parametrize("arguments, sentence", [
-    (["mnits"], "found 'mnits', expected a data set: mnist, fashion-mnist, imdb\n"),
-    (["--from", "/no/such/folder"], "--from: found no folder /no/such/folder\n"),
-    (["--form"], "unrecognized arguments: --form\n"),
-])
+@pytest.mark.parametrize("arguments, named", [
+    (["mnits"], "mnits"), (["mnist", "--from", "/no/such/folder"], "/no/such/folder"),
+    (["--form"], "--form"), (["mnist", "--data-dir", "/dev/null"], "/dev/null")])
 def test_a_mistake_on_the_command_line_is_one_sentence_with_status_2(
-        server, capsys, arguments, sentence):
-    with pytest.raises(SystemExit) as end:
-        main(["mnist", *arguments])
-    assert end.value.code == 2
-    assert capsys.readouterr().err == sentence
-    assert server.log == []
-
-
-def test_a_folder_that_cannot_be_written_is_one_sentence_with_status_2(
-        server, tmp_path, capsys):
-    (tmp_path / "file").touch()
-    assert main(["mnist", "fashion-mnist", "--data-dir", str(tmp_path / "file" / "data")]) == 2
-    error = capsys.readouterr().err
-    assert str(tmp_path / "file") in error
-    assert "Not a directory" in error
-    assert error.count("\n") == 1  # not one for each set
+        server, capsys, arguments, named):
+    try:
+        status = main(arguments)
+    except SystemExit as end:
+        status = end.code
+    sentence = capsys.readouterr().err
+    assert status == 2 and named in sentence and sentence.count("\n") == 1
     assert server.log == []
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full to write to")
 def test_a_full_disk_is_one_sentence_with_status_2(server, folder, capsys):
     (folder / "mnist").mkdir(parents=True)
-    (folder / "mnist" / f"{IMAGES}.gz.part").symlink_to("/dev/full")
+    (folder / PART).symlink_to("/dev/full")
     assert main(["mnist"]) == 2
     error = capsys.readouterr().err
-    assert "No space left on device" in error
-    assert error.count("\n") == 1
+    assert str(folder) in error and error.count("\n") == 1
     assert files(folder) == {}
-
-
-def test_a_terminal_sees_one_line_rewritten_and_a_log_few_lines(
-        server, folder, monkeypatch, capsys):
-    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
-    assert main(["mnist"]) == 0
-    shown = capsys.readouterr().out
-    assert re.search(r"\r\S+: 0\.3 of 0\.3 MB, 100%, \d+\.\d MB/s *\n", shown), shown
-    (folder / "mnist" / f"{IMAGES}.gz").unlink()
-    monkeypatch.setattr(sys.stdout, "isatty", lambda: False)
-    assert main(["mnist"]) == 0
-    shown = capsys.readouterr().out
-    assert "\r" not in shown
-    assert shown.count("MB/s") == 1
 
 
 def test_the_import_needs_the_standard_library_only():
@@ -520,41 +444,25 @@ def test_the_import_needs_the_standard_library_only():
 
 
 # Files fetched by hand ---------------------------------------------------------------------
-@pytest.mark.parametrize("where", ["", "mnist"])
-@pytest.mark.parametrize("name, content", [(IMAGES, CONTENT), (f"{IMAGES}.gz", PACKED)])
-def test_from_takes_plain_and_gzipped_files(server, folder, tmp_path, where, name, content):
-    source = tmp_path / "source"
-    (source / where).mkdir(parents=True)
-    (source / where / name).write_bytes(content)
-    assert main(["mnist", "--from", str(source)]) == 0
+@pytest.mark.parametrize("where, content", [
+    (f"mnist/{IMAGES}", CONTENT), (IMAGES, CONTENT), (f"{IMAGES}.gz", PACKED)])
+def test_from_takes_plain_and_gzipped_files(server, folder, tmp_path, where, content):
+    write(tmp_path / "source" / where, content)
+    assert main(["mnist", "--from", str(tmp_path / "source")]) == 0
     (path, packed), = files(folder).items()
-    assert (path, gzip.decompress(packed)) == (f"mnist/{IMAGES}.gz", CONTENT)
-    if content == PACKED:
-        assert packed == PACKED  # not packed anew
+    assert (path, gzip.decompress(packed)) == (PLACE, CONTENT)
     assert packed[3:8] == bytes(5)  # no name and no date in the gzip header
     assert server.log == []
 
 
-@pytest.mark.parametrize("content, found", [
-    (OTHER, f"these are the bytes of fashion-mnist's {IMAGES}, expected mnist's {IMAGES}"),
-    (CONTENT[:-1], "these are bytes with hash "),
-    (bytes(2**21), "more than 1048576 bytes"),
-    (PACKED[:-1], "damaged content"),
-    (PACKED + b"more", "damaged content"),
-])
-def test_from_refuses_wrong_content(server, folder, tmp_path, capsys, content, found):
+@pytest.mark.parametrize("content", [
+    OTHER, CONTENT[:-1], PACKED[:-1], PACKED + b"more", bytes(2**21),
+    PACKED[:10] + bytes(2**23), gzip.compress(bytes(2**25))], ids=range(7))
+def test_from_refuses_wrong_content(server, folder, tmp_path, capsys, content):
     (tmp_path / IMAGES).write_bytes(content)
     assert main(["mnist", "--from", str(tmp_path)]) == 2
     error = capsys.readouterr().err
-    assert error.startswith(f"{tmp_path / IMAGES}: ")
-    assert found in error
-    assert error.count("\n") == 1
-    assert files(folder) == {}
-
-
-def test_from_says_which_file_it_did_not_find(server, folder, tmp_path):
-    with pytest.raises(DownloadError, match=f"found neither {IMAGES}.gz nor {IMAGES}, "):
-        import_files("mnist", tmp_path, folder)
+    assert str(tmp_path) in error and IMAGES in error and error.count("\n") == 1
     assert files(folder) == {}
 
 
@@ -582,29 +490,21 @@ def member(name, text=b"", kind=tarfile.REGTYPE, link=""):
 
 @pytest.fixture
 def imdb(monkeypatch, tmp_path):
-    """import_files of an archive, with the four reviews above as the published ones."""
+    """Take an archive, with the four reviews above as the published ones."""
     digest = hashlib.sha256(b"".join(
         name.encode() + b"\0" + REVIEWS[name] for name in sorted(REVIEWS))).hexdigest()
-    whole = archive(member("aclImdb/README", b"as published"))
-    tiny = data_download.DataSet((), {"aclImdb_v1.tar.gz": hashlib.md5(whole).hexdigest()},
-                                 2**20, digest)
+    tiny = data_download.DataSet((), {"aclImdb_v1.tar.gz": ""}, 2**20, digest)
     monkeypatch.setitem(data_download.SETS, "imdb", tiny)
     source = tmp_path / "deep" / "source"
     source.mkdir(parents=True)
 
     def put(content, name="aclImdb_v1.tar.gz"):
         (source / name).write_bytes(content)
-        import_files("imdb", source, source.parent / "data")
+        fetch("imdb", source.parent / "data", source=source)
         (source / name).unlink()
         return files(tmp_path)
 
-    put.whole = whole
     return put
-
-
-def test_the_published_archive_is_known_by_its_md5_without_being_read(imdb, monkeypatch):
-    monkeypatch.setattr(tarfile, "open", None)
-    assert imdb(imdb.whole) == {"deep/data/imdb/aclImdb_v1.tar.gz": imdb.whole}
 
 
 @pytest.mark.parametrize("extra", [
@@ -616,15 +516,7 @@ def test_an_archive_with_the_same_labelled_reviews_is_accepted(imdb, extra):
     assert imdb(content) == {"deep/data/imdb/aclImdb_v1.tar.gz": content}
 
 
-def test_a_plain_tar_is_packed(imdb):
-    content = gzip.decompress(archive())
-    (packed,) = imdb(content, "aclImdb_v1.tar").values()
-    assert gzip.decompress(packed) == content
-
-
-def test_a_malicious_archive_writes_nothing_but_itself(imdb, tmp_path, monkeypatch):
-    for name in ("extract", "extractall", "_extract_member"):
-        monkeypatch.setattr(tarfile.TarFile, name, None)
+def test_a_malicious_archive_writes_nothing_but_itself(imdb, tmp_path):
     content = archive(
         member("../evil.txt", b"x"), member(f"{tmp_path}/evil.txt", b"x"),
         member("aclImdb/train/pos/../../../../evil.txt", b"x"),
@@ -635,101 +527,70 @@ def test_a_malicious_archive_writes_nothing_but_itself(imdb, tmp_path, monkeypat
     assert imdb(content) == {"deep/data/imdb/aclImdb_v1.tar.gz": content}
 
 
-@pytest.mark.parametrize("content, found", [
-    (archive(reviews={**REVIEWS, "aclImdb/train/pos/0_9.txt": b"goof"}), "with hash"),
-    (archive(reviews=dict(list(REVIEWS.items())[:3])), "with hash"),
-    (archive(member("aclImdb/train/pos/1_9.txt", b"one more")), "with hash"),
-    (archive(member("aclImdb/train/pos/0_9.txt", b"shadowed")), "twice"),
-    (archive(member("aclImdb/train/pos/1_9.txt", bytes(2**16 + 1))), "too long"),
-    (archive(member("aclImdb/zeros", bytes(2**21))), "more than 1048576 bytes"),
-    (archive()[:-20], "damaged"),
-    (gzip.compress(b"no archive at all" * 99), "damaged"),
-], ids=["changed", "fewer", "more", "twice", "too long", "bomb", "cut", "no tar"])
-def test_an_archive_with_other_reviews_is_refused(imdb, tmp_path, content, found):
-    with pytest.raises(DownloadError, match=found):
+def claiming(size):
+    """An archive of one member that claims to have so many bytes."""
+    info = tarfile.TarInfo("aclImdb/README")
+    info.size = size
+    return gzip.compress(info.tobuf(tarfile.GNU_FORMAT))
+
+
+def sparse():
+    """A member of 512 bytes that stands for 1 GiB of zeros, in GNU's format."""
+    info = tarfile.TarInfo("aclImdb/train/pos/1_9.txt")
+    header = bytearray(info.tobuf(tarfile.GNU_FORMAT))
+    header[156:157] = b"S"
+    header[386:410] = b"%011o\0%011o\0" % (0, 0)  # the first piece of data
+    header[483:495] = b"%011o\0" % 2**30
+    header[148:156] = b"%06o\0 " % (sum(header) - sum(header[148:156]) + 8 * 32)
+    return gzip.compress(bytes(header) + bytes(1024))
+
+
+@pytest.mark.parametrize("content", [
+    archive(reviews={**REVIEWS, "aclImdb/train/pos/0_9.txt": b"goof"}),
+    archive(reviews=dict(list(REVIEWS.items())[:3])),
+    archive(member("aclImdb/train/pos/1_9.txt", b"one more")),
+    archive(member("aclImdb/train/pos/0_9.txt", b"shadowed")),
+    archive(member("aclImdb/train/pos/1_9.txt", bytes(2**16 + 1))),
+    archive(member("aclImdb/zeros", bytes(2**21))),
+    archive()[:-20],
+    gzip.compress(b"no archive at all" * 99),
+    claiming(2**45),  # hours, if it were looked for beyond the end
+], ids=["changed", "fewer", "more", "twice", "too long", "bomb", "cut", "no tar", "claims"])
+def test_an_archive_with_other_reviews_is_refused(imdb, tmp_path, content):
+    with pytest.raises(DownloadError, match="aclImdb_v1"):
         imdb(content)
     assert list(files(tmp_path)) == ["deep/source/aclImdb_v1.tar.gz"]
 
 
-def test_a_member_that_claims_16_gib_is_not_looked_for_beyond_the_end(imdb):
-    info = tarfile.TarInfo("aclImdb/README")
-    info.size = 2**34
-    start = time.monotonic()
-    with pytest.raises(DownloadError, match="ends too soon"):
-        imdb(gzip.compress(info.tobuf(tarfile.GNU_FORMAT)))
-    assert time.monotonic() - start < 1
+def test_a_sparse_member_is_refused_before_its_zeros_are_made(imdb):
+    with pytest.raises(DownloadError, match="a sparse member"):
+        imdb(sparse())
 
 
-def test_a_gzip_bomb_is_not_read_to_its_end(server, folder, tmp_path, monkeypatch):
-    (tmp_path / f"{IMAGES}.gz").write_bytes(gzip.compress(bytes(2**25), mtime=0))
-    read, original = [0], gzip.GzipFile.read
-
-    def counting(self, size=-1):
-        block = original(self, size)
-        read[0] += len(block)
-        return block
-
-    monkeypatch.setattr(gzip.GzipFile, "read", counting)
-    with pytest.raises(DownloadError, match="more than 1048576 bytes"):
-        import_files("mnist", tmp_path, folder)
-    assert 2**20 < read[0] <= 2**21
-
-
-def test_a_file_that_is_far_too_long_is_not_copied_whole(
-        server, folder, tmp_path, monkeypatch):
-    (tmp_path / f"{IMAGES}.gz").write_bytes(PACKED[:10] + bytes(2**23))
-    refused, original = [], os.truncate
-
-    def measuring(path, size):
-        refused.append(Path(path).stat().st_size)
-        original(path, size)
-
-    monkeypatch.setattr(os, "truncate", measuring)
+def test_bombs_are_read_to_what_is_allowed_and_no_further(server, imdb, folder, monkeypatch):
+    """2^20 bytes, and the block that is beyond them: of a gzip, and of what is in it."""
+    read, original = [], gzip.GzipFile.read
+    monkeypatch.setattr(gzip.GzipFile, "read", lambda self, size: read.append(
+        original(self, size)) or read[-1])
+    set_mirrors(server, "bomb")
     with pytest.raises(DownloadError):
-        import_files("mnist", tmp_path, folder)
-    assert refused == [2**21]  # the limit of 1 MiB, and the block that is beyond it
-
-
-def test_a_mirror_that_never_ends_is_left_soon(server, folder):
+        fetch("mnist", folder)
+    assert 2**20 < sum(map(len, read)) <= 2**21
+    read.clear()
     with pytest.raises(DownloadError):
-        ask(server, folder, "endless")
-    assert server.sent < 2**24  # 1 MiB is allowed; the rest is what the sockets buffer
+        imdb(archive(member("aclImdb/zeros", bytes(2**24))))
+    assert 2**20 < sum(map(len, read)) <= 2**21
 
 
 # The published data sets -------------------------------------------------------------------
-PUBLISHED = os.environ.get("MINIDL_DATA")
-
-
-def real_data(test):
-    there = pytest.mark.skipif(not PUBLISHED, reason="MINIDL_DATA is not set")
-    return pytest.mark.real_data(there(test))
-
-
-@real_data
-def test_mnist_is_imported_with_the_published_md5s(tmp_path):
-    assert main(["mnist", "--from", PUBLISHED, "--data-dir", str(tmp_path)]) == 0
-    found = {Path(path).stem: hashlib.md5(gzip.decompress(content)).hexdigest()
-             for path, content in files(tmp_path).items()}
-    assert found == {"train-images-idx3-ubyte": "6bbc9ace898e44ae57da46a324031adb",
-                     "train-labels-idx1-ubyte": "a25bea736e30d166cdddb491f175f624",
-                     "t10k-images-idx3-ubyte": "2646ac647ad5339dbf082846283269ea",
-                     "t10k-labels-idx1-ubyte": "27ae3e4e09519cfbb04c329615203637"}
-
-
-@real_data
-def test_mnist_is_refused_as_fashion_mnist(tmp_path, capsys):
-    source = str(Path(PUBLISHED, "mnist"))
-    assert main(["fashion-mnist", "--from", source, "--data-dir", str(tmp_path)]) == 2
-    sentence = f"these are the bytes of mnist's {IMAGES}, expected fashion-mnist's {IMAGES}\n"
-    assert capsys.readouterr().err.endswith(sentence)
+@pytest.mark.real_data
+def test_the_published_bytes_are_taken_for_right(real_data, tmp_path):
+    published = data_download.SETS
+    for name in published:
+        if lacking := data_download.missing(name, real_data):
+            pytest.skip(f"{', '.join(lacking)} not in {real_data}")
+        assert [data_download._fault(name, file, place) for file, place
+                in data_download._places(name, real_data)] == [None] * len(published[name].md5)
+    with pytest.raises(DownloadError, match=IMAGES):
+        fetch("fashion-mnist", tmp_path, source=Path(real_data, "mnist"))
     assert files(tmp_path) == {}
-
-
-@real_data
-@pytest.mark.parametrize("name", ["fashion-mnist", "imdb"])
-def test_the_published_bytes_are_taken_for_right(name):
-    if lacking := data_download.missing(name, PUBLISHED):
-        pytest.skip(f"{', '.join(lacking)} not in {PUBLISHED}")
-    with socket.socket() as unused:  # a mirror that would refuse
-        unused.bind(("127.0.0.1", 0))
-        fetch(name, PUBLISHED, mirrors=[f"http://127.0.0.1:{unused.getsockname()[1]}"])
