@@ -25,9 +25,11 @@ def small(folder):
     return load("mnist", str(folder))
 
 
+@pytest.mark.numeric
 def test_pixels_are_bytes_over_255_and_nothing_else():
-    assert torch.equal(to_unit(torch.tensor([0, 51, 255], dtype=torch.uint8)),
-                       torch.tensor([0, 0.2, 1]))
+    """Both are the float32 nearest to the quotient: division is rounded once."""
+    assert torch.equal(to_unit(torch.arange(256, dtype=torch.uint8)),
+                       torch.from_numpy((np.arange(256) / 255).astype(np.float32)))
 
 
 def test_training_and_validation_are_the_training_file_without_overlap(folder, small):
@@ -40,13 +42,21 @@ def test_training_and_validation_are_the_training_file_without_overlap(folder, s
 
 def test_every_image_keeps_its_label(small):
     for split in (small.train, small.val, small.test()):
-        brightest = split.x.float().mean(dim=(1, 3)).argmax(dim=1)
+        brightest = split.x.sum(dim=(1, 3)).argmax(dim=1)
         assert torch.equal(brightest, 2 * split.y + 3)
 
 
-def test_the_validation_part_is_drawn_by_the_seed(folder, small):
+def test_the_validation_part_is_drawn_by_the_seed_but_never_from_the_head(folder, small):
+    """The head are the first images in their order, as `torch.arange(n)` takes them."""
     assert torch.equal(load("mnist", str(folder)).val.x, small.val.x)
-    assert not torch.equal(load("mnist", str(folder), seed=1).val.y, small.val.y)
+    assert not torch.equal(load("mnist", str(folder), seed=1).val.x, small.val.x)
+    x = torch.from_numpy(idx.read(folder / "train-images-idx3-ubyte")).unsqueeze(1)
+    y = torch.from_numpy(idx.read(folder / "train-labels-idx1-ubyte")).long()
+    for seed in range(5):
+        head = load("mnist", str(folder), seed=seed).head()
+        assert torch.equal(head.x, x[:60]) and torch.equal(head.y, y[:60])
+    part = load("mnist", str(folder), images=30).head()  # of fewer images, their half
+    assert torch.equal(part.x, x[:15])
 
 
 def test_fewer_images_mean_fewer_test_images_in_proportion(folder):
@@ -58,19 +68,17 @@ def test_the_test_images_are_not_read_before_they_are_asked_for(folder, monkeypa
     read, seen = idx.read, []
     monkeypatch.setattr(data.idx, "read", lambda path: seen.append(path.name) or read(path))
     small = load("mnist", str(folder))
-    assert not any(name.startswith("t10k") for name in seen)
+    assert seen and not any(name.startswith("t10k") for name in seen)
     small.test()
     assert sum(name.startswith("t10k") for name in seen) == 2
 
 
 def test_an_epoch_shows_each_image_once_in_a_new_order(small, generator):
-    epochs = [torch.cat([y for _, y in batches(small.train, 11, generator)])
-              for _ in range(2)]
-    images = torch.cat([x for x, _ in batches(small.train, 11, generator)])
-    assert steps_per_epoch(small.train, 11) == 10
-    assert torch.equal(images.flatten(1).unique(dim=0),
+    first, second = (torch.cat([x for x, _ in batches(small.train, 11, generator)])
+                     for _ in range(2))
+    assert torch.equal(first.flatten(1).unique(dim=0),
                        to_unit(small.train.x).flatten(1).unique(dim=0))
-    assert not torch.equal(*epochs)
+    assert not torch.equal(first, second)
 
 
 def test_the_last_smaller_batch_is_left_out_and_a_small_split_is_one(small, generator):
@@ -87,43 +95,32 @@ def test_batches_are_the_generators_and_leave_torchs_own_alone(small):
     assert torch.equal(before, torch.get_rng_state())
 
 
+def test_the_first_of_each_class_is_found_and_a_class_without_examples_left_out():
+    assert first_of_each_class(torch.tensor([3, 0, 3, 1, 0])).tolist() == [1, 3, 0]
+
+
 # --- what is wrong with a folder ---------------------------------------------------------
 
-def rewrite(folder, name, change):
-    idx.write(folder / name, change(idx.read(folder / name)))
+IMAGES, LABELS, TEST_LABELS = (*glyphs.FILES["train"], glyphs.FILES["test"][1])
 
 
-@pytest.mark.parametrize(("name", "change", "found"), [
-    ("train-images-idx3-ubyte", lambda x: x[:-1], "found 119 images and 120 labels"),
-    ("train-labels-idx1-ubyte", lambda y: y[:0], "found 120 images and 0 labels"),
-    ("train-images-idx3-ubyte", lambda x: x[:, 1:], r"shape \(120, 27, 28\)"),
-    ("train-images-idx3-ubyte", lambda x: x.astype(np.float32), "type float32"),
-    ("train-labels-idx1-ubyte", lambda y: y.astype(np.int32), "labels of type int32"),
-    ("train-labels-idx1-ubyte", lambda y: y[:, None], r"shape \(120, 1\)"),
-])
-def test_training_files_that_do_not_fit_are_named(folder, name, change, found):
-    rewrite(folder, name, change)
-    with pytest.raises(DataError, match=found) as error:
-        load("mnist", str(folder))
-    assert "stripes" in str(error.value) and "expected" in str(error.value)
-
-
-def test_a_test_label_outside_the_training_classes_is_named(folder):
-    rewrite(folder, "t10k-labels-idx1-ubyte", lambda y: np.where(y == 4, 10, y).astype("u1"))
-    with pytest.raises(DataError, match="label 10 at place 4, expected 0 to 9"):
+@pytest.mark.parametrize("changes", [
+    {IMAGES: lambda x: x[:-1]}, {LABELS: lambda y: y[:0]}, {IMAGES: lambda x: x[:, 1:]},
+    {IMAGES: lambda x: x.astype(np.float32)}, {LABELS: lambda y: y.astype(np.int32)},
+    {LABELS: lambda y: y[:, None]},
+    {TEST_LABELS: lambda y: np.where(y == 4, 10, y).astype("u1")},  # no class of training
+    {IMAGES: lambda x: x[:2], LABELS: lambda y: y[:2]},  # too few for training and validation
+], ids=range(8))
+def test_files_that_do_not_fit_are_one_sentence_with_the_folder(folder, changes):
+    for name, change in changes.items():
+        idx.write(folder / name, change(idx.read(folder / name)))
+    with pytest.raises(DataError, match=r"stripes.*found.*expected"):
         load("mnist", str(folder)).test()
 
 
-def test_too_few_training_images_are_named(folder):
-    for name in glyphs.FILES["train"]:
-        rewrite(folder, name, lambda a: a[:2])
-    with pytest.raises(DataError, match="found 2 training images, expected 3"):
-        load("mnist", str(folder))
-
-
 def test_a_missing_test_file_is_known_before_training(folder):
-    (folder / "t10k-labels-idx1-ubyte").unlink()
-    with pytest.raises(DataError, match=r"neither t10k-labels-idx1-ubyte nor .*\.gz"):
+    (folder / TEST_LABELS).unlink()
+    with pytest.raises(DataError, match=TEST_LABELS):
         load("mnist", str(folder))
 
 
@@ -135,7 +132,7 @@ def test_gzipped_files_do_as_well(folder, small):
 
 
 def test_a_folder_that_is_none_is_named():
-    with pytest.raises(DataError, match=r"--data nowhere: found no such folder, expected"):
+    with pytest.raises(DataError, match="--data nowhere"):
         load("mnist", "nowhere")
 
 
@@ -146,25 +143,31 @@ def test_a_folder_is_not_taken_for_the_published_set_of_its_name(folder):
 
 # --- auto, and what stands in ------------------------------------------------------------
 
-def test_without_data_and_network_auto_takes_glyphs_and_says_so(tmp_path, no_mirrors, capsys):
+@pytest.fixture
+def quick(monkeypatch):
+    """Glyphs are drawn a few at a time, and few are drawn."""
+    monkeypatch.setattr(glyphs, "CHUNK", 20)
+
+
+def test_without_data_and_network_auto_takes_glyphs_and_says_so(
+        tmp_path, no_mirrors, capsys, quick):
     found = load("mnist", "auto", tmp_path, images=120)
     assert found.name == "glyphs-digits" and "not MNIST" in found.title
-    said = capsys.readouterr().out
-    assert said.startswith("*** MNIST IS NOT AT HAND; the embedded glyphs stand in for it.")
-    assert "no mirror gave train-images-idx3-ubyte.gz" in said
+    assert "MNIST IS NOT AT HAND" in capsys.readouterr().out.splitlines()[0]
     assert len(found.train.x) == 110 and len(found.test().x) == 20
 
 
 def test_naming_a_set_that_cannot_be_had_is_an_error_that_tells_how(tmp_path, no_mirrors):
-    with pytest.raises(data_download.DownloadError, match=r"fetch by hand http.*put it into"):
+    with pytest.raises(data_download.DownloadError, match=r"by hand .*http.* into"):
         load("mnist", "mnist", tmp_path)
 
 
-def test_fashion_mnist_is_stood_in_for_by_letters(tmp_path):
+def test_fashion_mnist_is_stood_in_for_by_letters(tmp_path, quick):
     assert load("fashion-mnist", "glyphs", tmp_path, images=120).classes == tuple("ABCDEFGHIJ")
 
 
-def test_glyphs_go_elsewhere_when_the_data_folder_cannot_be_written(tmp_path, monkeypatch):
+def test_glyphs_go_elsewhere_when_the_data_folder_cannot_be_written(
+        tmp_path, monkeypatch, quick):
     (tmp_path / "file").write_text("a file where a folder should be")
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     assert len(load("mnist", "glyphs", tmp_path / "file", images=120).train.x) == 110
@@ -173,7 +176,7 @@ def test_glyphs_go_elsewhere_when_the_data_folder_cannot_be_written(tmp_path, mo
 def test_bytes_that_are_not_the_published_ones_are_refused(folder, tmp_path):
     """MNIST served as Fashion-MNIST has the same names and shapes: only content tells."""
     shutil.copytree(folder, tmp_path / "fashion-mnist")
-    with pytest.raises(DataError, match=r"MD5 .* the published Fashion-MNIST"):
+    with pytest.raises(DataError, match=IMAGES):
         load("fashion-mnist", "auto", tmp_path)
 
 
@@ -184,20 +187,5 @@ def test_the_real_mnist_is_right_and_fashion_is_not_taken_for_it(real_data, tmp_
     assert len(mnist.test().x) == 10_000
     assert mnist.test().y[:5].tolist() == [7, 2, 1, 0, 4]
     (tmp_path / "mnist").symlink_to(f"{real_data}/fashion-mnist")
-    with pytest.raises(DataError, match="the published MNIST"):
+    with pytest.raises(DataError, match=IMAGES):
         load("mnist", "mnist", tmp_path)
-
-
-def test_the_head_of_the_file_is_never_held_out(folder):
-    """The first images in their order, whatever the seed, as `torch.arange(n)` takes them."""
-    x = torch.from_numpy(idx.read(folder / "train-images-idx3-ubyte")).unsqueeze(1)
-    y = torch.from_numpy(idx.read(folder / "train-labels-idx1-ubyte")).long()
-    for seed in range(5):
-        head = load("mnist", str(folder), seed=seed).head()
-        assert torch.equal(head.x, x[:60]) and torch.equal(head.y, y[:60])
-    part = load("mnist", str(folder), images=30).head()  # of fewer images, their half
-    assert torch.equal(part.x, x[:15])
-
-
-def test_the_first_of_each_class_is_found_and_a_class_without_examples_left_out():
-    assert first_of_each_class(torch.tensor([3, 0, 3, 1, 0])).tolist() == [1, 3, 0]
