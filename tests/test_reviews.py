@@ -1,11 +1,9 @@
 """minidl/reviews.py, review_sources.py, grammar.py, bag_of_words.py: from texts to numbers."""
 
-import gzip
 import hashlib
 import io
 import re
 import tarfile
-import time
 from collections import Counter
 
 import pytest
@@ -50,11 +48,6 @@ def archive(tmp_path, monkeypatch):
         ("http://127.0.0.1:9",), {"aclImdb_v1.tar.gz": ""}, 2**20, digest))
     monkeypatch.setattr(review_sources.tempfile, "gettempdir", lambda: tmp_path / "temporary")
     return write_archive(tmp_path / "data" / "imdb" / "aclImdb_v1.tar.gz")
-
-
-@pytest.fixture(scope="module")
-def embedded():
-    return load("embedded", say=lambda text: None)
 
 
 def of_lists(lists, y=None):
@@ -104,9 +97,8 @@ def test_the_vocabulary_comes_from_the_training_part_alone(tmp_path):
 
 def test_a_smaller_vocabulary_keeps_the_most_frequent_words(tmp_path):
     folder = write_folder(tmp_path / "films")
-    whole, small = load(folder), load(folder, vocabulary=3)
-    assert small.words == whole.words[:5]
-    assert small.train.w.max() == 4 and (small.train.w == 1).any()
+    assert load(folder, vocabulary=3).words == load(folder).words[:5]
+    assert load(folder, vocabulary=3).train.w.unique().tolist() == [1, 2, 3, 4]
 
 
 def test_an_empty_review_is_one_unknown_word(tmp_path):
@@ -127,12 +119,12 @@ def test_bytes_that_are_not_utf8_belong_to_no_word(tmp_path):
 @pytest.mark.parametrize("lacking", FOLDERS)
 def test_a_missing_class_folder_is_named(tmp_path, lacking):
     some = {name: text for name, text in TEXTS.items() if not name.startswith(lacking)}
-    with pytest.raises(DataError, match=f"found no review in {lacking}, expected some in"):
+    with pytest.raises(DataError, match=f"films.*{lacking}"):
         load(write_folder(tmp_path / "films", some))
 
 
 def test_what_is_no_folder_is_one_sentence(tmp_path):
-    with pytest.raises(DataError, match="found no such folder, expected auto, imdb, embedded"):
+    with pytest.raises(DataError, match=r"--data .*nowhere"):
         load(str(tmp_path / "nowhere"))
 
 
@@ -154,29 +146,12 @@ def test_the_words_are_found_once_and_a_damaged_cache_is_made_anew(
     read = review_sources._in_archive
     monkeypatch.setattr(review_sources, "_in_archive", lambda p: reads.append(p) or read(p))
     assert load("imdb", tmp_path / "data").words == first.words and not reads
-    for damaged in (b"", found[:100], found[:-40], found.replace(b"good", b"evil")):
+    for damaged in (b"", found[:-40], found.replace(b"good", b"evil")):
         kept.write_bytes(damaged)
         again = load("imdb", tmp_path / "data")
         assert again.words == first.words and torch.equal(again.train.w, first.train.w)
         assert kept.read_bytes() == found
-    assert len(reads) == 4
-
-
-def test_a_review_whose_name_is_not_utf8_is_one_of_another_archive(archive, tmp_path):
-    odd = TEXTS | {"train/pos/9_\udcff": b"a film"}
-    write_archive(archive, odd)
-    with pytest.raises(DataError, match=r"found 8 reviews with SHA-256 \w+, expected the"):
-        load("imdb", tmp_path / "data")
-
-
-def test_a_member_that_claims_40_gib_is_not_looked_for_beyond_the_end(archive, tmp_path):
-    info = tarfile.TarInfo("aclImdb/README")
-    info.size = 40 * 2**30
-    archive.write_bytes(gzip.compress(info.tobuf(tarfile.GNU_FORMAT), mtime=0))
-    start = time.process_time()
-    with pytest.raises(DataError, match=r"found damaged content .*ends too soon"):
-        load("imdb", tmp_path / "data")
-    assert time.process_time() - start < 1
+    assert len(reads) == 3
 
 
 def test_a_folder_that_is_read_only_stays_as_it_is(archive, tmp_path):
@@ -190,17 +165,16 @@ def test_a_folder_that_is_read_only_stays_as_it_is(archive, tmp_path):
     assert len(list((tmp_path / "temporary" / "minidl-data").iterdir())) == 1
 
 
-@pytest.mark.parametrize("change, message", [
-    (lambda path: path.write_bytes(path.read_bytes()[:60]), "found damaged content"),
-    (lambda path: path.write_bytes(b"no archive"), "found damaged content"),
-    (lambda path: write_archive(path, TEXTS | {"train/neg/0_1": b"so good"}),
-     "found 7 reviews with SHA-256"),
-    (lambda path: write_archive(path, dict(list(TEXTS.items())[1:])), "found 6 reviews")],
-    ids=["cut", "other bytes", "another text", "a review less"])
-def test_an_archive_that_is_not_the_published_one_is_one_sentence(
-        archive, tmp_path, change, message):
+@pytest.mark.parametrize("change", [
+    lambda path: path.write_bytes(path.read_bytes()[:60]),
+    lambda path: path.write_bytes(b"no archive"),
+    lambda path: write_archive(path, TEXTS | {"train/neg/0_1": b"so good"}),
+    lambda path: write_archive(path, TEXTS | {"train/pos/9_\udcff": b"a film"}),
+    lambda path: write_archive(path, dict(list(TEXTS.items())[1:]))],
+    ids=["cut", "other bytes", "another text", "a name not in UTF-8", "a review less"])
+def test_an_archive_that_is_not_the_published_one_is_one_sentence(archive, tmp_path, change):
     change(archive)
-    with pytest.raises(DataError, match=message):
+    with pytest.raises(DataError, match=r"aclImdb_v1.*found.*expected"):
         load("imdb", tmp_path / "data")
     assert [path.name for path in archive.parent.iterdir()] == [archive.name]
 
@@ -209,8 +183,8 @@ def test_without_the_archive_auto_takes_the_embedded_corpus_and_says_so(archive,
     archive.unlink()
     said = []
     assert load("auto", tmp_path / "data", say=said.append).name == "embedded"
-    assert said[0].startswith("*** IMDb IS NOT AT HAND; the embedded corpus")
-    with pytest.raises(data_download.DownloadError, match="no mirror gave aclImdb_v1"):
+    assert "IMDb IS NOT AT HAND" in said[0]
+    with pytest.raises(data_download.DownloadError, match="aclImdb_v1"):
         load("imdb", tmp_path / "data")
 
 
@@ -273,36 +247,47 @@ def test_half_of_the_embedded_corpus_are_twins_of_one_bag_and_opposite_labels():
     assert all(kinds["pos"] == kinds["neg"] for kinds in by_bag.values())
 
 
-def test_a_bag_of_words_is_right_on_exactly_half_of_the_turned_reviews(embedded):
-    bag = bag_of_words.fit(embedded.train, embedded.val, len(embedded.words), (1e-3,))
-    test = embedded.test()
-    right = (bag.outputs(test) > 0) == (test.y == 1)
-    of_turned = turned(embedded, test)
-    assert of_turned.double().mean() == 0.5
-    assert right[of_turned].double().mean() == 0.5 and right[~of_turned].all()
-
-
-def test_the_order_of_the_two_opinions_tells_the_label_of_turned_reviews(embedded):
+@pytest.mark.numeric
+def test_order_tells_the_label_of_turned_reviews_and_a_bag_of_words_is_right_on_half():
+    embedded = load("embedded", say=lambda text: None)
     test = embedded.test()
     last = [[word in grammar.GOOD for word in embedded.text(test.w[a:b])
              if word in grammar.GOOD + grammar.BAD][-1]
             for a, b in zip(test.starts, test.starts[1:], strict=False)]
     assert torch.equal(torch.tensor(last).long(), test.y)
+    bag = bag_of_words.fit(embedded.train, embedded.val, len(embedded.words), (1e-3,))
+    right = (bag.outputs(test) > 0) == (test.y == 1)
+    of_turned = turned(embedded, test)  # twins have one sum, added in one order
+    assert 2 * of_turned.sum() == len(test.y) and right[~of_turned].all()
+    assert 2 * right[of_turned].sum() == of_turned.sum()
 
 
 # The bag of words --------------------------------------------------------------------------
+@pytest.mark.numeric
 def test_the_bag_of_words_is_at_the_minimum_of_its_objective(generator):
     lists = [torch.randint(1, 9, (1 + i % 5,), generator=generator).tolist()
              for i in range(60)]
     split = of_lists(lists, [i % 2 for i in range(60)])
     bag = bag_of_words.fit(split, split, 9, (0.01,))
-    X = torch.zeros(60, 9, dtype=torch.float64)
+    X, y = torch.zeros(60, 9).double(), split.y.double()
     for row, words in zip(X, lists, strict=True):
         row[words] = 1  # once, however often it occurs
-    o = X @ bag.beta.double() + bag.b.double()
-    assert (o - bag.outputs(split)).abs().max() < 1e-5
-    slope = (torch.sigmoid(o) - split.y) / 60
-    assert (X.T @ slope + 0.02 * bag.beta).abs().max() < 1e-4 and slope.sum().abs() < 1e-4
+
+    def objective(theta):
+        o = X @ theta[:9] + theta[9]
+        return (torch.nn.functional.softplus(o) - y * o).mean() + 0.01 * (theta[:9]**2).sum()
+
+    least = torch.zeros(10).double()
+    for _ in range(20):  # Newton's method
+        slope = torch.autograd.functional.jacobian(objective, least)
+        curvature = torch.autograd.functional.hessian(objective, least)
+        least = least - torch.linalg.solve(curvature, slope)
+    found, eps = torch.cat([bag.beta, bag.b[None]]).double(), torch.finfo(torch.float32).eps
+    o, sizes = X @ found[:9] + found[9], X @ found[:9].abs() + found[9].abs()
+    assert ((o - bag.outputs(split)).abs() <= 6 * eps * sizes).all()  # of six terms at most
+    # L-BFGS goes down as far as float32 tells values apart: these are sums of 60 + 9 terms.
+    assert objective(found) - objective(least) < 69 * eps < objective(0.9 * found) - objective(
+        least)
 
 
 def test_the_order_of_words_does_not_reach_the_bag():
@@ -310,6 +295,7 @@ def test_the_order_of_words_does_not_reach_the_bag():
     assert bag.outputs(of_lists([[2, 3, 4], [4, 4, 3, 2]])).tolist() == [9.5, 9.5]
 
 
+@pytest.mark.real_data
 def test_imdb_is_read_whole(real_data):
     corpus = load("imdb", real_data, say=lambda text: None)
     assert (len(corpus.train.y), len(corpus.val.y), len(corpus.test().y)) == (
