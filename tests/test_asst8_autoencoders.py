@@ -1,4 +1,4 @@
-"""Assignment 8's autoencoders: sizes, the weights' start, the loss, PCA beside them, runs."""
+"""Assignment 8's autoencoders: sizes, the weights' start, the loss, PCA beside them."""
 
 import asst8_conv_ae
 import asst8_fc_ae
@@ -15,69 +15,11 @@ from minidl.layers import layer_rows, parameter_count
 from minidl.losses import bce, evaluate, mse
 from minidl.run import Run
 
-SMALL = {asst8_fc_ae: [], asst8_conv_ae: ["--batch-size", "50"],  # exercise 1 is borrowed
-         study: ["--batch-size", "50"]}
-
-
-def start(script, folder, out, *argv):
-    return whole_runs.start(script, folder, out, *SMALL[script], *argv, data="mnist")
-
-
-@pytest.fixture(scope="module")
-def results(module_folder, tmp_path_factory):
-    outputs = tmp_path_factory.mktemp("outputs")
-    return {script: whole_runs.watched(
-        script, module_folder, outputs / script.__name__, *argv, data="mnist")
-        for script, argv in SMALL.items()}
-
+pytestmark = pytest.mark.numeric
 
 @pytest.fixture
 def run(tmp_path, module_folder):
     return Run("s", "quick", {}, out=tmp_path / "out", data=str(module_folder))
-
-
-# --- whole runs -----------------------------------------------------------------------------
-
-@pytest.mark.parametrize(("script", "headlines", "files"), [
-    (asst8_fc_ae, ["test_mse", "test_l1", "test_bce", "least_test_bce", "pca_test_mse"],
-     ["loss.png", "reconstructions.png"]),
-    (asst8_conv_ae, ["test_mse", "pca_test_mse", "test_bce_PCA_30", "test_l1_CNN_30"],
-     ["loss.png", "reconstructions.png", "sizes.png", "scores.tex"]),
-    (study, ["val_bce_lecun_3_layers", "val_bce_cost_15_layers"],
-     ["activations.png", "loss.png", "starts.tex"])])
-def test_the_headlines_and_the_figures_are_there(results, script, headlines, files):
-    assert whole_runs.shows(results[script], headlines, files)
-
-
-@pytest.mark.parametrize("script", [asst8_fc_ae, study])
-def test_stopped_in_the_middle_and_resumed_it_is_as_if_left_alone(
-        results, script, module_folder, tmp_path, interrupted, monkeypatch):
-    monkeypatch.setattr("minidl.results.Results.figure", lambda *_: None)
-    with interrupted(2):
-        start(script, module_folder, tmp_path)
-    assert whole_runs.same(start(script, module_folder, tmp_path, "--resume"),
-                           results[script].content)
-
-
-def test_exercise_2_ends_alike_whether_exercise_1_is_borrowed_or_trained_stopped_or_not(
-        results, module_folder, tmp_path, interrupted, monkeypatch):
-    monkeypatch.setattr("minidl.results.Results.figure", lambda *_: None)
-    with interrupted(4):
-        start(asst8_conv_ae, module_folder, tmp_path)
-    content = start(asst8_conv_ae, module_folder, tmp_path, "--resume")
-    borrowed, numbers = results[asst8_conv_ae], content["numbers"]
-    assert whole_runs.same(content, borrowed.content)
-    trainings = [{path.stem for path in (out / "checkpoints").iterdir()}
-                 for out in (tmp_path, borrowed.out)]
-    assert trainings[0] - trainings[1] == {"autoencoder"}  # borrowed: not made anew
-    assert numbers["test_mse_FC_30"] == results[asst8_fc_ae].content["numbers"]["test_mse"]
-
-
-def test_the_test_images_are_read_once_after_the_last_training_and_never_by_the_study(results):
-    for script in (asst8_fc_ae, asst8_conv_ae):
-        events = results[script].events
-        assert events.count("test") == 1 and events[-1] == "test" and "step" in events
-    assert "test" not in results[study].events
 
 
 # --- the networks ---------------------------------------------------------------------------
@@ -137,7 +79,8 @@ def test_from_lecuns_normal_activations_stay_at_1_and_from_torchs_default_they_s
     nn.Linear(300, 50), nn.Conv2d(16, 32, 3, padding="same"), nn.ConvTranspose2d(64, 32, 3, 2),
     nn.ConvTranspose2d(32, 16, 3, 2, 1, 1)])
 def test_lecuns_normal_keeps_the_variance_through_every_kind_of_layer(layer):
-    """Away from the border: 50 channels or so, of which each has a variance of its own."""
+    """Away from the border: 16 channels or more, whose variances, of 300 weights or so each,
+    scatter by sqrt(2 / 300) = 0.08, so that their mean scatters by 0.02: five of these."""
     torch.manual_seed(0)
     x = torch.randn(2000, 300) if isinstance(layer, nn.Linear) else torch.randn(
         20, layer.in_channels, 12, 12)
@@ -167,15 +110,21 @@ def test_every_layer_of_exercise_2_starts_from_lecuns_normal():
 # --- the loss -------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("script", [asst8_fc_ae, asst8_conv_ae])
-def test_the_gradient_is_that_of_one_sigmoid_and_of_a_sum_over_the_pixels(script, run):
-    """One step on all images, against torch's loss; two sigmoids and a mean are refuted."""
+def test_the_gradient_is_that_of_one_sigmoid_and_of_a_sum_over_the_pixels(
+        script, run, monkeypatch):
+    """One step on all images, against torch's loss; two sigmoids and a mean are refuted.
+
+    In float64: a weight's gradient sums at most 110 * 784 products, which is off by a share of
+    1e5 * 2^-53 = 1e-11 of their sizes, and these may be 100 times what is left of them.
+    """
+    monkeypatch.setattr(torch.Tensor, "float", torch.Tensor.double)
     data = run.load()
     build, rest = (asst8_fc_ae.build, ()) if script is asst8_fc_ae else (
         lambda: asst8_conv_ae.build(576), ("float32",))
     networks = []
     for _ in range(2):
         run.seed_everything(0)
-        networks.append(build())
+        networks.append(build().double())
     ours, other = networks
     script.train(run, "one step", ours, data, 1, len(data.train.x), 1e-3, *rest)
     x = to_unit(data.train.x)
@@ -187,7 +136,7 @@ def test_the_gradient_is_that_of_one_sigmoid_and_of_a_sum_over_the_pixels(script
 
     found = torch.cat([p.grad.flatten() for p in ours.parameters()])
     expected = gradient(torch.sigmoid)
-    torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-3)
+    assert (found - expected).norm() < 1e-8 * expected.norm()
     for wrong in (gradient(lambda logits: logits.sigmoid().sigmoid()), expected / 784):
         assert (wrong - expected).norm() > 0.3 * expected.norm()
 
@@ -195,29 +144,8 @@ def test_the_gradient_is_that_of_one_sigmoid_and_of_a_sum_over_the_pixels(script
 def test_two_sigmoids_cannot_show_a_black_pixel():
     black = torch.zeros(1, 784)
     logits = torch.full((1, 784), -20.0)
-    assert bce(logits, black) < 1e-5
+    assert bce(logits, black) < 784 * 2.1e-9  # 784 log(1 + exp(-20))
     assert bce(logits.sigmoid(), black) > 784 * 0.69  # log 2 nats a pixel, the least there is
-
-
-def test_both_exercises_show_the_same_images_whatever_was_drawn_before(run):
-    split = Split(torch.zeros(40, 1, 28, 28), torch.zeros(40))
-    index = asst8_fc_ae.random_places(run, split)
-    torch.randperm(9, generator=run.generator)
-    assert torch.equal(asst8_conv_ae.random_places(run, split), index)
-    assert len(index.unique()) == 12 and index.max() > 12
-
-
-def test_an_untrained_network_is_named_and_the_least_error_is_told_by_size(run):
-    data = run.load()
-    rows = {name: {"MSE": 0.01 * (i + 1), "L1": 0.05, "BCE": 90.0 - i,
-                   "PCA of that MSE": i} for i, name in enumerate(
-            ("CNN-576", "PCA-576", "FC-30", "PCA-30", "CNN-30"))}
-    asst8_conv_ae.report(run, data, rows)
-    first, second, *_, last = run.results.findings
-    assert first.endswith("Best in MSE CNN-576, in L1 CNN-576, in BCE PCA-576.")
-    assert second.endswith("Best in MSE FC-30, in L1 CNN-30, in BCE CNN-30.")
-    named = [text for text in run.results.findings if "hardly learned" in text]
-    assert named == [last] and last.startswith("CNN-30 is worse")
 
 
 # --- minidl/linear_code.py ------------------------------------------------------------------
@@ -231,23 +159,29 @@ def split():
     return Split((255 * x).byte().view(300, 1, 8, 8), torch.zeros(300))
 
 
+def fit64(x, d):
+    """The PCA in float64: sums of 64 products below 8 in all are then off by 1e-13."""
+    code = pca.fit(x, d)
+    return code._replace(mean=code.mean.double(), components=code.components.double())
+
+
 def test_the_first_components_are_the_smaller_pca_and_clipping_only_helps(split):
-    code, x = pca.fit(split.x, 64), to_unit(split.x)
+    code, x = fit64(split.x, 64), to_unit(split.x)
     for d in (1, 5, 20):
-        small, short = pca.fit(split.x, d), linear_code.first(code, d)
-        torch.testing.assert_close(short.components, small.components)
+        small, short = fit64(split.x, d), linear_code.first(code, d)
+        assert torch.equal(short.components, small.components)
         x_hat = linear_code.clipped(small)(x)
-        torch.testing.assert_close(linear_code.clipped(short)(x), x_hat)
+        torch.testing.assert_close(linear_code.clipped(short)(x), x_hat, rtol=0, atol=1e-12)
         assert x_hat.shape == x.shape and x_hat.min() >= 0 and x_hat.max() <= 1
         before = small.decode(small.encode(x)).view_as(x)
         assert ((x_hat - x).abs() <= (before - x).abs()).all()
         assert mse(x_hat, x).mean() < mse(before, x).mean()
     none = linear_code.clipped(linear_code.first(code, 0))(x)
-    torch.testing.assert_close(none, code.mean.view(1, 1, 8, 8).expand_as(x))
+    assert torch.equal(none, code.mean.view(1, 1, 8, 8).expand_as(x))
 
 
 def test_the_margin_is_the_best_one_and_without_any_the_bce_is_not_finite(split):
-    code, x = pca.fit(split.x, 2), to_unit(split.x)
+    code, x = fit64(split.x, 2), to_unit(split.x)
     p = linear_code.clipped(code)(x).double()
 
     def cost(m):
@@ -255,26 +189,28 @@ def test_the_margin_is_the_best_one_and_without_any_the_bce_is_not_finite(split)
         return F.binary_cross_entropy(clipped, x.double(), reduction="sum").item() / len(x)
 
     found = linear_code.margin(code, split)
-    assert cost(found) == min(map(cost, linear_code.MARGINS))
+    least, second = sorted(map(cost, linear_code.MARGINS))[:2]
+    assert cost(found) == least < (1 - 1e-5) * second  # rounding cannot exchange them
     assert linear_code.MARGINS[0] > found > linear_code.MARGINS[-1]  # the least is inside
     cut_off = ((p == 0) & (x > 0)).flatten(1).any(dim=1)
     assert cut_off.any() and not bce(p.logit(), x.double())[cut_off].isfinite().any()
 
 
 def test_the_size_of_the_same_mse_is_what_a_search_one_by_one_finds(split):
-    code = pca.fit(split.x, 64)
+    code = fit64(split.x, 64)
     errors = [linear_code.mse_of(code, d, split) for d in range(65)]
     for wanted in (errors[0], errors[7], errors[7] * 1.001, errors[7] * 0.999, errors[64]):
         by_hand = next(d for d, error in enumerate(errors) if error <= wanted)
         assert linear_code.size_of_same_mse(code, wanted, split) == by_hand
     assert linear_code.size_of_same_mse(code, -1.0, split) == 65
-    x_hat = linear_code.clipped(pca.fit(split.x, 7))
-    assert errors[7] == pytest.approx(evaluate(lambda x, _: mse(x_hat(x), x), split))
+    x_hat = linear_code.clipped(fit64(split.x, 7))
+    assert errors[7] == pytest.approx(evaluate(lambda x, _: mse(x_hat(x), x), split), rel=1e-9)
 
 
 @pytest.mark.real_data
 def test_on_the_real_mnist_it_beats_pca_soon(real_data, tmp_path):
-    content = start(asst8_fc_ae, "mnist", tmp_path, "--data-dir", real_data, "--images",
-                    "6000", "--epochs", "10", "--batch-size", "64")
+    content = whole_runs.start(
+        "asst8_fc_ae", tmp_path, "--data", "mnist", "--data-dir", real_data, "--images",
+        "6000", "--epochs", "10", "--batch-size", "64", data="mnist")
     ours, linear = (content["numbers"][key]["value"] for key in ("test_mse", "pca_test_mse"))
     assert content["data"] == "mnist" and ours < linear

@@ -1,21 +1,25 @@
-"""Assignment 8's 1-D CNN: sizes, the forward pass by loops, padding, which phrases decide."""
+"""Assignment 8's 1-D CNN: sizes, the forward pass by loops, padding, which phrases decide.
+
+Two ways to the same number are compared in float64: sums of 24 and of 9 products, each of
+numbers of size 10 at the most, are off by 33 * 100 * 24 * 2^-53 = 1e-11.
+"""
 
 import asst8_text_cnn
 import pytest
 import torch
 import torch.nn.functional as F
-import whole_runs
 from asst8_text_cnn import MaxOverTime, MeanOverTime, TextCNN, trained_numbers
 
-from minidl import cli, grammar, phrases
+from minidl import bag_of_words, grammar, phrases
 from minidl.layers import layer_rows, parameter_count
 from minidl.precision import autocast
-from minidl.reviews import Corpus, Reviews, outputs
-from minidl.run import Run, RunError
+from minidl.reviews import Corpus, Reviews, outputs, turned
+from minidl.run import Run
 
+pytestmark = pytest.mark.numeric
+CLOSE = {"rtol": 0, "atol": 1e-10}  # of float64, see above
 D64, WORDS, CHANNELS = torch.float64, 13, {2: 4, 4: 5}  # Figure 15.14's, as in theory/
 POOLS = [MaxOverTime(), MeanOverTime()]
-SMALL = ["--epochs", "2", "--windows", "2,3", "--channels", "3"]
 
 
 def network(pool=None, seed=0, channels=CHANNELS):
@@ -47,79 +51,6 @@ def split_of(w, n, y=None):
 
 
 CORPUS = Corpus("some", "some words", ("(padding)", *"abcdefghijkl"), *3 * [None])
-
-
-@pytest.fixture(scope="module")
-def run_on_embedded(tmp_path_factory):
-    """The quick size, whole: its corpus, and when its test reviews are read."""
-    events, test = [], Corpus.test
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(grammar, "texts", corpus_of(3000, 400))
-        patch.setattr(Corpus, "test", lambda corpus: [events.append("test"), test(corpus)][1])
-        found = whole_runs.watched(asst8_text_cnn, "embedded", tmp_path_factory.mktemp("run"),
-                                   data="imdb")
-    return found._replace(events=[len(found.events), *events])
-
-
-# --- whole runs -----------------------------------------------------------------------------
-
-def test_the_headlines_and_the_figures_are_there(run_on_embedded):
-    assert whole_runs.shows(run_on_embedded, [
-        "test_accuracy", "test_accuracy_mean", "test_accuracy_bag_of_words",
-        "paired_gain_over_bag_of_words"], [
-        "layers_15_14.tex", "layers_trained.tex", "loss.png", "accuracy.png", "filters.tex",
-        "phrases.png", "scores.tex", "right_where_the_other_is_wrong.tex"])
-
-
-def test_order_is_read_where_a_bag_of_words_is_at_chance(run_on_embedded):
-    """On the half of the embedded corpus whose twins have the same words in another order."""
-    value = {name: n["value"] for name, n in run_on_embedded.content["numbers"].items()}
-    assert value["test_accuracy_turned_bag_of_words"] == 0.5
-    assert value["test_accuracy_turned"] > 0.95
-
-
-def test_the_test_reviews_are_read_once(run_on_embedded):
-    steps, *tests = run_on_embedded.events
-    assert tests == ["test"] and steps > 100
-
-
-def test_stopped_in_the_middle_and_resumed_it_is_as_if_left_alone(
-        tmp_path, interrupted, monkeypatch):
-    monkeypatch.setattr("minidl.results.Results.figure", lambda *_: None)
-    monkeypatch.setattr(grammar, "texts", corpus_of(300, 80))
-
-    def start(name, *argv):
-        return whole_runs.start(asst8_text_cnn, "embedded", tmp_path / name, *SMALL,
-                                "--word-dropout", "0.3", *argv, data="imdb")
-
-    with interrupted(4):  # in the second training
-        start("killed")
-    assert whole_runs.same(start("killed", "--resume"), start("alone"))
-
-
-def test_a_network_is_taken_as_it_was_with_the_least_validation_loss(tmp_path, monkeypatch):
-    monkeypatch.setattr(grammar, "texts", corpus_of(100, 20))
-    run = Run("asst8_text_cnn", "quick", {}, out=tmp_path, data="embedded")
-    data, losses, words = run.load_reviews(), iter([0.3, 0.1, 0.2]), []
-    trained = TextCNN(len(data.words), 6, CHANNELS)
-
-    def rigged(o, y):
-        words.append(trained.E.weight.detach().clone())
-        return next(losses), 0.5
-
-    monkeypatch.setattr(asst8_text_cnn, "score_of", rigged)
-    asst8_text_cnn.train(run, "some", trained, data, 3, 32, 1e-2, 0.0, 50, "float32")
-    assert [torch.equal(trained.E.weight, w) for w in words] == [False, True, False]
-
-
-@pytest.mark.parametrize("flags", [["--windows", "3,x"], ["--windows", "0"],
-                                   ["--word-dropout", "1"], ["--dropout", "1.5"]])
-def test_settings_that_cannot_be_are_refused_in_a_sentence(flags, tmp_path, capsys):
-    with pytest.raises(SystemExit) as stopped:
-        cli.start(asst8_text_cnn.main, data="imdb",
-                  argv=["--data", "embedded", "--out", str(tmp_path), *flags])
-    assert stopped.value.code == 2
-    assert "expected" in capsys.readouterr().err
 
 
 # --- sizes ----------------------------------------------------------------------------------
@@ -160,7 +91,7 @@ def test_the_forward_pass_is_the_docstrings_equations(pool, over_time):
     found = net(w, n)
     for i in range(len(n)):
         expected = by_loops(net, w[i], int(n[i]), over_time)
-        torch.testing.assert_close(found[i], expected, msg=lambda text, i=i: f"{i}: {text}")
+        torch.testing.assert_close(found[i], expected, **CLOSE)
 
 
 def test_trap_13_the_maximum_over_time_is_a_maximum():
@@ -170,9 +101,9 @@ def test_trap_13_the_maximum_over_time_is_a_maximum():
     (n, more), longer = torch.tensor([[18], [36]]), w.repeat(1, 2)
     net, mean = network().to(D64), network(MeanOverTime()).to(D64)
     m = [Z.relu().flatten(2).max(dim=2).values for Z, _ in net.windows(w, n)]
-    torch.testing.assert_close(net(w, n), net.output(torch.cat(m, dim=1)))
-    torch.testing.assert_close(net(longer, more), net(w, n))
-    assert not torch.allclose(mean(longer, more), mean(w, n), rtol=0, atol=1e-6)
+    torch.testing.assert_close(net(w, n), net.output(torch.cat(m, dim=1)), **CLOSE)
+    torch.testing.assert_close(net(longer, more), net(w, n), **CLOSE)
+    assert not torch.allclose(mean(longer, more), mean(w, n), **CLOSE)
 
 
 def test_the_gradient_reaches_the_words_of_winning_windows_and_never_padding():
@@ -214,23 +145,23 @@ def test_the_longest_review_sets_how_many_words_are_looked_at():
 
 
 def test_trap_12_a_window_on_padding_does_not_win_even_where_it_would():
-    net, (w, n) = network(), batch(9, 4, 6)
+    net, (w, n) = network().to(D64), batch(9, 4, 6)
     o = net(w, n)
     net.E.weight.data[0] = 100.0
-    torch.testing.assert_close(net(w, n), o)
+    torch.testing.assert_close(net(w, n), o, **CLOSE)
     careless = net(w, torch.full_like(n, 9))
     assert not torch.allclose(careless[1:], o[1:], atol=1) and torch.equal(careless[0], o[0])
 
 
 @pytest.mark.parametrize("pool", POOLS)
-def test_the_order_and_the_size_of_batches_change_no_score_beyond_1e_6(pool):
-    net, (w, n) = network(pool), batch(*range(1, 40))
+def test_the_order_and_the_size_of_batches_change_no_score(pool):
+    net, (w, n) = network(pool).to(D64), batch(*range(1, 40))
     split = split_of(w, n)
     o = outputs(net, split, 40)
     order = torch.randperm(len(n), generator=torch.Generator().manual_seed(1))
     for i, batch_size in (order, 5), (order, 39), (torch.arange(39), 1):
         again = outputs(net, split.of(i), 40, batch_size=batch_size)
-        torch.testing.assert_close(again, o[i], rtol=0, atol=1e-6)
+        torch.testing.assert_close(again, o[i], **CLOSE)
 
 
 # --- training -------------------------------------------------------------------------------
@@ -253,33 +184,61 @@ def test_words_that_a_step_does_not_see_are_unknown_and_padding_stays(tmp_path, 
         net = Watched(len(data.words), 6, CHANNELS)
         start = net.E.weight.detach().clone()
         asst8_text_cnn.train(run, f"{share}", net, data, 1, 20, 1e-3, share, 100, "float32")
-        assert torch.stack(seen).mean().item() == pytest.approx(share, abs=0.02)
+        # 270 reviews of 10 words or more: five deviations of a share of 2,700 are 0.042
+        assert torch.stack(seen).mean().item() == pytest.approx(share, abs=0.042)
         assert torch.equal(net.E.weight[0], torch.zeros(6))
         assert not torch.equal(net.E.weight, start)
 
 
-def test_windows_are_whole_numbers():
-    assert asst8_text_cnn.whole_numbers("3,4,3") == (3, 4)
-    with pytest.raises(RunError, match="--windows 3;4"):
-        asst8_text_cnn.whole_numbers("3;4")
+def test_a_network_is_taken_as_it_was_with_the_least_validation_loss(tmp_path, monkeypatch):
+    monkeypatch.setattr(grammar, "texts", corpus_of(100, 20))
+    run = Run("s", "quick", {}, out=tmp_path, sheet_data="imdb", data="embedded")
+    data, losses, words = run.load_reviews(), iter([0.3, 0.1, 0.2]), []
+    trained = TextCNN(len(data.words), 6, CHANNELS)
+
+    def rigged(o, y):
+        words.append(trained.E.weight.detach().clone())
+        return next(losses), 0.5
+
+    monkeypatch.setattr(asst8_text_cnn, "score_of", rigged)
+    asst8_text_cnn.train(run, "some", trained, data, 3, 32, 1e-2, 0.0, 50, "float32")
+    assert [torch.equal(trained.E.weight, w) for w in words] == [False, True, False]
+
+
+def test_order_is_read_where_a_bag_of_words_is_at_chance(tmp_path, monkeypatch):
+    """On the half of the embedded corpus whose twins have the same words in another order. The
+    bag gives both twins one answer, so it is right on exactly half of them."""
+    monkeypatch.setattr(grammar, "texts", corpus_of(1500, 200))
+    run = Run("s", "quick", {}, out=tmp_path, sheet_data="imdb", data="embedded")
+    data = run.load_reviews()
+    run.seed_everything(0)
+    net = TextCNN(len(data.words), 16, {5: 16})
+    asst8_text_cnn.train(run, "n", net, data, 2, 32, 2e-2, 0.0, 100, "float32")
+    test = data.test()
+    of_turned = turned(data, test)
+    o = outputs(net.eval(), test, 100).detach()
+    right = (o.argmax(dim=1) == test.y)[of_turned].double().mean()
+    bag = bag_of_words.fit(data.train, data.val, len(data.words), (1e-3,))
+    assert ((bag.outputs(test) > 0) == (test.y == 1))[of_turned].double().mean() == 0.5
+    assert right > 0.9, right
 
 
 # --- which phrases decide -------------------------------------------------------------------
 
 def test_what_the_windows_add_is_all_of_the_answer():
-    net, (w, n) = network(), batch(12, 12, 5, 3, 1)
+    net, (w, n) = network().to(D64), batch(12, 12, 5, 3, 1)
     split = split_of(w, n)
     parts = phrases.parts(phrases.winners(net, split))
     o, a = net(w, n), net.output.bias
-    total = torch.zeros(5).index_add(0, parts.review, parts.value)
-    torch.testing.assert_close(total, o[:, 1] - o[:, 0] - (a[1] - a[0]))
+    total = torch.zeros(5, dtype=D64).index_add(0, parts.review, parts.value)
+    torch.testing.assert_close(total, o[:, 1] - o[:, 0] - (a[1] - a[0]), **CLOSE)
     places = list(zip(*(part.tolist() for part in parts[:3]), strict=True))
     assert len(set(places)) == len(places) and max(map(places.count, places)) == 1
 
 
 def test_a_channel_that_knows_a_phrase_finds_it_in_every_review():
     """W is 1 where b follows a: the window, its words, and what it adds, by hand."""
-    net = TextCNN(WORDS, WORDS, {2: 1, 3: 1})
+    net = TextCNN(WORDS, WORDS, {2: 1, 3: 1})  # integers: all of it is exact
     net.E.weight.data = torch.eye(WORDS)
     for convolution in net.convolutions:
         convolution.weight.data.zero_()

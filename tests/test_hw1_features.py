@@ -1,38 +1,19 @@
 """Homework 1, features: what is said of a network's units, on networks made by hand."""
 
-import contextlib
-import io
-import json
-from unittest.mock import Mock
-
 import hw1_classification as hw1
 import hw1_features
 import pytest
 import torch
 from torch import nn
 
-from minidl import cli, features, fields, maximise, pca
+from minidl import features, fields, maximise, pca
 from minidl.augment import random_affine
 from minidl.classify import logits_of
-from minidl.data import Split
+from minidl.data import Split, to_unit
 from minidl.layers import kernels, receptive_field
-from minidl.results import Results
 from minidl.run import Run
 
-SMALL = ["--quick", "--profiled", "60", "--steps", "4", "--judge-epochs", "1"]
-
-
-def start(folder, out):
-    with contextlib.redirect_stdout(io.StringIO()) as said:
-        cli.start(hw1_features.main, data="fashion-mnist", **hw1_features.SIZES,
-                  argv=["--data", str(folder), "--out", str(out), *SMALL])
-    return json.loads((out / "results.json").read_text()), said.getvalue()
-
-
-@pytest.fixture(scope="module")
-def results(module_folder, tmp_path_factory):
-    out = tmp_path_factory.mktemp("outputs") / "hw1_features"
-    return *start(module_folder, out), out
+pytestmark = pytest.mark.numeric
 
 
 @pytest.fixture
@@ -45,38 +26,6 @@ def network():
 def images(generator):
     return Split(torch.randint(0, 256, (40, 1, 28, 28), dtype=torch.uint8,
                                generator=generator), torch.arange(40) % 10)
-
-
-def test_the_headlines_and_the_figures_are_there(results):
-    content, said, out = results
-    for name in ("receptive_fields_that_agree", "dead_units_before", "dead_units_after",
-                 "selectivity_last_layer", "weight_std_ratio_most",
-                 "told_right_Gaussian_prior", "told_right_no_regularisation",
-                 "total_variation_smoothness"):
-        assert isinstance(content["numbers"][name]["value"], int | float), name
-    for name in ("weights_before_after.png", "first_layer_filters.png", "feature_maps.png",
-                 "receptive_fields.png", "activation_profile.png", "exciting_patches.png",
-                 "activation_maximisation.png", "activations.tex", "ideal_inputs.md"):
-        assert name in content["files"] and (out / name).stat().st_size > 100
-    assert content["findings"] and all("nan" not in f for f in content["findings"])
-    assert "trained here" in said
-    agree = content["numbers"]["receptive_fields_that_agree"]
-    assert (agree["value"], agree["n"]) == (7, 7)
-
-
-def test_a_borrowed_network_gives_the_same_numbers(results, module_folder, tmp_path,
-                                                   monkeypatch):
-    monkeypatch.setattr(hw1_features, "plot", Mock())  # the figures take the most time
-    monkeypatch.setattr(Results, "figure", lambda *_: None)
-    settings = cli.settings(hw1.main, hw1.SIZES, "quick")
-    with contextlib.redirect_stdout(io.StringIO()):
-        run = Run("hw1_classification", "quick", settings, data=str(module_folder),
-                  sheet_data="fashion-mnist", out=tmp_path / "hw1_classification")
-        hw1.trained_cnn(run, run.load(settings["images"]), settings["images"])
-    content, said = start(module_folder, tmp_path / "hw1_features")
-    assert "taken from" in said and "trained here" not in said
-    assert content["numbers"] == results[0]["numbers"]
-    assert content["findings"] == results[0]["findings"]
 
 
 # --- receptive fields ------------------------------------------------------------------------
@@ -117,7 +66,7 @@ def test_the_formula_is_the_support_of_the_gradient(name, generator):
 def test_a_field_is_read_off_the_parts_that_come_before(network):
     assert [fields.field(network, i)[0] for i in range(7)] == [3, 9, 17, 25, 37, 53, 69]
     assert kernels(network, network[4]) == [(3, 2, 1, 1), (3, 1, 1, 1), (2, 2, 0, 1)]
-    with pytest.raises(ValueError, match=r"AdaptiveMaxPool2d.*see a part"):
+    with pytest.raises(ValueError, match="AdaptiveMaxPool2d"):
         kernels(network, network[-1])
     with pytest.raises(ValueError, match="is no part"):
         kernels(network[:4], network[5])
@@ -127,7 +76,7 @@ def test_a_field_is_read_off_the_parts_that_come_before(network):
 
 def test_a_crop_is_what_the_unit_sees_and_black_beyond_the_border():
     x = torch.arange(1.0, 101).view(1, 10, 10)
-    torch.testing.assert_close(fields.crop(x, (3, 2, -1), 2, 1)[0], x[0, 3:6, 1:4])
+    assert torch.equal(fields.crop(x, (3, 2, -1), 2, 1)[0], x[0, 3:6, 1:4])
     corner = fields.crop(x, (3, 2, -1), 0, 0)[0]
     assert corner[0].abs().sum() == corner[:, 0].abs().sum() == 0
     assert torch.equal(corner[1:, 1:], x[0, :2, :2])
@@ -160,17 +109,14 @@ def test_a_dead_unit_is_counted(network, images):
     excited = features.excitation(network, images)
     after = [int(features.dead(e).sum()) for e in excited]
     assert after[1] == before[1] + 1 and features.dead(excited[1])[2] and after[0] == before[0]
-    rows = features.excitation_rows({"now": excited}, images.y, 10)
-    assert rows[1]["dead now"] == after[1] / 8 and rows[1]["units"] == 8
 
 
 def test_excitation_is_the_maps_highest_value(network, images):
-    x = images.x.float() / 255
-    maps = features.maps(network, x)
+    with torch.no_grad():
+        maps = features.maps(network, to_unit(images.x))
+        assert torch.equal(maps[0], network[:2](to_unit(images.x)))  # before the ReLU
     for e, m in zip(features.excitation(network, images), maps, strict=True):
-        torch.testing.assert_close(e, m.relu().flatten(2).max(dim=2).values)
-    first = network[0](x)
-    torch.testing.assert_close(maps[0], network[1](first))  # before the ReLU
+        assert torch.equal(e, m.relu().flatten(2).max(dim=2).values)
     assert not network[2]._forward_pre_hooks
 
 
@@ -190,11 +136,10 @@ def test_the_weights_deviation_and_kurtosis():
     two = torch.tensor([-1.0, 1, -1, 1])
     assert features.kurtosis(two).item() == 1
     ramp = torch.linspace(0, 1, 10_001).double()
-    assert features.kurtosis(ramp).item() == pytest.approx(1.8)
-    rows = features.weight_rows({"before": {"conv 1": two}, "after": {"conv 1": 3 * two + 5}})
-    assert rows == [{"layer": "conv 1", "weights": 4,
-                     "std before": pytest.approx((4 / 3) ** 0.5), "kurtosis before": 1,
-                     "std after": pytest.approx(3 * (4 / 3) ** 0.5), "kurtosis after": 1}]
+    assert features.kurtosis(ramp).item() == pytest.approx(1.8, rel=1e-6)  # of float32's steps
+    (row,) = features.weight_rows({"before": {"a": two}, "after": {"a": 3 * two + 5}})
+    assert row["std after"] == pytest.approx(3 * row["std before"], rel=1e-14)
+    assert row["kurtosis before"] == row["kurtosis after"] == 1
 
 
 def test_before_is_where_the_training_of_homework_1_started(module_folder, tmp_path, capsys):
@@ -222,8 +167,10 @@ def test_blur_keeps_the_sum_and_spreads_by_sigma():
     x[..., 15, 15] = 1
     y = maximise.blur(x, 1.5)
     steps = torch.arange(31) - 15
-    assert y.sum().item() == pytest.approx(1)
-    assert (y[0, 0].sum(dim=0) * steps**2).sum().item() == pytest.approx(1.5**2, rel=0.04)
+    # both factors have 9 weights that are normalised in float32: 2 (1 + 9) 2^-24 = 1.2e-6
+    assert y.sum().item() == pytest.approx(1, abs=1.2e-6)
+    assert (y[0, 0].sum(dim=0) * steps**2).sum().item() == pytest.approx(
+        1.5**2, rel=0.04)  # cut off at 3 sigma, which takes 2.7%
     assert torch.equal(y, y.flip(2)) and torch.equal(y, y.transpose(2, 3))
 
 
@@ -273,21 +220,8 @@ def test_the_ascent_finds_the_maximum_that_is_known(tmp_path):
     way = maximise.Way(torch.sigmoid, lambda z, x: x.new_zeros(len(x)), lambda x: x, 0.1)
     x, height = hw1_features.ascend(
         run, lambda x: -(x - target).square().sum(dim=(1, 2, 3)), 2, way, 200)
-    torch.testing.assert_close(x, target, atol=1e-3, rtol=0)
-    assert (height > -0.01).all()
-
-
-def test_of_several_ascents_the_highest_is_taken(network, images, tmp_path, monkeypatch):
-    """Pictures 0 .. 29 of 3 ascents for 10 classes, with heights that are known."""
-    run = Run("s", "quick", {}, out=tmp_path)
-    data = type("data", (), {"val": images, "classes": range(10)})
-    height = torch.zeros(3, 10)
-    best = torch.arange(10) % 3
-    height[best, torch.arange(10)] = 1
-    monkeypatch.setattr(hw1_features, "ascend", lambda run, activation, B, way, steps: (
-        torch.arange(B), height.flatten()))
-    found = hw1_features.ideal_of_classes(run, data, network, None, 1, 3)
-    assert found.tolist() == (best * 10 + torch.arange(10)).tolist()
+    assert (x - target).abs().max() < 0.01  # it began 0.2 to 0.3 away, on average
+    assert (height > -784 * 0.01**2).all()
 
 
 def test_random_moves_pass_the_gradient_on(generator):

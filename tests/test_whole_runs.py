@@ -1,0 +1,161 @@
+"""Every script, whole, on small data: it ends with its headline numbers and its figures, and
+reads the test split once, after its last training step. One script of each kind of training is
+stopped and resumed.
+
+Only what a user is promised is checked here, not what a script says or how it is built. That
+a training killed at any moment goes on to the same numbers: tests/test_run.py and
+tests/test_torture.py, of any script.
+"""
+
+import math
+
+import hw1_regression
+import pytest
+import torch
+import whole_runs
+
+from minidl import grammar, tune
+
+SMALL_VAE = ["--batch-size", "20", "--filters", "2", "--hidden", "16"]
+SMALL_RNN = ["--reviews", "200", "--longest", "8"]
+MNIST, FASHION, IMDB = "mnist", "fashion-mnist", "imdb"
+TABLE = {  # script -> what its sheet asks for, small settings, the headlines of its results
+    "ex2_conv_ae": (MNIST, ["--epochs", "2"], ["test_l1"]),
+    "ex2_conv_ae_study": (MNIST, ["--epochs", "1", "--seeds", "1", "--images", "60"], []),
+    "ex2_classifier": (MNIST, ["--epochs", "2"], ["test_accuracy"]),
+    "ex2_classifier_decoding": (MNIST, ["--epochs", "2"], ["test_l1"]),
+    "ex2_few_labels": (MNIST, ["--seeds", "1", "--rounds", "2", "--largest", "10"],
+                       ["test_accuracy_plain", "test_accuracy_best"]),
+    "ex2_transfer": (MNIST, ["--seeds", "1", "--rounds", "2", "--unlabelled-rounds", "2"],
+                     ["test_accuracy_plain", "test_accuracy_transfer", "paired_gain"]),
+    "hw1_regression": (None, ["--points", "60", "--trials", "3", "--folds", "2"],
+                       ["test_mse", "noise_floor_mse", "test_mse_untuned"]),
+    "hw1_classification": (FASHION, ["--hidden", "32"],
+                           ["test_accuracy_mlp", "test_accuracy_cnn"]),
+    "hw1_features": (FASHION, ["--profiled", "60", "--steps", "4", "--judge-epochs", "1"], []),
+    "hw1_optimizers": (FASHION, ["--rounds", "1", "--seeds", "1", "--rates", "1", "--images",
+                                 "100", "--points", "20"], []),
+    "hw1_tuning": (FASHION, ["--seeds", "1", "--subset", "60", "--epochs", "1", "--folds", "2",
+                             "--curve-points", "20", "--curve-steps", "1"], []),
+    "hw2_conv_ae": (FASHION, ["--epochs", "1", "--fc-epochs", "1"],
+                    ["test_mse", "pca_test_mse"]),
+    "hw2_conv_ae_study": (FASHION, ["--filters", "2", "--hidden", "8"], []),
+    "hw2_tuning": (FASHION, ["--subset", "60", "--epochs", "1", "--trials", "5"], []),
+    "hw2_denoising": (FASHION, ["--filters", "2", "--hidden", "16"], ["psnr_gain_db"]),
+    "hw2_fine_tuning": (FASHION, ["--rounds", "1", "--all-rounds", "1"], []),
+    "hw2_latent_space": (FASHION, ["--points", "30", "--perplexity", "3", "--samples", "14"],
+                         []),
+    "hw2_gan": (FASHION, ["--filters", "2", "--samples", "20", "--batch-size", "20"],
+                ["frechet_distance", "frechet_floor", "classes_covered",
+                 "largest_class_share"]),
+    "hw2_gan_study": (FASHION, ["--filters", "2", "--steps", "3", "--seeds", "2", "--samples",
+                                "20"], []),
+    "hw2_simclr": (FASHION, ["--epochs", "2", "--batch-size", "32", "--filters", "2"],
+                   [f"probe_accuracy{rung}" for rung in
+                    ("", "_raw_pixels", "_random", "_ae", "_supervised")]),
+    "hw2_simclr_study": (FASHION, ["--subset", "40"], []),
+    "hw2_vae": (MNIST, [*SMALL_VAE, "--epochs", "2", "--plane-epochs", "1"], ["test_nats"]),
+    "hw2_vae_study": (MNIST, [*SMALL_VAE, "--subset", "60"], []),
+    "hw2_report_vae": (MNIST, ["--epochs", "1", "--batch-size", "50"], ["test_nats"]),
+    "hw2_report_vae_search": (MNIST, ["--subset", "60", "--population", "3"], []),
+    "asst8_fc_ae": (MNIST, [], ["test_mse", "pca_test_mse"]),
+    "asst8_conv_ae": (MNIST, ["--batch-size", "50"], ["test_mse", "pca_test_mse"]),
+    "asst8_fc_ae_study": (MNIST, ["--batch-size", "50"], []),
+    "asst8_rnn": (IMDB, SMALL_RNN, ["test_accuracy_last", "test_accuracy_best",
+                                    "test_accuracy_unpacked"]),
+    "asst8_rnn_reading": (IMDB, SMALL_RNN, []),
+    "asst8_rnn_study": (IMDB, SMALL_RNN, []),
+    "asst8_text_cnn": (IMDB, ["--epochs", "1"], ["test_accuracy"])}
+NEVER = {"hw1_features", "asst8_fc_ae_study", "asst8_rnn_study", "hw2_gan_study",
+         "hw2_report_vae_search", "hw2_simclr_study", "hw2_vae_study"}  # validation alone
+
+
+@pytest.fixture(scope="module", autouse=True)
+def shortened():
+    """A few reviews and a few steps between two looks; threads are put back."""
+    texts, threads = list(grammar.texts(400, 80)), torch.get_num_threads()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(grammar, "texts", lambda: texts)
+        for script, name, few in (("ex2_few_labels", "ROUND", 2), ("ex2_transfer", "ROUND", 2),
+                                  ("hw2_fine_tuning", "EVERY", 3),
+                                  ("hw2_denoising", "COMPONENTS", (2, 8)),
+                                  ("hw2_gan_study", "AHEAD", (0, 2))):
+            patch.setattr(f"{script}.{name}", few, raising=False)
+        patch.setitem(hw1_regression.SPACE, "steps", tune.Choice((20, 40)))
+        yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def outputs(tmp_path_factory):
+    """The scripts' folders, side by side: a later one finds an earlier one's network."""
+    return tmp_path_factory.mktemp("outputs")
+
+
+@pytest.fixture(scope="module")
+def whole(module_folder, outputs):
+    """name -> the script's WholeRun, made when it is asked for."""
+    made = {}
+
+    def run(name):
+        if name not in made:
+            made[name] = whole_runs.watched(
+                name, outputs / name, *command(name, module_folder), data=TABLE[name][0])
+        return made[name]
+
+    return run
+
+
+def command(name, folder):
+    data, argv, _ = TABLE[name]
+    where = {None: [], IMDB: ["--data", "embedded"]}.get(data, ["--data", str(folder)])
+    return [*where, *argv]
+
+
+@pytest.mark.parametrize("name", TABLE)
+def test_a_script_ends_with_its_headlines_and_figures_and_reads_the_test_split_once_last(
+        name, whole, outputs):
+    content, events = whole(name)
+    for headline in TABLE[name][2]:
+        assert math.isfinite(content["numbers"][headline]["value"]), headline
+    assert content["numbers"] and any(file.endswith(".png") for file in content["files"])
+    assert all((outputs / name / file).stat().st_size > 100 for file in content["files"])
+
+    assert name == "hw1_regression" or "step" in events
+    tests = events.count("test")
+    if name == "asst8_rnn_reading":  # and last the embedded corpus, on which it trains as well
+        assert tests == 2 and events[0] == events[-1] == "test"
+    elif name != "hw1_regression":   # whose test points are made with the others
+        assert tests == (name not in NEVER), tests
+        assert name in NEVER or events[-1] == "test"
+
+
+@pytest.mark.parametrize(("name", "epochs"), [
+    ("ex2_few_labels", 14), ("asst8_conv_ae", 4), ("hw2_gan", 3), ("hw2_vae", 2),
+    ("asst8_rnn", 4)])
+def test_stopped_in_the_middle_and_resumed_it_ends_as_if_left_alone(
+        name, epochs, whole, module_folder, tmp_path, interrupted):
+    """Many short trainings with snapshots; a network that is borrowed or, here, trained; two
+    players; a schedule of the loss itself; reviews of uneven lengths."""
+    argv, data = command(name, module_folder), TABLE[name][0]
+    with interrupted(epochs):
+        whole_runs.start(name, tmp_path, *argv, data=data)
+    resumed = whole_runs.start(name, tmp_path, *argv, "--resume", data=data)
+    assert resumed["numbers"] == whole(name).content["numbers"]
+
+
+@pytest.mark.parametrize(("name", "flag", "value"), [
+    ("ex2_conv_ae", "--latent", "784"), ("ex2_conv_ae", "--batch-size", "1"),
+    ("hw1_classification", "--batch-size", "1"), ("hw1_regression", "--folds", "1"),
+    ("hw1_tuning", "--folds", "61"), ("hw1_tuning", "--subset", "1000"),
+    ("hw2_tuning", "--folds", "1"), ("hw2_gan", "--samples", "1"),
+    ("hw2_simclr", "--tau", "0"), ("hw2_latent_space", "--perplexity", "10"),
+    ("asst8_text_cnn", "--windows", "3,x"), ("asst8_text_cnn", "--word-dropout", "1")])
+def test_a_setting_that_cannot_work_is_one_sentence_that_names_it(
+        name, flag, value, module_folder, tmp_path, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        whole_runs.start(name, tmp_path, *command(name, module_folder), flag, value,
+                         data=TABLE[name][0])
+    said = capsys.readouterr().err
+    assert stopped.value.code == 2 and said.count("\n") == 1 and flag in said, said
+    assert value in said or "expected" in said
