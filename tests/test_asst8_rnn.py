@@ -11,11 +11,11 @@ import asst8_rnn
 import pytest
 import torch
 import torch.nn.functional as F
-from asst8_rnn import BAG, BEST, CURED, PACKED, RECIPES, UNPACKED, SentimentRNN, SimpleRNN
+from asst8_rnn import BAG, BEST, CURED, PACKED, RECIPES, UNPACKED, SentimentRNN
 from torch import nn
 
 from minidl import bag_of_words, reading
-from minidl.reviews import load, outputs, turned
+from minidl.reviews import load, turned
 from minidl.run import Run
 
 pytestmark = pytest.mark.numeric
@@ -42,25 +42,6 @@ def some_reviews(B=6, T=17, seed=0):
 
 
 # --- the network -----------------------------------------------------------------------------
-
-def test_the_recurrence_is_torchs_own():
-    """Forwards and backwards, with two biases that differ and a start that is torch's."""
-    torch.manual_seed(1)
-    ours, theirs = SimpleRNN(5, 7).double(), nn.RNN(5, 7).double()
-    theirs.load_state_dict(ours.state_dict())
-    x = torch.randn(9, 3, 5, dtype=torch.float64)
-    h, expected = ours(x), theirs(x)[0]
-    torch.testing.assert_close(torch.stack(list(ours.states(x))), expected)
-    torch.testing.assert_close(h, expected)
-    (h**2).sum().backward()
-    (expected**2).sum().backward()
-    for (name, p), q in zip(ours.named_parameters(), theirs.parameters(), strict=True):
-        torch.testing.assert_close(p.grad, q.grad, msg=name)
-    torch.manual_seed(1)
-    again = nn.RNN(5, 7).double()
-    assert all(torch.equal(p, q) for p, q in zip(ours.parameters(), again.parameters(),
-                                                 strict=True))
-
 
 def test_o_is_what_the_equations_say():
     """A loop over the words of each review, for what each recipe reads."""
@@ -105,14 +86,6 @@ def test_trap_12_appended_padding_changes_no_score_by_a_bit():
     naive[1].load_state_dict(naive[0].state_dict())
     difference = (naive[0](w, n) - naive[1](w, n)).abs()
     assert difference.max() > 1e-2, difference
-
-
-def test_the_order_of_the_reviews_in_a_batch_changes_no_score():
-    w, n = some_reviews(B=64)
-    order = torch.randperm(64, generator=torch.Generator().manual_seed(2))
-    for name in RECIPES:
-        network = network_of(name)
-        torch.testing.assert_close(network(w[order], n[order]), network(w, n)[order], **CLOSE)
 
 
 def test_the_gradient_vanishes_from_torchs_start_and_not_from_the_cured_one():
@@ -180,10 +153,3 @@ def test_shuffled_reviews_have_the_same_words_elsewhere_and_the_padding_where_it
     count = torch.bincount(found @ torch.tensor([100, 10, 1]))
     deviation = (6000 * 1 / 6 * 5 / 6) ** 0.5  # of a binomial count, 29
     assert count[count > 0].tolist() == pytest.approx([1000] * 6, abs=5 * deviation)
-
-
-def test_outputs_of_a_split_do_not_depend_on_the_batch_size(embedded):
-    network = network_of(CURED)
-    part = embedded.val
-    some = [outputs(network, part, LONGEST, batch_size=size) for size in (7, 300)]
-    torch.testing.assert_close(*some, **CLOSE)

@@ -1,7 +1,5 @@
 """assignments/ex2_conv_ae.py and its study: sizes, the L1 collapse, what a run reports."""
 
-import re
-
 import ex2_conv_ae
 import ex2_conv_ae_study as study
 import pytest
@@ -97,18 +95,6 @@ def test_it_learns_more_than_the_best_constant_image(folder, tmp_path):
     assert numbers["test_l1"] < numbers["median_image_test_l1"]
     assert numbers["median_image_test_l1"] < numbers["mean_image_test_l1"]
     assert numbers["PCA_test_l1"] < numbers["black_image_test_l1"]
-
-
-def test_another_seed_gives_other_numbers(folder, tmp_path):
-    a, b = (run(folder, tmp_path / seed, "--seed", seed, "--epochs", "1") for seed in "01")
-    assert a["test_l1"] != b["test_l1"]
-
-
-def test_a_loss_that_explodes_is_a_sentence_with_epoch_and_step(folder, tmp_path, capsys):
-    with pytest.raises(SystemExit) as stop:
-        run(folder, tmp_path, "--learning-rate", "1e38", "--epochs", "5")
-    assert stop.value.code == 2
-    assert re.search(r"epoch \d/5, step \d+: .*nan", capsys.readouterr().err)
 
 
 def test_the_smallest_run_that_there_is(folder, tmp_path):

@@ -142,16 +142,6 @@ def test_the_weights_deviation_and_kurtosis():
     assert row["kurtosis before"] == row["kurtosis after"] == 1
 
 
-def test_before_is_where_the_training_of_homework_1_started(module_folder, tmp_path, capsys):
-    run = Run("s", "quick", {}, out=tmp_path, data=str(module_folder))
-    data = run.load(None)
-    trained, before = hw1.trained_cnn(run, data, 1500), hw1_features.new(run, data, "CNN")
-    assert list(features.weights(before)) == [*(f"conv {i}" for i in range(1, 8)), "linear"]
-    moved = [(w - features.weights(before)[name]).abs().max().item() / w.abs().max().item()
-             for name, w in features.weights(trained).items()]
-    assert min(moved) > 0 and max(moved) < 1.5, moved  # a few steps away, not another start
-
-
 # --- activation maximisation -----------------------------------------------------------------
 
 def test_total_variation_of_pictures_that_are_known():
