@@ -199,7 +199,7 @@ def test_order_is_read_where_a_bag_of_words_is_at_chance(tmp_path, monkeypatch):
     data = run.load_reviews()
     run.seed_everything(0)
     net = TextCNN(len(data.words), 16, {5: 16})
-    asst8_text_cnn.train(run, "n", net, data, 2, 32, 2e-2, 0.0, 100, "float32")
+    asst8_text_cnn.train(run, "n", net, data, 4, 32, 2e-2, 0.0, 100, "float32")
     test = data.test()
     of_turned = turned(data, test)
     o = outputs(net.eval(), test, 100).detach()
