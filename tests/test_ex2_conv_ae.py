@@ -91,7 +91,7 @@ def test_collapsed_is_what_shows_no_ink_and_not_what_merely_has_a_large_error(
 
 def test_it_learns_more_than_the_best_constant_image(folder, tmp_path):
     """Of the classes, 10 bright rows; the median image of all of them shows none."""
-    numbers = run(folder, tmp_path, "--epochs", "30")
+    numbers = run(folder, tmp_path, "--epochs", "20", "--batch-size", "20")
     assert numbers["test_l1"] < numbers["median_image_test_l1"]
     assert numbers["median_image_test_l1"] < numbers["mean_image_test_l1"]
     assert numbers["PCA_test_l1"] < numbers["black_image_test_l1"]

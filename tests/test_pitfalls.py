@@ -117,8 +117,8 @@ def test_trap_1_no_softmax_before_the_cross_entropy(module_folder, tmp_path):
     with torch.no_grad():
         first = F.cross_entropy(classifier(x), y).item()
     assert abs(first - math.log(10)) < 0.3
-    _, parts = start(ex2_classifier, module_folder, tmp_path, epochs=12, augmented=0)
-    assert parts["classifier"]["history"]["train_loss"][-1] < math.log(math.e + 9) - 1 - 0.4
+    _, parts = start(ex2_classifier, module_folder, tmp_path, epochs=8, augmented=0)
+    assert parts["classifier"]["history"]["train_loss"][-1] < 0.05
 
 
 @pytest.mark.parametrize("batch_size", [1, 7, 29, 1000])
@@ -160,7 +160,7 @@ def test_trap_4_a_learning_rate_of_0_428_is_used_and_ruins_adam(module_folder, t
     log = Trials(functools.partial(search.fitness, "Adam", data.train, data.val, 0, "float32",
                                    Line()), tmp_path)
     good, bad, still = log([search.FOUND | {"learning_rate": rate} for rate in (
-        1e-3, search.FOUND["learning_rate"], 0.0)], 2)
+        1e-3, search.FOUND["learning_rate"], 0.0)], 6)
     assert good["score"] < 0.9 * still["score"]
     assert search.diverged(bad, still["score"])
 
