@@ -50,7 +50,8 @@ class Folder:
                     with contextlib.suppress(OSError):  # not empty: there are others in it
                         path.parent.rmdir() if path.parent != self.out else None
         self._write()
-        ranks.gather(None)  # all have cleared away before one begins
+        self.others = {path for path in self.out.rglob("*") if path.is_file()}
+        ranks.gather(None)  # all have cleared away and looked before one begins
 
     def path(self, name):
         """The path of a file that the run is about to write, listed as its own.
@@ -59,7 +60,7 @@ class Folder:
         """
         self.begin()
         if name not in self.files:
-            if (self.out / name).exists() and not self.resume:
+            if self.out / name in self.others and not self.resume:
                 raise FolderError(f"{self.out / name}: found a file that is no run's, "
                                   "expected none; move it away and add --resume")
             self.files.append(name)
