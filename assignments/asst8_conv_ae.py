@@ -25,12 +25,14 @@ import torch
 from asst8_fc_ae import UNITS, lecun_normal, random_places
 from torch import nn
 
-from minidl import cli, linear_code, pca, plot
+from minidl import linear_code, pca
 from minidl.data import batches, steps_per_epoch, to_unit
-from minidl.layers import layer_rows
-from minidl.losses import bce, evaluate, l1, mse
-from minidl.precision import autocast
-from minidl.results import markdown, slug
+from minidl.evaluation import evaluate
+from minidl.lab import cli, plot
+from minidl.lab.layers import layer_rows
+from minidl.lab.precision import autocast
+from minidl.lab.results import markdown, slug
+from minidl.losses import bce, l1, mse
 from minidl.schedules import one_cycle
 from minidl.vae import pixel_entropy
 

@@ -22,9 +22,9 @@ import torch
 from asst8_fc_ae import UNITS, lecun_normal, train
 from torch import nn
 
-from minidl import cli, plot
 from minidl.data import to_unit
-from minidl.results import deviation, markdown
+from minidl.lab import cli, plot
+from minidl.lab.results import deviation, markdown
 
 LECUN, TORCH = "LeCun's normal", "torch's default"
 DEPTHS = 3, 9, 15  # layers of SELU; 3 is exercise 1's

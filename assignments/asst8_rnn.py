@@ -27,14 +27,14 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from minidl import bag_of_words, cli, plot
-from minidl.classify import FRACTION, NATS
-from minidl.layers import layer_rows
-from minidl.losses import evaluating
-from minidl.precision import autocast
+from minidl import bag_of_words
+from minidl.data.reviews import batches, outputs
+from minidl.evaluation import FRACTION, NATS, evaluating
+from minidl.lab import cli, plot
+from minidl.lab.layers import layer_rows
+from minidl.lab.precision import autocast
+from minidl.lab.results import markdown
 from minidl.recurrence import recurrence
-from minidl.results import markdown
-from minidl.reviews import batches, outputs
 from minidl.schedules import one_cycle
 
 

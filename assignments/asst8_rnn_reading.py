@@ -9,7 +9,8 @@ r"""Assignment 8, exercise 4, the performance: how do the recurrent networks rea
 The networks are those of asst8_rnn.py, taken from its folder beside this one's or trained
 here. The rest is what each makes of a review: whether padding or the batch change its score,
 what is left when the words stand in a random order, and whether it reads the order where only
-that tells (minidl/grammar.py: no bag of words can), how its accuracy depends on the length.
+that tells (minidl/data/grammar.py: no bag of words can), how its accuracy depends on the
+length.
 """
 # sheet: S4.4
 
@@ -33,13 +34,13 @@ from asst8_rnn import (
     train,
 )
 
-from minidl import bag_of_words, cli, plot
-from minidl.classify import FRACTION
-from minidl.losses import evaluating
-from minidl.reading import by_distance, pushes, shuffled
-from minidl.results import markdown, slug
-from minidl.reviews import CLASSES, load, outputs, turned
-from minidl.run import RunError
+from minidl import bag_of_words
+from minidl.data.reviews import CLASSES, load, outputs, turned
+from minidl.evaluation import FRACTION, evaluating
+from minidl.lab import cli, plot
+from minidl.lab.results import markdown, slug
+from minidl.lab.run import RunError
+from minidl.recurrence import by_distance, pushes, shuffled
 
 
 def main(run,

@@ -21,9 +21,9 @@ from asst8_rnn import CURED, PACKED, RECIPES, Recipe, SentimentRNN, train
 from asst8_rnn_reading import far_back
 from torch import nn
 
-from minidl import cli, plot
-from minidl.classify import FRACTION
-from minidl.results import markdown, slug
+from minidl.evaluation import FRACTION
+from minidl.lab import cli, plot
+from minidl.lab.results import markdown, slug
 
 
 class Variant(NamedTuple):

@@ -25,15 +25,15 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from minidl import bag_of_words, cli, phrases, plot
-from minidl.checkpoint import Snapshots
-from minidl.classify import FRACTION, NATS, score_of
-from minidl.layers import layer_rows, parameter_count
-from minidl.losses import evaluating
-from minidl.precision import autocast
-from minidl.results import markdown
-from minidl.reviews import batches, outputs, turned
-from minidl.run import RunError
+from minidl import bag_of_words
+from minidl.data.reviews import batches, outputs, turned
+from minidl.evaluation import FRACTION, NATS, evaluating
+from minidl.lab import cli, phrases, plot
+from minidl.lab.checkpoint import Snapshots
+from minidl.lab.layers import layer_rows, parameter_count
+from minidl.lab.precision import autocast
+from minidl.lab.results import markdown
+from minidl.lab.run import RunError
 from minidl.schedules import one_cycle
 
 FIGURE = {"words": 13, "D": 6, "channels": {2: 4, 4: 5}}  # 15.14; its words are not counted

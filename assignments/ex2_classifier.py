@@ -21,14 +21,15 @@ import torch.nn.functional as F
 from ex2_conv_ae import MLP, Encoder
 from torch import nn
 
-from minidl import classify, cli, plot
+from minidl import evaluation
 from minidl.augment import random_affine
-from minidl.checkpoint import Snapshots
-from minidl.classify import FRACTION, NATS, score
 from minidl.data import Split, batches, steps_per_epoch, to_unit
-from minidl.layers import layer_rows, parameter_count
-from minidl.results import markdown
-from minidl.run import RunError
+from minidl.evaluation import FRACTION, NATS
+from minidl.lab import classified, cli, plot
+from minidl.lab.checkpoint import Snapshots
+from minidl.lab.layers import layer_rows, parameter_count
+from minidl.lab.results import markdown
+from minidl.lab.run import RunError
 from minidl.schedules import one_cycle
 
 AUGMENTED = {"degrees": 10, "scale": 0.1, "shear": 0.1, "shift": 0.07}
@@ -73,9 +74,9 @@ def main(run,
     number("parameters", parameter_count(classifier), "trainable numbers")
 
     draw_curves(run, curves, title)
-    logits = classify.logits_of(classifier, test)
-    confusion = classify.show_confusion(run, data, test, logits, title)
-    classify.show_hardest(run, data, test, logits, title)
+    logits = evaluation.logits_of(classifier, test)
+    confusion = classified.show_confusion(run, data, test, logits, title)
+    classified.show_hardest(run, data, test, logits, title)
     losses = F.cross_entropy(logits, test.y, reduction="none")
     report(run, data, test, curves, confusion, losses, title)
 
@@ -152,7 +153,7 @@ def report(run, data, test, curves, confusion, losses, title):
     finding(f"The test cross-entropy was lowest after epoch {lowest + 1} of "
             f"{len(curves['test'])} ({curves['test'][lowest][0]:.4f} nats); over-fitting "
             "would show as a minimum long before the end.")
-    a, b, times = classify.most_confused(confusion)
+    a, b, times = evaluation.most_confused(confusion)
     if errors:
         hard = losses.sort(descending=True).values
         finding(f"Most frequent confusion: {data.classes[a]} taken for {data.classes[b]}, "

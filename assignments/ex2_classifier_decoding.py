@@ -24,14 +24,16 @@ from ex2_conv_ae import PIXEL, Decoder, error_of
 from ex2_conv_ae import trained as trained_autoencoder
 from torch import nn
 
-from minidl import cli, plot, style
+from minidl import style
 from minidl.augment import random_affine
 from minidl.data import batches, steps_per_epoch, to_unit
+from minidl.evaluation import evaluate, per_example
 from minidl.frozen import frozen
-from minidl.losses import evaluate, l1, per_example
+from minidl.lab import cli, plot
+from minidl.lab.results import markdown
+from minidl.lab.run import RunError
+from minidl.losses import l1
 from minidl.representation import explained, linear_probe, spread
-from minidl.results import markdown
-from minidl.run import RunError
 from minidl.schedules import one_cycle
 
 STYLES = {"slant": style.slant, "thickness": style.thickness, "ink": style.ink}

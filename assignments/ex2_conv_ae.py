@@ -25,15 +25,17 @@ import _path  # noqa: F401
 import torch
 from torch import nn
 
-from minidl import cli, pca, plot
+from minidl import pca
 from minidl.augment import random_affine
-from minidl.capture import captured
 from minidl.data import batches, first_of_each_class, steps_per_epoch, to_unit
-from minidl.layers import layer_rows, parameter_count
-from minidl.layout import Flatten, Unflatten
-from minidl.losses import evaluate, evaluating, l1, per_example
-from minidl.results import markdown
-from minidl.run import RunError
+from minidl.evaluation import evaluate, evaluating, per_example
+from minidl.lab import cli, plot
+from minidl.lab.capture import captured
+from minidl.lab.layers import layer_rows, parameter_count
+from minidl.lab.layout import Flatten, Unflatten
+from minidl.lab.results import markdown
+from minidl.lab.run import RunError
+from minidl.losses import l1
 from minidl.schedules import one_cycle
 
 PIXEL = "mean |x - x_hat| per pixel"
@@ -54,7 +56,7 @@ class Encoder(nn.Sequential):
             Flatten(),                                                      # (B, 64f)
             nn.Linear(4 * f * 4 * 4, hidden), nn.BatchNorm1d(hidden), nn.GELU(),
             nn.Linear(hidden, latent))
-        self.to(memory_format=torch.channels_last)  # faster, see minidl/layout.py
+        self.to(memory_format=torch.channels_last)  # faster, see minidl/lab/layout.py
 
 
 class Decoder(nn.Sequential):

@@ -29,12 +29,14 @@ import torch
 from ex2_conv_ae import PIXEL, collapsed, error_of
 from torch import nn
 
-from minidl import cli, pca, plot
+from minidl import pca
 from minidl.data import batches, first_of_each_class, steps_per_epoch, to_unit
-from minidl.layers import parameter_count
-from minidl.losses import evaluate, evaluating, l1
-from minidl.results import deviation, markdown, slug
-from minidl.run import RunError
+from minidl.evaluation import evaluate, evaluating
+from minidl.lab import cli, plot
+from minidl.lab.layers import parameter_count
+from minidl.lab.results import deviation, markdown, slug
+from minidl.lab.run import RunError
+from minidl.losses import l1
 from minidl.schedules import one_cycle
 
 BASE = {"filters": (16, 32, 64), "strides": (2, 2, 2), "activation": nn.GELU, "latent": 12,

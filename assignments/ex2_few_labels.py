@@ -25,13 +25,13 @@ import torch.nn.functional as F
 from ex2_conv_ae import MLP, Encoder
 from torch import nn
 
-from minidl import cli, plot
 from minidl.augment import random_affine
-from minidl.checkpoint import Snapshots
-from minidl.classify import FRACTION, NATS, score
 from minidl.data import Split, batches
-from minidl.results import deviation, markdown, slug
-from minidl.run import RunError
+from minidl.evaluation import FRACTION, NATS
+from minidl.lab import cli, plot
+from minidl.lab.checkpoint import Snapshots
+from minidl.lab.results import deviation, markdown, slug
+from minidl.lab.run import RunError
 from minidl.schedules import one_cycle
 
 ROUND = 30  # steps between two points of a curve

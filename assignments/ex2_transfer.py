@@ -35,13 +35,13 @@ from ex2_conv_ae import trained as trained_autoencoder
 from ex2_few_labels import AUGMENTED, ROUND, build, curve_point, endless, subset
 from ex2_few_labels import train as train_from_random_weights
 
-from minidl import cli, plot
 from minidl.augment import random_affine
-from minidl.classify import FRACTION, NATS, score
 from minidl.data import Split
+from minidl.evaluation import FRACTION, NATS
 from minidl.frozen import frozen
-from minidl.results import deviation, markdown, slug
-from minidl.run import RunError
+from minidl.lab import cli, plot
+from minidl.lab.results import deviation, markdown, slug
+from minidl.lab.run import RunError
 from minidl.schedules import one_cycle
 
 RANDOM = {"random weights (task 4)": {}, "random weights, augmented": {"augmented": True}}

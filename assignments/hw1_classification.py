@@ -23,15 +23,16 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from minidl import classify, cli, plot
+from minidl import evaluation
 from minidl.augment import random_mirror, random_shift
-from minidl.capture import captured
-from minidl.classify import FRACTION, NATS, score
 from minidl.data import Split, batches, steps_per_epoch, to_unit
-from minidl.layers import layer_rows, parameter_count
-from minidl.precision import autocast
-from minidl.results import markdown
-from minidl.run import RunError
+from minidl.evaluation import FRACTION, NATS
+from minidl.lab import classified, cli, plot
+from minidl.lab.capture import captured
+from minidl.lab.layers import layer_rows, parameter_count
+from minidl.lab.precision import autocast
+from minidl.lab.results import markdown
+from minidl.lab.run import RunError
 from minidl.schedules import one_cycle
 from minidl.tune import folds as cut
 
@@ -79,11 +80,11 @@ def main(run,
         networks[kind] = build(run, data, filters, pooled, hidden)[kind]
         curves[kind] = train(run, kind, networks[kind], data.train, data.val, *settings[kind])
     test = data.test()
-    logits = {kind: classify.logits_of(BothWays(network), test)
+    logits = {kind: evaluation.logits_of(BothWays(network), test)
               for kind, network in networks.items()}
 
     for kind, network in networks.items():
-        ce, accuracy = classify.score_of(logits[kind], test.y)
+        ce, accuracy = evaluation.nats_and_accuracy_of(logits[kind], test.y)
         name, number = kind.lower(), run.results.number
         number(f"test_accuracy_{name}", accuracy, FRACTION, n=len(test.y))
         number(f"test_cross_entropy_{name}", ce, NATS, n=len(test.y))
@@ -238,16 +239,16 @@ def report_errors(run, data, test, logits):
     """What the errors are: which classes, which pairs, whose, and which images."""
     wrong = {kind: values.argmax(dim=1) != test.y for kind, values in logits.items()}
     for kind, values in logits.items():
-        confusion = classify.show_confusion(run, data, test, values, f"{data.title}, {kind}",
+        confusion = classified.show_confusion(run, data, test, values, f"{data.title}, {kind}",
                                             f"confusion_{kind.lower()}")
     errors, both = confusion - confusion.diag().diag(), wrong["MLP"] & wrong["CNN"]
-    classify.show_hardest(run, data, test, logits["CNN"], f"{data.title}, CNN")
+    classified.show_hardest(run, data, test, logits["CNN"], f"{data.title}, CNN")
     run.results.figure("errors_by_class", plot.bars(
         {kind: [(values[test.y == c]).double().mean().item() for c in range(len(errors))]
          for kind, values in wrong.items()}, data.classes,
         f"{data.title}: errors by class", "true class", "error, share of its test images"))
     total = max(1, int(errors.sum()))
-    a, b, times = classify.most_confused(errors + errors.T)
+    a, b, times = evaluation.most_confused(errors + errors.T)
     most = int(errors.sum(dim=1).sort().values[-4:].sum())
     run.results.finding(
         f"The CNN's {total} errors: {data.classes[a]} and {data.classes[b]} taken for each "

@@ -18,13 +18,13 @@ import _path  # noqa: F401
 import hw1_classification as hw1
 import torch
 
-from minidl import cli, features, fields, pca, plot
-from minidl.classify import FRACTION, logits_of
+from minidl import features, fields, pca
 from minidl.data import Split, first_of_each_class, to_unit
+from minidl.evaluation import FRACTION, logits_of, per_example
 from minidl.frozen import frozen
-from minidl.losses import per_example
+from minidl.lab import cli, plot
+from minidl.lab.results import markdown, slug
 from minidl.maximise import GaussianPrior, total_variation, ways
-from minidl.results import markdown, slug
 
 
 def main(run,

@@ -26,13 +26,14 @@ import torch
 import torch.nn.functional as F
 from torch.optim import SGD, Adam, AdamW, RMSprop
 
-from minidl import cli, optim, plot
-from minidl.checkpoint import Snapshots
+from minidl import optim
 from minidl.data import Split
+from minidl.lab import cli, plot
+from minidl.lab.checkpoint import Snapshots
+from minidl.lab.results import deviation, markdown, slug
+from minidl.lab.task import Task, images_as_vectors
 from minidl.mlp import INITIALISATIONS, linear, mlp, pruned
-from minidl.results import deviation, markdown, slug
 from minidl.schedules import SCHEDULES
-from minidl.task import Task, images_as_vectors
 
 BASE = {"initialisation": "torch's default", "optimizer": "Adam", "schedule": "cosine",
         "l1": 0.0, "l2": 0.0, "dropout": 0.0, "norm": False, "early": False}

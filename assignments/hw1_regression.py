@@ -26,12 +26,13 @@ import _path  # noqa: F401
 import torch
 from torch import nn
 
-from minidl import cli, plot, tune
+from minidl import tune
 from minidl.data import DataError
-from minidl.importance import importance, importance_in_words, logarithmic
-from minidl.progress import Line
-from minidl.results import markdown
-from minidl.run import RunError
+from minidl.data.progress import Line
+from minidl.lab import cli, plot
+from minidl.lab.importance import importance, importance_in_words, logarithmic
+from minidl.lab.results import markdown
+from minidl.lab.run import RunError
 
 NUMBER = re.compile(r"[ \t]*[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]+)?[ \t]*", re.I)
 LARGEST = 1e15  # of a point: float32 squares it

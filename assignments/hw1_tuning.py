@@ -30,13 +30,14 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from minidl import cli, plot, tune
-from minidl.classify import FRACTION, score
+from minidl import tune
 from minidl.data import Split, batches
-from minidl.importance import importance, importance_in_words, logarithmic
-from minidl.progress import Line
-from minidl.results import deviation, markdown, slug
-from minidl.run import RunError
+from minidl.data.progress import Line
+from minidl.evaluation import FRACTION
+from minidl.lab import cli, plot
+from minidl.lab.importance import importance, importance_in_words, logarithmic
+from minidl.lab.results import deviation, markdown, slug
+from minidl.lab.run import RunError
 from minidl.tune import score_of
 
 SPACE = {"learning_rate": tune.LogUniform(1e-3, 3.0), "momentum": tune.Uniform(0.0, 0.98),

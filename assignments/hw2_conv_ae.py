@@ -18,15 +18,17 @@ import torch
 from ex2_conv_ae import Decoder, Encoder
 from torch import nn
 
-from minidl import cli, pca, plot
+from minidl import pca
 from minidl.augment import random_affine
-from minidl.capture import captured
 from minidl.data import batches, first_of_each_class, steps_per_epoch, to_unit
-from minidl.layers import layer_rows, parameter_count
-from minidl.losses import evaluate, evaluating, mse, per_example
-from minidl.precision import autocast
-from minidl.results import markdown, slug
-from minidl.run import RunError
+from minidl.evaluation import evaluate, evaluating, per_example
+from minidl.lab import cli, plot
+from minidl.lab.capture import captured
+from minidl.lab.layers import layer_rows, parameter_count
+from minidl.lab.precision import autocast
+from minidl.lab.results import markdown, slug
+from minidl.lab.run import RunError
+from minidl.losses import mse
 from minidl.schedules import one_cycle
 
 SQUARED = "mean (x - x_hat)^2 per pixel"

@@ -31,12 +31,14 @@ from hw2_conv_ae import SQUARED
 from torch import nn
 from torch.optim import SGD, Adam, AdamW, RMSprop
 
-from minidl import cli, noise, plot
+from minidl import noise
 from minidl.data import batches, steps_per_epoch
-from minidl.losses import contraction, evaluate, mse, per_example
+from minidl.evaluation import evaluate, per_example
+from minidl.lab import cli, plot
+from minidl.lab.results import deviation, markdown, slug
+from minidl.lab.run import RunError
+from minidl.losses import contraction, mse
 from minidl.representation import linear_probe
-from minidl.results import deviation, markdown, slug
-from minidl.run import RunError
 from minidl.schedules import one_cycle
 
 OPTIMIZERS = {  # name -> torch's class, its options, its rates, the middle one first

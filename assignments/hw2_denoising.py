@@ -23,13 +23,15 @@ from ex2_conv_ae import Decoder, Encoder
 from hw2_conv_ae import SQUARED
 from torch import nn
 
-from minidl import cli, noise, pca, plot
-from minidl.capture import captured
+from minidl import noise, pca
 from minidl.data import Split, batches, first_of_each_class, steps_per_epoch, to_unit
-from minidl.losses import evaluating, l1, mse
-from minidl.precision import autocast
-from minidl.results import markdown, slug
-from minidl.run import RunError
+from minidl.evaluation import evaluating
+from minidl.lab import cli, plot
+from minidl.lab.capture import captured
+from minidl.lab.precision import autocast
+from minidl.lab.results import markdown, slug
+from minidl.lab.run import RunError
+from minidl.losses import l1, mse
 from minidl.schedules import one_cycle
 
 LEVELS = (0.2, 0.5, 0.8)

@@ -33,13 +33,13 @@ from ex2_few_labels import endless
 from hw1_classification import CNN, BothWays
 from torch import nn
 
-from minidl import cli, plot
-from minidl.classify import FRACTION, score
 from minidl.data import Split, steps_per_epoch
-from minidl.layers import parameter_count
-from minidl.precision import autocast
-from minidl.results import deviation, markdown, slug
-from minidl.run import RunError
+from minidl.evaluation import FRACTION
+from minidl.lab import cli, plot
+from minidl.lab.layers import parameter_count
+from minidl.lab.precision import autocast
+from minidl.lab.results import deviation, markdown, slug
+from minidl.lab.run import RunError
 from minidl.schedules import one_cycle
 
 GOALS = (0.80, 0.85, 0.90)

@@ -19,18 +19,18 @@ import torch
 from hw1_classification import trained_cnn
 from torch import nn
 
-from minidl import cli, plot
-from minidl.checkpoint import Snapshots
 from minidl.data import batches, to_unit
+from minidl.evaluation import evaluating
 from minidl.frechet import frechet_distance
 from minidl.gan import discriminator_loss, non_saturating
-from minidl.layers import layer_rows, parameter_count
-from minidl.layout import Flatten, Unflatten
-from minidl.losses import evaluating
-from minidl.precision import autocast
+from minidl.lab import cli, plot
+from minidl.lab.checkpoint import Snapshots
+from minidl.lab.layers import layer_rows, parameter_count
+from minidl.lab.layout import Flatten, Unflatten
+from minidl.lab.precision import autocast
+from minidl.lab.results import markdown
+from minidl.lab.run import RunError
 from minidl.representation import nearest
-from minidl.results import markdown
-from minidl.run import RunError
 
 DISTANCE = "squared Frechet distance, features of homework 1's CNN"
 PRESENT = 0.01  # of the images: a tenth of a class's share of the real ones

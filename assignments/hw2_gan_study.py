@@ -22,12 +22,12 @@ from ex2_few_labels import endless
 from hw1_classification import trained_cnn
 from hw2_gan import DISTANCE, Judge, build, train
 
-from minidl import cli, plot
 from minidl.data import Split
 from minidl.gan import discriminator_loss, non_saturating, saturating
-from minidl.precision import autocast
-from minidl.results import deviation, markdown, slug
-from minidl.run import RunError
+from minidl.lab import cli, plot
+from minidl.lab.precision import autocast
+from minidl.lab.results import deviation, markdown, slug
+from minidl.lab.run import RunError
 
 LOSSES = {"non-saturating": non_saturating, "saturating": saturating}
 AHEAD = (0, 5, 10, 20, 40, 80)  # steps that D has learnt alone

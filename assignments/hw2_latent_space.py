@@ -30,13 +30,14 @@ from torch.distributions import (
     Uniform,
 )
 
-from minidl import cli, pca, plot
+from minidl import pca
 from minidl.data import first_of_each_class, to_unit
-from minidl.losses import evaluating, per_example
-from minidl.progress import Line
+from minidl.data.progress import Line
+from minidl.evaluation import evaluating, per_example
+from minidl.lab import cli, plot
+from minidl.lab.results import markdown, slug
+from minidl.lab.run import RunError
 from minidl.representation import linear_probe, nearest, spread
-from minidl.results import markdown, slug
-from minidl.run import RunError
 from minidl.tsne import trustworthiness, tsne
 
 

@@ -20,16 +20,18 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from minidl import cli, noise, pca, plot
-from minidl.checkpoint import Snapshots
+from minidl import noise, pca
 from minidl.data import Split, batches, steps_per_epoch, to_unit
+from minidl.evaluation import per_example
 from minidl.gaussian import kl_to_std_normal, reparametrise
-from minidl.layers import parameter_count
-from minidl.losses import bce, mse, per_example
-from minidl.precision import autocast
+from minidl.lab import cli, plot
+from minidl.lab.checkpoint import Snapshots
+from minidl.lab.layers import parameter_count
+from minidl.lab.precision import autocast
+from minidl.lab.results import markdown, slug
+from minidl.lab.run import RunError
+from minidl.losses import bce, mse
 from minidl.representation import linear_probe, nearest, spread
-from minidl.results import markdown, slug
-from minidl.run import RunError
 from minidl.schedules import one_cycle
 
 REPORTED = 100.9932  # the report's test loss, after 30 epochs

@@ -24,14 +24,15 @@ import torch
 from hw2_report_vae import NATS, REPORTED, ConvVAE, nats
 from torch.optim.lr_scheduler import StepLR
 
-from minidl import cli, plot, tune
+from minidl import tune
 from minidl.data import Split, batches
+from minidl.data.progress import Line
 from minidl.gaussian import kl_to_std_normal, reparametrise
-from minidl.importance import importance, importance_in_words, logarithmic
+from minidl.lab import cli, plot
+from minidl.lab.importance import importance, importance_in_words, logarithmic
+from minidl.lab.precision import autocast
+from minidl.lab.results import deviation, markdown, slug
 from minidl.losses import bce
-from minidl.precision import autocast
-from minidl.progress import Line
-from minidl.results import deviation, markdown, slug
 from minidl.tune import score_of
 
 SPACE = {"batch_size": tune.Integer(10, 128), "learning_rate": tune.LogUniform(1e-8, 1.0),

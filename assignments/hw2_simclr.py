@@ -28,17 +28,18 @@ from ex2_few_labels import subset
 from hw1_classification import convolution
 from torch import nn
 
-from minidl import cli, pca, plot
+from minidl import pca
 from minidl.augment import random_affine, random_brightness, random_mirror
-from minidl.classify import FRACTION, score_of
 from minidl.contrastive import nt_xent
 from minidl.data import Split, batches, first_of_each_class, steps_per_epoch, to_unit
+from minidl.evaluation import FRACTION, per_example
 from minidl.frozen import frozen
-from minidl.losses import mse, per_example
-from minidl.precision import autocast
+from minidl.lab import cli, plot
+from minidl.lab.precision import autocast
+from minidl.lab.results import deviation, markdown, slug
+from minidl.lab.run import RunError
+from minidl.losses import mse
 from minidl.representation import linear_probe
-from minidl.results import deviation, markdown, slug
-from minidl.run import RunError
 from minidl.schedules import one_cycle
 
 PIXELS, RANDOM, AE, SIMCLR, SUPERVISED = RUNGS = (

@@ -14,11 +14,11 @@ import statistics
 import _path  # noqa: F401
 from hw2_simclr import SIMCLR, accuracy, augmentations_of, check, features, probe, train
 
-from minidl import cli, plot
-from minidl.classify import FRACTION
 from minidl.data import Split
+from minidl.evaluation import FRACTION
 from minidl.frozen import frozen
-from minidl.results import deviation, markdown, slug
+from minidl.lab import cli, plot
+from minidl.lab.results import deviation, markdown, slug
 
 
 def main(run,

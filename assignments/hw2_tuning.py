@@ -22,12 +22,14 @@ from hw1_tuning import own_images, scores_of_winners
 from hw2_conv_ae import SQUARED
 from torch import nn
 
-from minidl import cli, plot, tune
+from minidl import tune
 from minidl.data import Split, batches, steps_per_epoch
-from minidl.importance import importance, importance_in_words, logarithmic
-from minidl.losses import evaluate, mse
-from minidl.progress import Line
-from minidl.results import deviation, markdown, slug
+from minidl.data.progress import Line
+from minidl.evaluation import evaluate
+from minidl.lab import cli, plot
+from minidl.lab.importance import importance, importance_in_words, logarithmic
+from minidl.lab.results import deviation, markdown, slug
+from minidl.losses import mse
 from minidl.schedules import one_cycle
 
 SPACE = {"learning_rate": tune.LogUniform(3e-4, 1e-1), "filters": tune.Integer(4, 16),

@@ -29,15 +29,16 @@ import torch
 from ex2_conv_ae import Decoder, Encoder
 from torch import nn
 
-from minidl import cli, plot
 from minidl.augment import random_affine
 from minidl.data import batches, first_of_each_class, steps_per_epoch, to_unit
+from minidl.evaluation import evaluating, per_example
 from minidl.gaussian import elbo_joint, kl_to_std_normal, reparametrise
-from minidl.layers import layer_rows, parameter_count
-from minidl.losses import bce, evaluating, per_example
-from minidl.precision import autocast
+from minidl.lab import cli, plot
+from minidl.lab.layers import layer_rows, parameter_count
+from minidl.lab.precision import autocast
+from minidl.lab.run import RunError
+from minidl.losses import bce
 from minidl.representation import nearest
-from minidl.run import RunError
 from minidl.schedules import one_cycle
 from minidl.vae import active_units, importance_bound, kl_per_latent, pixel_entropy
 

@@ -24,11 +24,11 @@ import _path  # noqa: F401
 import torch
 from hw2_vae import NATS, VAE, constant_image, constant_nats, mean, measure, train
 
-from minidl import cli, plot
 from minidl.data import Split, to_unit
-from minidl.losses import evaluating
-from minidl.results import deviation, markdown, slug
-from minidl.run import RunError
+from minidl.evaluation import evaluating
+from minidl.lab import cli, plot
+from minidl.lab.results import deviation, markdown, slug
+from minidl.lab.run import RunError
 from minidl.vae import active_units
 
 P = 784  # pixels

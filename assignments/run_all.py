@@ -26,10 +26,10 @@ from pathlib import Path
 import _path  # noqa: F401
 import torch
 
-from minidl import kept, readme, restamp
+from minidl.data.progress import Line, clock
 from minidl.files import alone, lock, whole_file
-from minidl.progress import Line, clock
-from minidl.results import markdown
+from minidl.lab.results import markdown
+from minidl.publish import kept, readme, restamp
 
 HERE = Path(__file__).parent
 # script -> those whose trained networks it takes; the longest come first where there is a

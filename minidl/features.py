@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from minidl.losses import per_example
+from minidl.evaluation import per_example
 
 
 def relus(network):

@@ -6,14 +6,57 @@ tests/test_hw1_features.py; the formula is proven in theory/test_shapes.py.
 
 import torch
 import torch.nn.functional as F
+from torch import nn
 
+from minidl.evaluation import evaluating
 from minidl.features import maps, relus
-from minidl.layers import kernels, receptive_field
-from minidl.losses import evaluating
+
+POINTWISE = (nn.ReLU, nn.SELU, nn.Sigmoid, nn.Dropout, nn.Identity, nn.BatchNorm2d)
+
+
+def receptive_field(layers):
+    r"""What one unit sees, along an axis, through layers (k, s, p, d): -> size, jump, start.
+
+        size = 1 + sum_l (k_l - 1) d_l jump_{l-1},   jump_l = s_1 ... s_l,
+        start = - sum_l p_l jump_{l-1}
+
+    k kernel, s stride, p padding, d dilation. Unit o sees the inputs start + o jump ..
+    start + o jump + size - 1, as far as there are such. Derived and checked against gradients
+    in theory/test_shapes.py, claim 50.
+    """
+    size, jump, start = 1, 1, 0
+    for k, s, p, d in layers:
+        size += (k - 1) * d * jump
+        start -= p * jump
+        jump *= s
+    return size, jump, start
+
+
+def kernels(network, last):
+    """(k, s, p, d) of every convolution and pooling from the input to the part `last`.
+
+    The parts run in their order. Beside x + f(x) the f counts: it sees what x sees, and more.
+    Errors: ValueError where `last` is no part, for a kernel that is no square, and for a layer
+    before it whose units see everything (fully connected, adaptive pooling).
+    """
+    layers = []
+    for part in network.modules():
+        if isinstance(part, nn.Conv2d | nn.MaxPool2d | nn.AvgPool2d):
+            geometry = [getattr(part, name, 1) for name in (
+                "kernel_size", "stride", "padding", "dilation")]  # AvgPool2d has no dilation
+            pairs = {2 * (g,) if isinstance(g, int) else g for g in geometry}
+            if any(isinstance(g, str) or g[0] != g[1] for g in pairs):
+                raise ValueError(f"{part}: expected a square kernel and numbers")
+            layers.append(tuple(g if isinstance(g, int) else g[0] for g in geometry))
+        elif not list(part.children()) and not isinstance(part, POINTWISE):
+            raise ValueError(f"{part}: expected a layer whose units see a part")
+        if part is last:
+            return layers
+    raise ValueError(f"{last} is no part of the network")
 
 
 def field(network, layer):
-    """(size, jump, start) of what a unit of the layer sees: minidl.layers.receptive_field."""
+    """(size, jump, start) of what a unit of the layer sees: receptive_field."""
     return receptive_field(kernels(network, relus(network)[layer]))
 
 

@@ -4,7 +4,7 @@ import contextlib
 
 import torch
 
-from minidl.losses import evaluating
+from minidl.evaluation import evaluating
 
 
 @contextlib.contextmanager

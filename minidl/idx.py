@@ -22,12 +22,13 @@ from pathlib import Path
 
 import numpy as np
 
+from minidl import UserError
 from minidl.files import whole_file
 
 TYPES = {0x08: "u1", 0x09: "i1", 0x0B: "i2", 0x0C: "i4", 0x0D: "f4", 0x0E: "f8"}
 
 
-class IdxError(ValueError):
+class IdxError(UserError):
     """A file or an array that is not IDX: one sentence with what was found and expected."""
 
 

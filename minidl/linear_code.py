@@ -8,7 +8,8 @@ tests/test_asst8_autoencoders.py.
 
 import bisect
 
-from minidl.losses import bce, evaluate, mse
+from minidl.evaluation import evaluate
+from minidl.losses import bce, mse
 
 MARGINS = (0.2, 0.1, 0.05, 0.02, 0.01, 0.005, 0.002, 0.001, 0.0005, 0.0001)
 

@@ -1,15 +1,11 @@
-r"""Losses and metrics with an equation, one value per example, and their mean over a split.
+r"""Losses and metrics with an equation, one value per example.
 
 A loss here returns (B,), one number an example; the mean over the batch is taken once, in
 sight, in the training loop. Checked in tests/test_metrics.py.
 """
 
-import contextlib
-
 import torch
 import torch.nn.functional as F
-
-from minidl.data import to_unit
 
 
 def l1(x_hat, x):
@@ -61,38 +57,3 @@ def _same_shape(x_hat, x):
     # (B, 784) against (B, 1, 28, 28) would broadcast to (B, 1, B, 784) without a word
     if x_hat.shape != x.shape:
         raise ValueError(f"shapes differ: {tuple(x_hat.shape)} and {tuple(x.shape)}")
-
-
-@torch.no_grad()
-def per_example(metric, split, *modules, batch_size=1000):
-    """metric(x, y) of every example of a split, in order: -> (N,), on the split's device.
-
-    x comes in [0, 1]. The modules are in evaluation mode meanwhile (batch normalisation uses
-    its running statistics, dropout is off) and back in their own mode afterwards.
-    """
-    parts = zip(split.x.split(batch_size), split.y.split(batch_size), strict=True)
-    with evaluating(*modules):
-        return torch.cat([metric(to_unit(x), y) for x, y in parts])
-
-
-def evaluate(metric, split, *modules, batch_size=1000):
-    """The mean of metric(x, y) over a split: the sum over all examples divided by N.
-
-    Never a mean of batch means, which an uneven last batch would weigh wrongly. Summed in
-    float64, so that the batch size does not show in the digits that are reported.
-    """
-    values = per_example(metric, split, *modules, batch_size=batch_size)
-    return values.double().sum().item() / len(values)
-
-
-@contextlib.contextmanager
-def evaluating(*modules):
-    """The modules in evaluation mode for the length of a `with`, then each as it was."""
-    before = [(part, part.training) for module in modules for part in module.modules()]
-    for module in modules:
-        module.eval()
-    try:
-        yield
-    finally:
-        for part, training in before:
-            part.training = training

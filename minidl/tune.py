@@ -5,7 +5,7 @@ r"""The search for hyper-parameters: a space, four ways through it, k-fold cross
     best = random_search(trials, space, n=30, seed=0)
 
 A trial is {"settings", "score"}, the lower the better, or {"settings", "failure"}. trials maps
-a list of settings (and a budget, in successive halving) to a list of trials; minidl/trials.py
+a list of settings (and a budget, in successive halving) to a list of trials; lab/trials.py
 logs them. The objective sees the data it was made with: give it training data or its folds,
 and the test data are out of its reach. Proposals depend on the seed and on earlier scores
 alone. Checked in tests/test_tune.py.
@@ -18,8 +18,10 @@ from itertools import product
 
 import torch
 
+from minidl import UserError
 
-class SearchError(ValueError):
+
+class SearchError(UserError):
     """A space that is none, or a search without a result: one sentence."""
 
 

@@ -42,10 +42,10 @@ import hw2_simclr
 import numpy as np
 import torch
 
-from minidl import conv, pca, review_sources, reviews
-from minidl.data import Split, steps_per_epoch, to_unit
+from minidl import conv, pca
+from minidl.data import Split, review_sources, reviews, steps_per_epoch, to_unit
 from minidl.gan import non_saturating
-from minidl.run import Run
+from minidl.lab.run import Run
 from minidl.tsne import affinities, gradient
 
 

@@ -4,7 +4,7 @@
 
 Both take turns, a step each, on the same batch; printed is the median over the rounds of
 float32's time over bfloat16's, and of torch's own order of pixels over channels last (see
-minidl/layout.py), with the quartiles. That accuracy stays the same is told by
+minidl/lab/layout.py), with the quartiles. That accuracy stays the same is told by
 `python assignments/hw1_classification.py --precision float32` beside its default.
 """
 
@@ -23,7 +23,7 @@ import torch.nn.functional as F
 from hw1_classification import CNN, MLP
 from torch import nn
 
-from minidl.precision import autocast, has_bfloat16
+from minidl.lab.precision import autocast, has_bfloat16
 
 BATCH = 128
 

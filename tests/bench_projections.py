@@ -24,7 +24,7 @@ import torch
 import data_download
 from minidl import idx, pca
 from minidl.data import to_unit
-from minidl.sources import FILES, file_of
+from minidl.data.sources import FILES, file_of
 from minidl.tsne import affinities, divergence, trustworthiness, tsne
 
 try:

@@ -36,12 +36,13 @@ from PIL import Image  # a part of what matplotlib needs
 from torch import nn
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
-from minidl import data as datasets
 from minidl.data import batches, steps_per_epoch, to_unit
+from minidl.data import images as datasets
+from minidl.evaluation import evaluate
 from minidl.gaussian import kl_to_std_normal, reparametrise
-from minidl.losses import bce, evaluate
-from minidl.precision import autocast, has_bfloat16
-from minidl.run import Run
+from minidl.lab.precision import autocast, has_bfloat16
+from minidl.lab.run import Run
+from minidl.losses import bce
 
 BATCH = 128
 

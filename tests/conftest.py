@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 import torch
 
-from minidl import glyphs, idx
-from minidl.run import Run
+from minidl import idx
+from minidl.data import glyphs
+from minidl.lab.run import Run
 
 FILES = [file for pair in glyphs.FILES.values() for file in pair]
 
@@ -34,7 +35,7 @@ def no_network(monkeypatch):
 def small_figures():
     """Figures are drawn in every run of a script, and most of a short run's time."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("minidl.results.DPI", 30)
+        patch.setattr("minidl.lab.results.DPI", 30)
         yield
 
 

@@ -20,9 +20,9 @@ import killing
 import torch
 from torch import nn
 
-from minidl import cli
-from minidl.plot import curves
-from minidl.trials import Trials
+from minidl.lab import cli
+from minidl.lab.plot import curves
+from minidl.lab.trials import Trials
 
 NEW_MOUNTS, NEW_USER = 1 << 17, 1 << 28                 # of unshare(2)
 READ_ONLY, REMOUNT, PRIVATE = 1, 32, 1 << 18 | 1 << 14  # of mount(2)

@@ -33,7 +33,9 @@ import matplotlib.pyplot as plt
 import torch
 
 import data_download
-from minidl import checkpoint, cli, glyphs, results, review_sources, tune
+from minidl import tune
+from minidl.data import glyphs, review_sources
+from minidl.lab import checkpoint, cli, results
 
 TEMPORARY = re.compile(r"\..+\.[0-9a-f]{16}\.tmp")  # beside the file to be; nobody reads it
 

@@ -43,7 +43,7 @@ MUTANTS = [
     (6, AUTOENCODER, "return ink(autoencoder) < 0.1 * ink(lambda x: x)",
      "return ink(autoencoder) < 0 * ink(lambda x: x)"),
     (7, DECODING, "with frozen(class_encoder):", "with torch.enable_grad():"),
-    (8, "minidl/data.py",
+    (8, "minidl/data/images.py",
      "yield to_unit(split.x.index_select(0, index)), split.y.index_select(0, index)",
      "yield to_unit(split.x.index_select(0, index)) - 0.1307, split.y.index_select(0, index)"),
     (9, TRANSFER, "classifier[0].load_state_dict(encoder.state_dict())  "

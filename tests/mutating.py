@@ -25,8 +25,10 @@ import numpy
 import torch
 
 import data_download
-from minidl import checkpoint, idx, review_sources
-from minidl.sources import DataError
+from minidl import idx
+from minidl.data import review_sources
+from minidl.data.sources import DataError
+from minidl.lab import checkpoint
 
 TOO_LONG = 30  # seconds for a file of a few kilobytes, on a busy machine
 CODES = {"u1": 8, "i1": 9, "i2": 11, "i4": 12, "f4": 13, "f8": 14}  # of IDX

@@ -11,9 +11,10 @@ from torch import nn
 
 from minidl import linear_code, pca
 from minidl.data import Split, to_unit
-from minidl.layers import layer_rows, parameter_count
-from minidl.losses import bce, evaluate, mse
-from minidl.run import Run
+from minidl.evaluation import evaluate
+from minidl.lab.layers import layer_rows, parameter_count
+from minidl.lab.run import Run
+from minidl.losses import bce, mse
 
 pytestmark = pytest.mark.numeric
 

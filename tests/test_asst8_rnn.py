@@ -14,9 +14,9 @@ import torch.nn.functional as F
 from asst8_rnn import BAG, BEST, CURED, PACKED, RECIPES, UNPACKED, SentimentRNN
 from torch import nn
 
-from minidl import bag_of_words, reading
-from minidl.reviews import load, turned
-from minidl.run import Run
+from minidl import bag_of_words
+from minidl.data.reviews import load, turned
+from minidl.lab.run import Run
 
 pytestmark = pytest.mark.numeric
 V, LONGEST = 118, 30
@@ -119,7 +119,7 @@ def test_the_cured_network_reads_the_order_and_a_bag_of_words_cannot(embedded, t
     assert share[CURED] >= 0.95 and share[BAG] <= 0.5, share
 
 
-# --- minidl/reading.py -----------------------------------------------------------------------
+# --- minidl/recurrence.py -------------------------------------------------------------------
 
 def test_a_push_is_the_score_less_that_of_the_review_without_the_word():
     """Of a sum over the words, the word's own part; of the network, by the definition."""

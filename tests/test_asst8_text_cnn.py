@@ -10,11 +10,13 @@ import torch
 import torch.nn.functional as F
 from asst8_text_cnn import MaxOverTime, MeanOverTime, TextCNN, trained_numbers
 
-from minidl import bag_of_words, grammar, phrases
-from minidl.layers import layer_rows
-from minidl.precision import autocast
-from minidl.reviews import Corpus, Reviews, outputs, turned
-from minidl.run import Run
+from minidl import bag_of_words
+from minidl.data import grammar
+from minidl.data.reviews import Corpus, Reviews, outputs, turned
+from minidl.lab import phrases
+from minidl.lab.layers import layer_rows
+from minidl.lab.precision import autocast
+from minidl.lab.run import Run
 
 pytestmark = pytest.mark.numeric
 CLOSE = {"rtol": 0, "atol": 1e-10}  # of float64, see above

@@ -1,4 +1,4 @@
-"""minidl/capture.py: the graphs compute what the plain network does."""
+"""minidl/lab/capture.py: the graphs compute what the plain network does."""
 
 import contextlib
 import copy
@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import nn
 
-from minidl import capture
-from minidl.capture import captured, recorded
+from minidl.lab import capture
+from minidl.lab.capture import captured, recorded
 
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
 

@@ -1,12 +1,12 @@
-"""minidl/cli.py: flags out of a signature, sizes, errors as sentences."""
+"""minidl/lab/cli.py: flags out of a signature, sizes, errors as sentences."""
 
 import json
 
 import pytest
 import torch
 
-from minidl import cli
 from minidl.data import DataError
+from minidl.lab import cli
 
 SIZES = {"quick": {"epochs": 1}, "full": {"epochs": 50, "rate": 0.5}}
 
@@ -71,7 +71,7 @@ def test_help_is_the_annotation_with_the_default_of_each_size(capsys):
     assert stop.value.code == 0
     assert "--latent INT d, at 100% of it (default 12)" in said
     assert "--rate FLOAT of learning (default 0.1, full 0.5)" in said
-    assert "minidl/cli.py: flags out of a signature" in said  # the script's docstring
+    assert "minidl/lab/cli.py: flags out of a signature" in said  # the script's docstring
 
 
 @pytest.mark.parametrize(("argv", "found"), [

@@ -9,19 +9,20 @@ import numpy as np
 import pytest
 from matplotlib import image
 
-from minidl import readme, sheets, stamp
-from minidl.companion import __main__ as companion
-from minidl.companion import colours, contents, pages
-from minidl.companion.formulas import Formula, split
-from minidl.companion.mathematics import Untranslatable, translate
-from minidl.companion.png import smaller
-from minidl.companion.project import FOLDERS, Project
-from minidl.companion.prose import Prose
-from minidl.companion.rows import rows
-from minidl.companion.svg import Glyphs, layout
+from minidl.lab import stamp
+from minidl.publish import readme, sheets
+from minidl.publish.companion import __main__ as companion
+from minidl.publish.companion import colours, contents, pages
+from minidl.publish.companion.formulas import Formula, split
+from minidl.publish.companion.mathematics import Untranslatable, translate
+from minidl.publish.companion.png import smaller
+from minidl.publish.companion.project import FOLDERS, Project
+from minidl.publish.companion.prose import Prose
+from minidl.publish.companion.rows import rows
+from minidl.publish.companion.svg import Glyphs, layout
 
 ROOT = Path(__file__).resolve().parents[1]
-STYLE = (ROOT / "minidl/companion/style.css").read_text()
+STYLE = (ROOT / "minidl/publish/companion/style.css").read_text()
 
 
 def formulas(text, **how):

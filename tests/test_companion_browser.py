@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from minidl.companion.__main__ import write
+from minidl.publish.companion.__main__ import write
 
 ROOT = Path(__file__).resolve().parents[1]
 pytestmark = pytest.mark.browser

@@ -1,4 +1,4 @@
-"""minidl/data.py and sources.py: which data set, checked how, split and batched how."""
+"""minidl/data/images.py and sources.py: which data set, checked how, split and batched how."""
 
 import gzip
 import shutil
@@ -8,8 +8,17 @@ import pytest
 import torch
 
 import data_download
-from minidl import data, glyphs, idx
-from minidl.data import DataError, batches, first_of_each_class, load, steps_per_epoch, to_unit
+from minidl import idx
+from minidl.data import (
+    DataError,
+    batches,
+    first_of_each_class,
+    glyphs,
+    load,
+    steps_per_epoch,
+    to_unit,
+)
+from minidl.data import images as data
 
 
 @pytest.fixture

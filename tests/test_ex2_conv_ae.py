@@ -8,7 +8,7 @@ import whole_runs
 from torch import nn
 
 from minidl.data import Split
-from minidl.layers import layer_rows, parameter_count
+from minidl.lab.layers import layer_rows, parameter_count
 from minidl.losses import l1
 
 pytestmark = pytest.mark.numeric

@@ -10,8 +10,10 @@ import pytest
 import torch
 import whole_runs
 
-from minidl import cli, glyphs, idx
-from minidl.run import Run
+from minidl import idx
+from minidl.data import glyphs
+from minidl.lab import cli
+from minidl.lab.run import Run
 
 
 @pytest.fixture(autouse=True)

@@ -1,11 +1,11 @@
-"""minidl/folder.py: a run replaces and removes its own files, and nothing else."""
+"""minidl/lab/folder.py: a run replaces and removes its own files, and nothing else."""
 
 import pytest
 
-from minidl import cli
-from minidl.checkpoint import CheckpointError
 from minidl.data import DataError
-from minidl.folder import Folder, FolderError
+from minidl.lab import cli
+from minidl.lab.checkpoint import CheckpointError
+from minidl.lab.folder import Folder, FolderError
 
 
 def written(out, *names, **made_by):

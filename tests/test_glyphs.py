@@ -1,4 +1,4 @@
-"""Claims of minidl/glyphs.py: the same images every time, honest splits, a sound cache."""
+"""minidl/data/glyphs.py: the same images every time, honest splits, a sound cache."""
 import math
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -11,7 +11,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ft2font import FT2Font
 
-from minidl import glyphs, idx
+from minidl import idx
+from minidl.data import glyphs
 
 EVERY = [(kind, split) for kind in glyphs.CHARACTERS for split in ("train", "test")]
 every = pytest.mark.parametrize("key", EVERY, ids=" ".join)

@@ -1,10 +1,10 @@
-"""minidl/handout.py: answers are gone, tasks and everything else are there."""
+"""minidl/publish/handout.py: answers are gone, tasks and everything else are there."""
 
 import ast
 
 import pytest
 
-from minidl import handout
+from minidl.publish import handout
 
 TEXT = '''"""A file."""
 N = 3

@@ -7,10 +7,11 @@ import torch.nn.functional as F
 import whole_runs
 from torch import nn
 
-from minidl import classify, precision
+from minidl import evaluation
 from minidl.augment import random_mirror, random_shift
 from minidl.data import Split, load, to_unit
-from minidl.layers import layer_rows
+from minidl.lab import precision
+from minidl.lab.layers import layer_rows
 
 pytestmark = pytest.mark.numeric
 
@@ -59,13 +60,13 @@ def test_a_residual_pair_adds_to_what_it_is_given():
     assert torch.equal(block(x), x + 1)
 
 
-# --- minidl/classify.py ----------------------------------------------------
+# --- minidl/evaluation.py ----------------------------------------------------
 
 def test_a_confusion_matrix_has_the_true_class_in_its_row():
     y, predicted = torch.tensor([0, 0, 0, 1, 2]), torch.tensor([0, 1, 1, 2, 2])
-    confusion = classify.confusion_matrix(y, predicted, 3)
+    confusion = evaluation.confusion_matrix(y, predicted, 3)
     assert confusion.tolist() == [[1, 2, 0], [0, 0, 1], [0, 0, 1]]
-    assert classify.most_confused(confusion) == (0, 1, 2)
+    assert evaluation.most_confused(confusion) == (0, 1, 2)
     assert int(confusion.trace()) == int((y == predicted).sum())
 
 
@@ -74,7 +75,7 @@ def test_a_score_is_the_mean_over_all_examples_without_dropout(folder):
     split = load("mnist", str(folder), say=lambda _: None).train
     torch.manual_seed(0)
     network = nn.Sequential(nn.Flatten(), nn.Linear(784, 10), nn.Dropout(0.5))
-    ce, accuracy = classify.score(network, split)
+    ce, accuracy = evaluation.nats_and_accuracy(network, split)
     with torch.no_grad():
         o = network[:2](to_unit(split.x)).double()
     by_hand = o.logsumexp(dim=1) - o[range(len(o)), split.y]
@@ -82,10 +83,10 @@ def test_a_score_is_the_mean_over_all_examples_without_dropout(folder):
     assert accuracy == (o.argmax(dim=1) == split.y).double().mean().item()
     assert network.training
     half = Split(split.x[:55], split.y[:55])
-    assert classify.score(network, half) != (ce, accuracy)
+    assert evaluation.nats_and_accuracy(network, half) != (ce, accuracy)
 
 
-# --- minidl/augment.py, minidl/precision.py ------------------------------------------
+# --- minidl/augment.py, minidl/lab/precision.py ------------------------------------------
 
 def test_a_shift_moves_each_image_by_whole_pixels_and_all_moves_occur(generator):
     x = torch.zeros(2000, 1, 9, 9)

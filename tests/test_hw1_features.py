@@ -8,10 +8,10 @@ from torch import nn
 
 from minidl import features, fields, maximise, pca
 from minidl.augment import random_affine
-from minidl.classify import logits_of
 from minidl.data import Split, to_unit
-from minidl.layers import kernels, receptive_field
-from minidl.run import Run
+from minidl.evaluation import logits_of
+from minidl.fields import kernels, receptive_field
+from minidl.lab.run import Run
 
 pytestmark = pytest.mark.numeric
 

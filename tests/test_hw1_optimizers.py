@@ -10,8 +10,8 @@ from torch import nn
 
 from minidl import optim
 from minidl.data import Split
+from minidl.lab.run import Run
 from minidl.mlp import INITIALISATIONS, linear, mlp, pruned
-from minidl.run import Run
 from minidl.schedules import SCHEDULES
 
 pytestmark = pytest.mark.numeric

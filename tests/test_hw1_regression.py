@@ -6,7 +6,7 @@ import torch
 import whole_runs
 
 from minidl.data import DataError
-from minidl.run import Run
+from minidl.lab.run import Run
 
 pytestmark = pytest.mark.numeric
 

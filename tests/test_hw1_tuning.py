@@ -10,7 +10,7 @@ import torch
 import whole_runs
 
 from minidl.data import Split, load
-from minidl.progress import Line
+from minidl.data.progress import Line
 
 SMALL = ["--seeds", "1", "--subset", "60", "--epochs", "2", "--folds", "2", "--curve-points",
          "20", "--curve-steps", "2"]

@@ -9,12 +9,13 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from minidl import cli, noise
+from minidl import noise
 from minidl.data import Split
+from minidl.data.progress import Line
+from minidl.lab import cli
+from minidl.lab.run import Run
 from minidl.losses import contraction
-from minidl.progress import Line
 from minidl.representation import nearest
-from minidl.run import Run
 
 pytestmark = pytest.mark.numeric
 

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 
 from minidl.data import Split, load, to_unit
 from minidl.gan import discriminator_loss, non_saturating, saturating
-from minidl.run import Run
+from minidl.lab.run import Run
 
 pytestmark = pytest.mark.numeric
 CLOSE = {"rtol": 1e-13, "atol": 1e-13}

@@ -10,12 +10,12 @@ import torch.nn.functional as F
 from hw2_report_vae import ConvVAE, nats
 from torch import nn
 
-from minidl import cli
 from minidl.data import Split, load
-from minidl.layers import parameter_count
-from minidl.losses import per_example
-from minidl.progress import Line
-from minidl.run import Run
+from minidl.data.progress import Line
+from minidl.evaluation import per_example
+from minidl.lab import cli
+from minidl.lab.layers import parameter_count
+from minidl.lab.run import Run
 
 pytestmark = pytest.mark.numeric
 

@@ -9,7 +9,7 @@ import whole_runs
 from torch import nn
 
 from minidl.data import Dataset, Split
-from minidl.run import Run
+from minidl.lab.run import Run
 
 pytestmark = pytest.mark.numeric
 

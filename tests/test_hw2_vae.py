@@ -13,8 +13,8 @@ from torch.distributions import Bernoulli, MultivariateNormal, Normal, kl_diverg
 from minidl import vae
 from minidl.data import to_unit
 from minidl.gaussian import elbo_joint, kl_to_std_normal, log_normal, reparametrise
+from minidl.lab.run import Run
 from minidl.losses import bce
-from minidl.run import Run
 
 pytestmark = pytest.mark.numeric
 D64 = torch.float64

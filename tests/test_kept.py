@@ -1,4 +1,4 @@
-"""minidl/kept.py and restamp.py: what is kept in results/, and whether later code makes it."""
+"""minidl/publish/kept.py, restamp.py: what is kept, and whether later code makes it."""
 
 import io
 import json
@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import run_all
 
-from minidl import kept, readme, restamp, stamp
+from minidl.lab import stamp
+from minidl.publish import kept, readme, restamp
 
 FORMULA = "def loss(x):\n    error = x / 3\n    return error\n"
 SCRIPT = """import argparse, json, pathlib

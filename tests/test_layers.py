@@ -1,10 +1,10 @@
-"""minidl/layers.py and minidl/schedules.py: small, against hand-made examples."""
+"""minidl/lab/layers.py and minidl/schedules.py: small, against hand-made examples."""
 
 import pytest
 import torch
 from torch import nn
 
-from minidl.layers import layer_rows, parameter_count
+from minidl.lab.layers import layer_rows, parameter_count
 from minidl.schedules import one_cycle
 
 

@@ -8,7 +8,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from minidl.data import Split
-from minidl.losses import bce, evaluate, evaluating, l1, mse, per_example
+from minidl.evaluation import evaluate, evaluating, per_example
+from minidl.losses import bce, l1, mse
 
 pytestmark = pytest.mark.numeric
 

@@ -24,14 +24,16 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from minidl import cli, glyphs, idx, noise
-from minidl.data import batches, load, to_unit
+from minidl import idx, noise
+from minidl.data import batches, glyphs, load, to_unit
+from minidl.data.progress import Line
+from minidl.evaluation import evaluate, per_example
 from minidl.frozen import frozen
-from minidl.losses import evaluate, l1, per_example
-from minidl.progress import Line
-from minidl.results import Results, slug
-from minidl.run import Run
-from minidl.trials import Trials
+from minidl.lab import cli
+from minidl.lab.results import Results, slug
+from minidl.lab.run import Run
+from minidl.lab.trials import Trials
+from minidl.losses import l1
 
 pytestmark = pytest.mark.numeric
 DECODING = slug("decoder of the classifier's code")

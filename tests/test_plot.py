@@ -1,4 +1,4 @@
-"""minidl/plot.py: each number, image and name is drawn where it belongs."""
+"""minidl/lab/plot.py: each number, image and name is drawn where it belongs."""
 
 import itertools
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from minidl import plot
+from minidl.lab import plot
 
 LINES = {"a": ([1, 10, 100], [0.3, 0.2, 0.1]), "level": 0.125, "b": ([1, 50], [0.4, 0.3])}
 

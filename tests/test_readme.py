@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from minidl import kept, readme, sheets
-from minidl.sheets import HEADLINES
+from minidl.publish import kept, readme, sheets
+from minidl.publish.sheets import HEADLINES
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text()

@@ -1,4 +1,4 @@
-"""minidl/report.py: each item of each sheet with its run, or the command that is missing."""
+"""minidl/publish/report.py: each item of each sheet with its run, or the missing command."""
 
 import base64
 import re
@@ -9,8 +9,9 @@ from html.parser import HTMLParser
 
 import pytest
 
-from minidl import report, sheets, stamp
-from minidl.results import Results
+from minidl.lab import stamp
+from minidl.lab.results import Results
+from minidl.publish import report, sheets
 
 PNG = b"\x89PNG not really"
 
@@ -202,7 +203,7 @@ def test_the_zip_of_exercise_2_has_code_readme_and_report_with_names_left_open(b
         names = archive.namelist()
         assert "NAME 1, ID1" in archive.read("ex2_ID1_ID2/README").decode()
     assert {name.split("/")[0] for name in names} == {"ex2_ID1_ID2"}
-    for name in ("assignments/ex2_transfer.py", "minidl/run.py", "report/report.tex",
+    for name in ("assignments/ex2_transfer.py", "minidl/lab/run.py", "report/report.tex",
                  "report/figures/ex2_conv_ae_loss.png", "requirements.txt"):
         assert f"ex2_ID1_ID2/{name}" in names
 

@@ -1,4 +1,4 @@
-"""minidl/results.py, plot.py, files.py, progress.py: what is written, and that it is whole."""
+"""minidl/lab/results.py, minidl/files.py: what is written, and that it is whole."""
 
 import io
 import json
@@ -9,10 +9,10 @@ import pytest
 import torch
 from matplotlib.figure import Figure
 
-from minidl import plot
+from minidl.data.progress import Line, clock
 from minidl.files import whole_file
-from minidl.progress import Line, clock
-from minidl.results import Results, cell, latex, markdown, tex
+from minidl.lab import plot
+from minidl.lab.results import Results, cell, latex, markdown, tex
 
 ROWS = [{"variant": "a_b | 50%", "parameters": 1234567, "L1": 0.0265432},
         {"variant": "c", "parameters": 5, "L1": 12345.6}]

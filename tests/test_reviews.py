@@ -1,4 +1,4 @@
-"""minidl/reviews.py, review_sources.py, grammar.py, bag_of_words.py: from texts to numbers."""
+"""minidl/data/reviews.py, review_sources.py, grammar.py: from texts to numbers."""
 
 import hashlib
 import io
@@ -10,10 +10,11 @@ import pytest
 import torch
 
 import data_download
-from minidl import bag_of_words, grammar, review_sources
-from minidl.review_sources import FOLDERS, words_of
-from minidl.reviews import Reviews, batches, load, outputs, turned
-from minidl.sources import DataError
+from minidl import bag_of_words
+from minidl.data import grammar, review_sources
+from minidl.data.review_sources import FOLDERS, words_of
+from minidl.data.reviews import Reviews, batches, load, outputs, turned
+from minidl.data.sources import DataError
 
 TEXTS = {  # two of a kind, so that one of the training reviews can be held out
     "train/neg/0_1": b"Bad film.<br /><br />Really BAD!", "train/neg/1_2": b"it isn't good",

@@ -1,11 +1,11 @@
-"""minidl/run.py and checkpoint.py: what an epoch records, and how a run goes on."""
+"""minidl/lab/run.py and checkpoint.py: what an epoch records, and how a run goes on."""
 
 import pytest
 import torch
 from torch import nn
 
-from minidl.checkpoint import CheckpointError, Snapshots
-from minidl.run import Run, RunError
+from minidl.lab.checkpoint import CheckpointError, Snapshots
+from minidl.lab.run import Run, RunError
 
 
 def train(out, epochs=4, resume=False, stop_in=None, names=("first", "second"), **options):

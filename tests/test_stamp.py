@@ -1,15 +1,15 @@
-"""minidl/stamp.py: one hash of a script and of what it imports; the commit."""
+"""minidl/lab/stamp.py: one hash of a script and of what it imports; the commit."""
 
 import subprocess
 
 import pytest
 
-from minidl import stamp
+from minidl.lab import stamp
 
 FILES = {"assignments/walk.py": "import helper\nfrom minidl.lab import run\nN = 1\n",
          "assignments/helper.py": "from minidl import losses\n",
          "minidl/losses.py": "import math\n", "minidl/lab/__init__.py": "",
-         "minidl/lab/run.py": "", "minidl/plot.py": "", "README.md": ""}
+         "minidl/lab/run.py": "", "minidl/lab/plot.py": "", "README.md": ""}
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def test_the_hash_changes_with_a_file_that_is_imported_and_with_no_other(project
     before = stamp.code_of(project / "assignments/walk.py", project)
     (project / file).write_text(FILES[file] + "# more\n")
     changed = stamp.code_of(project / "assignments/walk.py", project) != before
-    assert changed == (file not in ("minidl/plot.py", "README.md"))
+    assert changed == (file not in ("minidl/lab/plot.py", "README.md"))
 
 
 def test_the_commit_is_told_with_a_mark_where_code_was_edited_since(project):

@@ -19,9 +19,11 @@ import torch
 from killing import content
 
 import data_download
-from minidl import checkpoint, cli, files, results, review_sources
+from minidl import files
+from minidl.data import review_sources
 from minidl.files import alone, whole_file
-from minidl.trials import Trials
+from minidl.lab import checkpoint, cli, results
+from minidl.lab.trials import Trials
 
 LEFT = ".results.json.0123456789abcdef.tmp"  # as a killed process leaves it
 

@@ -13,8 +13,8 @@ import pytest
 import torch
 import torch.distributed as ranks
 
-from minidl.importance import epsilon_squared, importance, importance_in_words
-from minidl.trials import Trials
+from minidl.lab.importance import epsilon_squared, importance, importance_in_words
+from minidl.lab.trials import Trials
 from minidl.tune import (
     Choice,
     Integer,

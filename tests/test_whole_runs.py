@@ -14,7 +14,8 @@ import pytest
 import torch
 import whole_runs
 
-from minidl import grammar, tune
+from minidl import tune
+from minidl.data import grammar
 
 SMALL_VAE = ["--batch-size", "20", "--filters", "2", "--hidden", "16"]
 SMALL_RNN = ["--reviews", "200", "--longest", "8"]

@@ -24,7 +24,7 @@ import faults  # noqa: E402
 import killing  # noqa: E402
 import mutating  # noqa: E402
 
-from minidl.results import markdown  # noqa: E402
+from minidl.lab.results import markdown  # noqa: E402
 
 
 def main():

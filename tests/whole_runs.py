@@ -8,10 +8,10 @@ from unittest.mock import Mock
 import pytest
 import torch
 
-from minidl import cli
 from minidl.data import Dataset
-from minidl.results import Results
-from minidl.reviews import Corpus
+from minidl.data.reviews import Corpus
+from minidl.lab import cli
+from minidl.lab.results import Results
 
 
 class WholeRun(NamedTuple):

@@ -20,7 +20,7 @@ from matplotlib.patches import Rectangle
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # minidl, in a bare checkout
 
 from minidl.conv import conv1d, conv2d
-from minidl.plot import COLOURS
+from minidl.lab.plot import COLOURS
 
 
 def jacobian_1d(n, k, **geometry):

@@ -46,7 +46,8 @@ from torch import nn
 
 from minidl import conv
 from minidl.conv import output_size, transposed_size
-from minidl.layers import parameter_count, receptive_field
+from minidl.fields import receptive_field
+from minidl.lab.layers import parameter_count
 
 GRID = list(itertools.product(range(1, 9), range(1, 5), (1, 2, 3), (0, 1, 2, 3), (1, 2, 3)))
 

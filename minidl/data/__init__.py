@@ -1,0 +1,15 @@
+"""Where examples come from: images, film reviews, and the embedded sets that stand in."""
+
+from minidl.data.images import (
+    Dataset,
+    Split,
+    batches,
+    first_of_each_class,
+    load,
+    steps_per_epoch,
+)
+from minidl.data.sources import DataError
+from minidl.evaluation import to_unit
+
+__all__ = ["DataError", "Dataset", "Split", "batches", "first_of_each_class", "load",
+           "steps_per_epoch", "to_unit"]

@@ -1,0 +1,155 @@
+r"""Where film reviews lie: in IMDb's archive, in a folder, or in a small grammar.
+
+The archive's words are found once and kept as numbers beside it, with the archive's hash in
+the file's name; a damaged file is made anew. Checked in tests/test_reviews.py.
+"""
+
+import contextlib
+import gzip
+import hashlib
+import re
+import stat
+import tempfile
+from collections import defaultdict
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy
+
+import data_download
+from minidl.data import grammar
+from minidl.data.progress import Line
+from minidl.data.sources import DataError, show_transfer
+from minidl.files import whole_file
+
+VERSION = 1  # raise it when the words of a text change: it is part of the cache's name
+UNKNOWN = "(unknown)"
+FOLDERS = [f"{split}/{kind}" for split in ("train", "test") for kind in ("neg", "pos")]
+WORD = re.compile(r"[^\W_]+(?:'[^\W_]+)*|[!?]")
+MARKUP = re.compile(r"</?[a-z][^<>]{0,50}>")
+
+
+class Texts(NamedTuple):
+    words: list            # of both splits, in no order that means anything
+    w: numpy.ndarray       # (total,) int32: all reviews' words by number, one after another
+    starts: numpy.ndarray  # (N + 1,) int64: review i is w[starts[i]:starts[i + 1]]
+    y: numpy.ndarray       # (N,) int64: 0 negative, 1 positive
+    test: numpy.ndarray    # (N,) bool: whether it belongs to the test split
+
+
+def words_of(text):
+    """'It isn\\'t GOOD.<br />' -> ['it', "isn't", 'good']."""
+    return WORD.findall(MARKUP.sub(" ", text.lower().replace("\u2019", "'")))
+
+
+def find(wanted, data_dir, say):
+    """-> name, title, Texts of what `wanted` names (see reviews.load)."""
+    if wanted in ("auto", "imdb"):
+        try:
+            if data_download.missing("imdb", data_dir):
+                data_download.fetch("imdb", data_dir, timeout=2 if wanted == "auto" else 20,
+                                    progress=show_transfer)
+            return "imdb", "IMDb", _cached(data_dir / "imdb" / "aclImdb_v1.tar.gz", say)
+        except data_download.DownloadError as error:
+            if wanted == "imdb":
+                raise
+            say("*** IMDb IS NOT AT HAND; the embedded corpus, drawn from a small grammar, "
+                f"stands in for it. No number below is one on IMDb. ***\n({error})")
+    if wanted in ("auto", "embedded"):
+        return "embedded", grammar.TITLE, _numbered(grammar.texts())
+    folder = Path(wanted).expanduser()
+    if not folder.is_dir():
+        raise DataError(f"--data {wanted}: found no such folder, expected auto, imdb, "
+                        f"embedded, or a folder that holds {', '.join(FOLDERS)}")
+    title = f"folder {folder.resolve().name}"
+    return title, title, _numbered(_checked(_in_folder(folder), folder))
+
+
+def _cached(archive, say):
+    """The words of the archive: of the file that is kept beside it, or anew."""
+    with archive.open("rb") as file:
+        mark = hashlib.file_digest(file, "sha256").hexdigest()[:16]
+    folders = [archive.parent, Path(tempfile.gettempdir(), "minidl-data")]
+    if not archive.parent.stat().st_mode & stat.S_IWUSR:  # read-only is meant for root, too
+        folders = folders[1:]
+    places = [folder / f"words-v{VERSION}-{mark}.npz" for folder in folders]
+    for place in places:
+        with contextlib.suppress(Exception):  # a damaged file: it raises a dozen kinds
+            return _read(place)
+    line = Line()
+
+    def shown():
+        for i, review in enumerate(_in_archive(archive)):
+            if i % 500 == 0:
+                line.update(f"Reading reviews, once: {i:,}")
+            yield review
+
+    texts = _numbered(shown())
+    line.clear()
+    for place in places:
+        with contextlib.suppress(OSError):  # a folder of data that only others may write to
+            place.parent.mkdir(parents=True, exist_ok=True)
+            _write(place, texts)
+            say(f"Words of {archive.name} kept in {place}")
+            break
+    return texts
+
+
+def _write(place, texts):
+    words = numpy.frombuffer("\n".join(texts.words).encode(), numpy.uint8)
+    with whole_file(place) as path, path.open("wb") as file:
+        numpy.savez(file, **texts._asdict() | {"words": words})
+
+
+def _read(place):
+    with numpy.load(place, allow_pickle=False) as kept:
+        arrays = {key: kept[key] for key in Texts._fields}
+    return Texts(**arrays | {"words": arrays["words"].tobytes().decode().split("\n")})
+
+
+def _numbered(reviews):
+    """(folder of FOLDERS, text) pairs -> Texts. In memory are numbers, not words."""
+    number = defaultdict()
+    number.default_factory = number.__len__  # a new word gets the next number
+    w, starts, y, test = [], [0], [], []
+    for folder, text in reviews:
+        found = words_of(text) or [UNKNOWN]
+        w.append(numpy.fromiter(map(number.__getitem__, found), numpy.int32, len(found)))
+        starts.append(starts[-1] + len(found))
+        y.append(int(folder.endswith("pos")))
+        test.append(folder.startswith("test"))
+    return Texts(list(number), numpy.concatenate(w), numpy.array(starts), numpy.array(y),
+                 numpy.array(test))
+
+
+def _checked(reviews, where):
+    """The pairs as they come; DataError after the last one if a folder had none."""
+    seen = set()
+    for folder, text in reviews:
+        seen.add(folder)
+        yield folder, text
+    if lacking := [folder for folder in FOLDERS if folder not in seen]:
+        raise DataError(f"{where}: found no review in {', '.join(lacking)}, expected some in "
+                        f"each of {', '.join(FOLDERS)}")
+
+
+def _in_folder(folder):
+    for name in sorted(FOLDERS):  # as in the archive
+        for path in sorted((folder / name).glob("*.txt")):
+            yield name, path.read_bytes().decode(errors="replace")
+
+
+def _in_archive(archive):
+    """The published reviews, in the order of their names, or DataError."""
+    try:
+        with gzip.open(archive) as unpacked:
+            texts = data_download.read_reviews(unpacked, data_download.SETS["imdb"].largest)
+    except data_download.MALFORMED as error:
+        raise DataError(f"{archive}: found damaged content ({error}), expected the published "
+                        "IMDb archive; delete it to have it fetched anew") from error
+    found, expected = data_download.hash_reviews(texts), data_download.SETS["imdb"].reviews
+    if found != expected:
+        raise DataError(f"{archive}: found {len(texts):,} reviews with SHA-256 {found}, "
+                        f"expected the 50,000 published ones, {expected}")
+    for name, text in texts.items():
+        yield name.partition("/")[2].rpartition("/")[0], text.decode(errors="replace")

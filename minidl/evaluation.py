@@ -1,0 +1,81 @@
+"""How good a network is: the mean of a metric over a split, a classifier's errors.
+
+Everything here is in evaluation mode, and sums over examples, never a mean of batch means.
+Checked in tests/test_metrics.py and tests/test_hw1_classification.py.
+"""
+
+import contextlib
+
+import torch
+import torch.nn.functional as F
+
+NATS = "nats, mean cross-entropy"
+FRACTION = "fraction"
+
+
+def to_unit(x):
+    """uint8 (B, ...) -> float32 in [0, 1]: bytes / 255."""
+    return x.float().div_(255)
+
+
+@torch.no_grad()
+def per_example(metric, split, *modules, batch_size=1000):
+    """metric(x, y) of every example of a split, in order: -> (N,), on the split's device.
+
+    x comes in [0, 1]. The modules are in evaluation mode meanwhile (batch normalisation uses
+    its running statistics, dropout is off) and back in their own mode afterwards.
+    """
+    parts = zip(split.x.split(batch_size), split.y.split(batch_size), strict=True)
+    with evaluating(*modules):
+        return torch.cat([metric(to_unit(x), y) for x, y in parts])
+
+
+def evaluate(metric, split, *modules, batch_size=1000):
+    """The mean of metric(x, y) over a split: the sum over all examples divided by N.
+
+    Never a mean of batch means, which an uneven last batch would weigh wrongly. Summed in
+    float64, so that the batch size does not show in the digits that are reported.
+    """
+    values = per_example(metric, split, *modules, batch_size=batch_size)
+    return values.double().sum().item() / len(values)
+
+
+@contextlib.contextmanager
+def evaluating(*modules):
+    """The modules in evaluation mode for the length of a `with`, then each as it was."""
+    before = [(part, part.training) for module in modules for part in module.modules()]
+    for module in modules:
+        module.eval()
+    try:
+        yield
+    finally:
+        for part, training in before:
+            part.training = training
+
+
+def logits_of(classifier, split):
+    """The classifier's logits (N, C) of all of a split, in evaluation mode."""
+    return per_example(lambda x, _: classifier(x), split, classifier)
+
+
+def nats_and_accuracy(classifier, split):
+    """-> (mean cross-entropy in nats, accuracy as a fraction) over all of the split."""
+    return nats_and_accuracy_of(logits_of(classifier, split), split.y)
+
+
+def nats_and_accuracy_of(logits, y):
+    """The same of logits (N, C) and classes y (N,)."""
+    right = logits.argmax(dim=1) == y
+    return F.cross_entropy(logits.double(), y).item(), right.double().mean().item()
+
+
+def confusion_matrix(y, predicted, C):
+    """(C, C) whole numbers: examples of the row's class that are taken for the column's."""
+    return torch.bincount(y * C + predicted, minlength=C * C).view(C, C)
+
+
+def most_confused(confusion):
+    """-> (true class, class it is taken for, how many), the largest entry off the diagonal."""
+    off = confusion - confusion.diag().diag()
+    a, b = divmod(int(off.argmax()), len(off))
+    return a, b, int(off[a, b])

@@ -1,0 +1,190 @@
+"""A script's command line, out of the signature of its main.
+
+    def main(run, latent: "numbers in the code" = 12, epochs: "passes; amount" = 11):
+        ...
+
+    if __name__ == "__main__":
+        cli.start(main, data="mnist", quick={"epochs": 1}, full={"epochs": 60})
+
+A keyword is a flag, its default the flag's default and type, its annotation the flag's help:
+they cannot drift apart. A setting that says how much and not what (epochs, images, seeds) ends
+its annotation in "; amount". `quick` and `full` are the settings that --quick and --full
+change; a flag given by hand wins over both. Checked in tests/test_cli.py.
+"""
+
+import argparse
+import contextlib
+import inspect
+import math
+import os
+import shlex
+import sys
+from pathlib import Path
+
+import torch
+
+from data_download import DownloadError
+from minidl import UserError
+from minidl.files import alone
+from minidl.lab import ranks
+from minidl.lab.run import Run, RunError
+
+SIZES = {"quick": "does it run: at most 10 s on 2 cores",
+         "default": "an honest answer: at most 5 minutes on 2 cores",
+         "full": "the numbers in the README"}
+AMOUNT = "; amount"  # ends the annotation of such a setting
+SENTENCES = (UserError, DownloadError)
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message):
+        # argparse prints its whole usage first; one sentence is what helps
+        self.exit(2, f"{self.prog}: {message} (--help lists the flags)\n")
+
+
+def start(main, *, data=None, quick=None, full=None, argv=None):
+    """Run main(run, **settings) with the command line's settings.
+
+    Exit status: 0; 2 and one sentence for what the user can mend; 130 after Ctrl-C.
+    """
+    argv = sys.argv[1:] if argv is None else argv
+    script = Path(inspect.getfile(main))
+    sizes = {"quick": quick or {}, "full": full or {}}
+    flags, settings = _parse(main, script.name, sizes, data, argv)
+    out = flags.out or Path("outputs", script.stem)
+    try:
+        ranks.join()
+        # numbers below 1e-38, as in Adam's means for units that died, count as 0: a processor
+        # takes many times as long for them (tests/bench_training.py)
+        torch.set_flush_denormal(True)
+        device = _device(flags.device)
+        with _own(out), ranks.silent_but_for_the_first():
+            run = Run(script.stem, flags.size, settings, device=device, seed=flags.seed,
+                      sheet_data=data, data=flags.data, data_dir=flags.data_dir,
+                      resume=flags.resume, out=out)
+            main(run, **settings)
+            run.finish()
+        ranks.leave()
+    except KeyboardInterrupt:
+        sys.stdout.flush()
+        again = [a for a in argv if a != "--resume"] + ["--resume"]
+        print(f"\nStopped. To go on from the last whole epoch: python {sys.argv[0]} "
+              f"{shlex.join(again)}", file=sys.stderr)
+        sys.exit(130)
+    except (*SENTENCES, OSError) as error:
+        if not isinstance(error, SENTENCES):  # the disk's, as where it is full
+            error = (f"{error.filename or out}: found '{error.strerror or error}', expected "
+                     "room to read and write")
+        with contextlib.suppress(OSError):  # a full disk may be where the output goes, too
+            sys.stdout.flush()
+        print(f"{script.name}: {error}", file=sys.stderr)
+        sys.exit(2)
+    finally:
+        torch.set_flush_denormal(False)
+
+
+@contextlib.contextmanager
+def _own(out):
+    """Make the folder `out`; until the block ends it is this run's alone, all its ranks'."""
+    out.mkdir(parents=True, exist_ok=True)
+    if not os.access(out, os.W_OK):  # asked before anything is cleared away in it
+        raise RunError(f"--out {out}: found a folder that cannot be written to, expected room "
+                       "for results")
+    first = ranks.rank_and_size()[0] == 0
+    with alone(out) if first else contextlib.nullcontext(True) as granted:
+        if not all(ranks.gather(granted)):
+            raise RunError(f"--out {out}: found another run that writes to this folder, "
+                           "expected one at a time; wait for its end or name another folder")
+        yield
+
+
+def settings(main, sizes, size):
+    """A script's settings in a size: its main's defaults, then what the size changes."""
+    return {p.name: p.default for p in _parameters(main)} | sizes.get(size, {})
+
+
+def amounts(main):
+    """The settings that say how much: a restamp runs them at their --quick value."""
+    return [p.name for p in _parameters(main) if p.annotation.endswith(AMOUNT)]
+
+
+def _parameters(main):
+    return list(inspect.signature(main).parameters.values())[1:]  # the first is the run
+
+
+def _parse(main, name, sizes, data, argv):
+    """-> the common flags, and main's settings: signature, then size, then flags by hand."""
+    parameters = _parameters(main)
+    parser = _Parser(prog=name, description=inspect.getmodule(main).__doc__,
+                     formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
+    _add_common(parser, data)
+    group = parser.add_argument_group("settings")
+    for p in parameters:
+        words = p.annotation.removesuffix(AMOUNT)
+        shown = ", ".join([f"default {p.default}", *(
+            f"{size} {settings[p.name]}" for size, settings in sizes.items()
+            if p.name in settings)])
+        group.add_argument(f"--{p.name.replace('_', '-')}", type=_checked(p.default),
+                           default=argparse.SUPPRESS, metavar=type(p.default).__name__.upper(),
+                           help=f"{words} ({shown})".replace("%", "%%"))
+    flags = parser.parse_args(argv)
+    by_hand = {p.name: getattr(flags, p.name) for p in parameters if hasattr(flags, p.name)}
+    return flags, settings(main, sizes, flags.size) | by_hand
+
+
+def _add_common(parser, data):
+    group = parser.add_argument_group("size").add_mutually_exclusive_group()
+    for size, help in SIZES.items():
+        if size != "default":
+            group.add_argument(f"--{size}", dest="size", action="store_const", const=size,
+                               default="default", help=help)
+    add = parser.add_argument_group("every script").add_argument
+    add("--device", choices=["auto", "cpu", "cuda"], default="auto", help="(default auto)")
+    add("--seed", type=_checked(0), default=0, metavar="INT",
+        help="of the weights, the order and the validation part (default 0)")
+    if data:
+        embedded, others = (
+            ("the embedded corpus", "imdb, embedded, or a folder with train/neg, train/pos, "
+             "test/neg and test/pos") if data == "imdb" else
+            ("the embedded glyphs", "mnist, fashion-mnist, glyphs, or a folder with four IDX "
+             "files"))
+        add("--data", default="auto", metavar="SET",
+            help=f"auto ({data}, or {embedded} where it cannot be had), {others} "
+                 "(default auto)")
+        add("--data-dir", type=Path, metavar="DIR",
+            help="where data sets lie (default $MINIDL_DATA, else data/)")
+    else:
+        parser.set_defaults(data=None, data_dir=None)
+    add("--out", type=Path, metavar="DIR", help="gets results.json (default outputs/SCRIPT)")
+    add("--resume", action="store_true", help="go on from the last whole epoch in --out")
+
+
+def _checked(default):
+    """The type of a flag whose default this is; numbers are finite and not negative, and whole
+    numbers not 0 unless that is the default."""
+    kind = type(default)
+    if kind not in (int, float, str):
+        raise TypeError(f"a setting is an int, a float or a str, not {default!r}")
+
+    def read(text):
+        try:
+            value = kind(text)
+        except ValueError:
+            value = None
+        if kind is str:
+            return value
+        low = min(1, default) if kind is int else 0
+        if value is None or not math.isfinite(value) or value < low:
+            wanted = "a whole number" if kind is int else "a number"
+            raise argparse.ArgumentTypeError(
+                f"found {text!r}, expected {wanted} of at least {low}")
+        return value
+    return read
+
+
+def _device(wanted):
+    if wanted == "cuda" and not torch.cuda.is_available():
+        raise RunError("--device cuda: torch finds no CUDA device; expected cpu or auto here")
+    if wanted == "cpu" or not torch.cuda.is_available():
+        return torch.device("cpu")
+    return torch.device("cuda", ranks.local_rank() % torch.cuda.device_count())

@@ -1,0 +1,98 @@
+"""A run's folder: of what lies there, a run replaces and removes its own files only.
+
+    run.json    {"made_by": what a run must share to go on there, "files": [names]}
+
+A file is listed there before it is written. Whatever else is in the folder is the user's.
+Checked in tests/test_folder.py.
+"""
+
+import contextlib
+import json
+from pathlib import Path
+
+from minidl import UserError
+from minidl.files import whole_file
+from minidl.lab import ranks
+from minidl.lab.checkpoint import CheckpointError, compare
+
+
+class FolderError(UserError):
+    """A folder that holds what is not a run's: one sentence."""
+
+
+class Folder:
+    """The folder `out` of a run that is made by `made_by`, name -> value."""
+
+    def __init__(self, out, made_by, resume=False):
+        self.out, self.made_by, self.resume = Path(out), dict(made_by), resume
+        self.out.mkdir(parents=True, exist_ok=True)
+        self.record, self.begun = self.out / "run.json", False
+        self.earlier_by, self.earlier = self._read()
+        self.files = list(self.earlier) if resume else []
+        self.agree({})
+        if resume:
+            return
+        if "results.json" not in self.earlier and (self.out / "results.json").exists():
+            raise FolderError(f"{self.out}: found a results.json that is no run's, "
+                              "expected none; name another --out")
+
+    def begin(self):
+        """Remove what an earlier run listed: it would pass for this one's. Once, not before
+        data and flags are known to be good. Results go first, so that a kill in between leaves
+        none without what they came from."""
+        if self.begun:
+            return
+        self.begun = True
+        if not self.resume:
+            for name in sorted(self.earlier, key=lambda name: name != "results.json"):
+                path = self.out / name
+                if path.resolve().is_relative_to(self.out.resolve()):
+                    path.unlink(missing_ok=True)
+                    with contextlib.suppress(OSError):  # not empty: there are others in it
+                        path.parent.rmdir() if path.parent != self.out else None
+        self._write()
+        self.others = {path for path in self.out.rglob("*") if path.is_file()}
+        ranks.gather(None)  # all have cleared away and looked before one begins
+
+    def path(self, name):
+        """The path of a file that the run is about to write, listed as its own.
+
+        FolderError where a file of that name is there that no run wrote.
+        """
+        self.begin()
+        if name not in self.files:
+            if self.out / name in self.others and not self.resume:
+                raise FolderError(f"{self.out / name}: found a file that is no run's, "
+                                  "expected none; move it away and add --resume")
+            self.files.append(name)
+            self._write()
+        path = self.out / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path
+
+    def agree(self, made_by):
+        """Note what else the run is made by; CheckpointError where a run that is to go on was
+        made by something else."""
+        self.made_by |= made_by
+        if self.resume:
+            both = self.earlier_by.keys() & self.made_by.keys()
+            compare(self.record, *({key: one[key] for key in both}
+                                   for one in (self.earlier_by, self.made_by)))
+
+    def _read(self):
+        """-> made_by and files of the run that was here before."""
+        try:
+            found = json.loads(self.record.read_bytes())
+            if not (isinstance(found["made_by"], dict) and isinstance(found["files"], list)):
+                raise ValueError("no settings and files")
+            return found["made_by"], found["files"]
+        except FileNotFoundError:
+            return {}, []
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            raise CheckpointError(f"{self.record}: found damaged content ({error!r}), "
+                                  "expected a run's settings; name another --out") from error
+
+    def _write(self):
+        with whole_file(self.record) as beside:
+            beside.write_text(json.dumps({"made_by": self.made_by, "files": self.files},
+                                         indent=1) + "\n", encoding="utf-8")

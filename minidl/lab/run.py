@@ -1,0 +1,234 @@
+"""A script's run: its seeds, its data, its epochs (progress, checkpoint, resume), its results.
+
+    for epoch in run.epochs(epochs, model=model, optimizer=optimizer):
+        for x, y in batches(train, batch_size, run.generator):
+            loss = l1(model(x), x).mean()
+            optimizer.zero_grad(); loss.backward(); optimizer.step()
+            run.track(len(x), train_l1=loss)
+        run.log(val_l1=evaluate(...))
+
+The loop is the script's own; nothing here calls back into it. Checked in tests/test_run.py.
+"""
+
+import math
+import platform
+import time
+from pathlib import Path
+
+import matplotlib
+import numpy
+import torch
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from minidl import UserError
+from minidl.data import load as load_images
+from minidl.data.progress import Line, clock
+from minidl.lab import checkpoint, precision, ranks, stamp
+from minidl.lab.folder import Folder
+from minidl.lab.results import Results, slug
+from minidl.lab.trials import Trials
+
+ONLY_TRAINING = Optimizer | LRScheduler
+
+
+class RunError(UserError):
+    """A run that cannot go on: one sentence."""
+
+
+class Run:
+    """One run of a script: what stands above the first `_` is for scripts to use.
+
+    device, generator (of the order of examples; on the CPU), history (of the training at hand:
+    name -> one value an epoch), training_seconds (of it), results.
+    """
+
+    def __init__(self, script, size, settings, *, out, device="cpu", seed=0, sheet_data=None,
+                 data="auto", data_dir=None, resume=False):
+        self.script, self.size, self.settings = script, size, settings
+        self.code, self.commit = _code(script), stamp.commit()  # now: files may be edited
+        self.device, self.seed = torch.device(device), seed
+        self.sheet_data, self.data, self.data_dir = sheet_data, data, data_dir
+        self.out, self.resume = Path(out), resume
+        self.started, self.seconds_before = time.perf_counter(), 0.0
+        self.generator, self.history = torch.Generator(), {}
+        self.seed_everything(seed)
+        self.folder = Folder(self.out, {
+            "script": script, "code": self.code, "seed": seed, "device": self.device.type,
+            "torch": str(torch.__version__), **settings}, resume)
+        self.results = Results(self.out, self.folder.path)
+        self.names = {}  # of a checkpoint's file -> of its training
+        self._begin("")
+
+    def seed_everything(self, seed):
+        """Start every generator anew, so that trainings which are compared start alike."""
+        torch.manual_seed(seed)  # weights, dropout; on every device
+        self.generator.manual_seed(seed)
+
+    def load(self, images=None):
+        """The sheet's data set, or what --data names instead; its first line says which."""
+        data = load_images(self.sheet_data, self.data, self.data_dir, device=self.device,
+                             seed=self.seed, images=images)
+        return self._begin_on(data)
+
+    def load_reviews(self, n=None, vocabulary=20_000):
+        """`load` for film reviews: n of them to train on, numbers for so many words."""
+        from minidl.data import reviews as corpora  # not for images: it reads a grammar
+        corpus = corpora.load(self.data, self.data_dir, device=self.device, seed=self.seed,
+                              reviews=n, vocabulary=vocabulary)
+        return self._begin_on(corpus)
+
+    def trials(self, name, objective):
+        """The Trials of a search, logged in the run's folder: one that was killed goes on."""
+        logs = [self.folder.path(f"trials/{slug(name)}/rank_{rank}.jsonl")
+                for rank in range(ranks.rank_and_size()[1])]
+        return Trials(objective, logs[0].parent)
+
+    def epochs(self, n, name="model", *, every=1, **parts):
+        """Yield 1 ... n; after each, print a line and keep a checkpoint of all `parts`.
+
+        every: lines are printed after every so many epochs and the last; the others only
+        show on a terminal, until the next.
+
+        parts: whatever has a state_dict (modules, optimizer, schedule). With --resume, a
+        training of this name that was finished is loaded and yields nothing; one that was
+        interrupted goes on after its last whole epoch, its generators where they then stood,
+        so that a run that was killed ends with the same numbers as one left alone. A loop that
+        is to end early says `run.stop()`: after a `break` nobody knows that it was finished.
+        """
+        path = self.folder.path(self._file_of(name))
+        made_by = self._made_by(self.script, n, self.settings)
+        self.history, self.training_seconds, done = {}, 0.0, 0
+        start = time.perf_counter()
+        if self.resume and path.exists():
+            saved = checkpoint.restore(path, made_by, parts, self.generator, self.device)
+            done, self.history = saved["epoch"], saved["history"]
+            n = done if saved["finished"] else n
+            self.training_seconds, self.seconds_before = saved["seconds"], saved["run_seconds"]
+            self.started = start = time.perf_counter()
+            print(f"{name}: {done} of {n} epochs are in {path}")
+        before = self.training_seconds
+        for epoch in range(done + 1, n + 1):
+            self._begin(f"{name}  epoch {epoch:>{len(str(n))}}/{n}")
+            yield epoch
+            if not self._logged:
+                self.log()
+            finished = epoch == n or self._stopped
+            self.training_seconds = seconds = before + time.perf_counter() - start
+            if finished:  # what only training needs would fill the disk of a study
+                parts = {k: p for k, p in parts.items() if not isinstance(p, ONLY_TRAINING)}
+            checkpoint.save(path, made_by, parts, self.generator, epoch=epoch, seconds=seconds,
+                            history=self.history, run_seconds=self._seconds(),
+                            finished=finished)
+            last = "  ".join(f"{key} {values[-1]:.4f}" for key, values in self.history.items())
+            say = self._line.done if epoch % every == 0 or finished else self._line.update
+            say(f"{self._label}  {last}  {clock(seconds)} elapsed, "
+                f"{clock(seconds / epoch * (n - epoch))} left")
+            if finished:
+                return
+
+    def stop(self):
+        """This epoch is the training's last."""
+        self._stopped = True
+
+    def borrow(self, script, name, n, settings, **parts):
+        """Load `parts` as another script's training left them, in its folder beside this one.
+
+        -> True; False where there is no such training, or one that was not finished or not
+        made with these settings, n epochs and this run's data, seed, device and torch.
+        """
+        path = self.out.parent / script / "checkpoints" / f"{slug(name)}.pt"
+        made_by = self._made_by(script, n, settings)
+        if not path.exists():
+            return False
+        content = checkpoint.read(path, self.device, "delete it, or run that script again")
+        if content["made_by"] != made_by or not content["progress"].get("finished"):
+            return False
+        checkpoint.put_back(path, content, parts)
+        print(f"{name}: taken from {path}, made with the same settings")
+        return True
+
+    def track(self, n, **losses):
+        """Add a step's losses, means over its n examples; `log` takes the epoch's mean.
+
+        They stay on the device: no step waits for a GPU to tell its loss.
+        """
+        self._step += 1
+        for key, loss in losses.items():
+            self._tracked.setdefault(key, []).append((loss.detach(), n))
+        self._line.update(f"{self._label}  step {self._step}")
+
+    def log(self, **values):
+        """Record the epoch's values, and the means of what was tracked, in self.history.
+
+        Raises RunError for a value that is not finite, with the epoch and the step.
+        """
+        self._logged = True
+        for key, pairs in self._tracked.items():
+            losses = torch.stack([loss for loss, _ in pairs]).double().cpu()
+            for step in (~losses.isfinite()).nonzero().flatten().tolist():
+                raise self._diverged(f", step {step + 1}", key, losses[step].item())
+            sizes = torch.tensor([n for _, n in pairs], dtype=torch.float64)
+            self._record(key, ((losses * sizes).sum() / sizes.sum()).item())
+        for key, value in values.items():
+            if not math.isfinite(value):
+                raise self._diverged(f", step {self._step}", key, value)
+            self._record(key, value)
+        self._tracked = {}
+
+    def finish(self):
+        """Write results.json; print the findings, then the files."""
+        seconds = self._seconds()
+        versions = {"python": platform.python_version(), "torch": str(torch.__version__),
+                    "numpy": numpy.__version__, "matplotlib": matplotlib.__version__}
+        wanted = self.settings.get("precision", "float32")
+        made_of = {"commit": self.commit} if self.commit else {}
+        self.results.save({"script": self.script, "size": self.size, "data": self.data,
+                           "device": self.device.type,
+                           "processor": stamp.processor(self.device),
+                           "threads": torch.get_num_threads(),
+                           "precision": precision.used(self.device, wanted),
+                           "seed": self.seed, "settings": self.settings,
+                           "versions": versions, **made_of, "code": self.code,
+                           "seconds": round(seconds, 2)})
+        print("", *(f"- {sentence}" for sentence in self.results.findings), "", sep="\n")
+        print(f"Wrote {', '.join([*self.results.files, 'results.json'])} to {self.out} "
+              f"({clock(seconds)})")
+
+    def _begin_on(self, data):
+        """The data are good: from here on the folder is this run's."""
+        self.data = data.name
+        self.folder.agree({"data": data.name})
+        self.folder.begin()
+        return data
+
+    def _file_of(self, name):
+        """Where a training's checkpoint lies; no two trainings share one."""
+        file = slug(name)
+        while self.names.setdefault(file, name) != name:
+            file += "_"
+        return f"checkpoints/{file}.pt"
+
+    def _made_by(self, script, n, settings):
+        """What a training must share to go on, or to be borrowed."""
+        return {"script": script, "code": _code(script), "data": self.data, "seed": self.seed,
+                "epochs": n, "device": self.device.type, "torch": str(torch.__version__),
+                **settings}
+
+    def _begin(self, label):
+        self._label, self._line = label, Line()
+        self._step, self._tracked, self._logged, self._stopped = 0, {}, False, False
+
+    def _record(self, key, value):
+        self.history.setdefault(key, []).append(float(value))
+
+    def _diverged(self, step, key, value):
+        return RunError(f"{self._label}{step}: {key} is {value}, expected a finite number; "
+                        "a smaller --learning-rate is the usual remedy")
+
+    def _seconds(self):
+        return self.seconds_before + time.perf_counter() - self.started
+
+
+def _code(script):
+    return stamp.code_of(stamp.ROOT / "assignments" / f"{script}.py")

@@ -1,0 +1,80 @@
+"""What made a run: its code, by commit and by hash, and the machine. Checked in
+tests/test_stamp.py."""
+
+import ast
+import functools
+import hashlib
+import platform
+import subprocess
+from pathlib import Path
+
+import torch
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def files_of(script, root=ROOT):
+    """A script's file and all files of the project that it imports, by whatever way."""
+    waiting, found = [Path(script)], set()
+    while waiting:
+        path = waiting.pop()
+        if path not in found and path.is_file():
+            found.add(path)
+            waiting += [Path(root, folder, name + end) for name in _imports(path)
+                        for folder in ("", "assignments") for end in (".py", "/__init__.py")]
+    return sorted(found)
+
+
+@functools.cache
+def _imports(path):
+    """What a file imports, as paths without their ends."""
+    names = []
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+    return [name.replace(".", "/") for name in names]
+
+
+def code_of(script, root=ROOT):
+    """One hash of `files_of`: a run goes on, and a network is taken over, by the same code."""
+    hashed = hashlib.sha256()
+    for path in files_of(script, root):
+        hashed.update(f"{path.name}\0{path.read_text('utf-8')}\0".encode())
+    return hashed.hexdigest()[:12]
+
+
+def git(root, *words):
+    """What git says of the project; None where there is no git, or no repository."""
+    try:
+        done = subprocess.run(["git", "-C", str(root), *words], capture_output=True, text=True,
+                              check=True, encoding="utf-8")
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return done.stdout.strip()
+
+
+def commit(root=ROOT):
+    """The commit that is checked out, and "-changed" where code was edited since; None where
+    there is none."""
+    found = git(root, "rev-parse", "--short=12", "HEAD")
+    return f"{found}-changed" if found and changed(root, "*.py") else found
+
+
+def changed(root, *paths):
+    """Whether what git knows of was edited since the commit that is checked out."""
+    return bool(git(root, "status", "--porcelain", "--untracked-files=no", "--", *paths))
+
+
+def processor(device):
+    """The name of what computes, in words."""
+    if torch.device(device).type == "cuda":
+        return torch.cuda.get_device_name(device)
+    name = platform.processor() or platform.machine()
+    info = Path("/proc/cpuinfo")
+    if info.is_file():
+        named = [line.split(":", 1)[1].strip() for line in info.read_text().splitlines()
+                 if line.startswith("model name")]
+        name = named[0] if named else name
+    return f"{name}, {torch.backends.cpu.get_cpu_capability()}"

@@ -1,0 +1,98 @@
+"""The trials of a search: each run once, logged as it ends, spread over the ranks of torchrun.
+
+A search that was killed goes on where it was: what the logs hold is not run again. A trial
+that raises, or whose score is not finite, is a recorded failure, not the end of the search.
+Each rank writes a log of its own, so that none waits for another's file, and a rank that dies
+loses only the trial it was in. Checked in tests/test_tune.py.
+"""
+
+import copy
+import json
+import math
+import os
+import time
+from pathlib import Path
+
+from minidl.lab import ranks
+
+
+class Trials:
+    """Trials of objective(settings, budget) -> score, the lower the better; logs in `folder`.
+
+    Called with a list of settings it gives a list of trials: {"settings", "budget", "score" or
+    "failure", "seconds"}.
+    """
+
+    def __init__(self, objective, folder):
+        self.objective, self.folder = objective, Path(folder)
+        self.rank, self.size = ranks.rank_and_size()
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.done = []  # every trial, in the order in which they were proposed
+        self.known = self._gather(_read_logs(self.folder))
+
+    def __call__(self, proposals, budget=None):
+        """-> a trial for each of the settings."""
+        wanted = [{"settings": settings, "budget": budget} for settings in proposals]
+        keys = [_key(trial) for trial in wanted]
+        new = {key: trial for key, trial in zip(keys, wanted, strict=True)
+               if key not in self.known}
+        own = {key: self._run(dict(new[key])) for key in list(new)[self.rank::self.size]}
+        self.known |= self._gather(own)
+        # a log has lists for tuples: the settings are those that were given
+        found = [self.known[key] | trial for key, trial in zip(keys, wanted, strict=True)]
+        self.done += found
+        return found
+
+    def _run(self, trial):
+        start = time.perf_counter()
+        try:
+            settings = copy.deepcopy(trial["settings"])  # its own, to change as it likes
+            score = float(self.objective(settings, trial["budget"]))
+            trial |= {"score": score} if math.isfinite(score) else {
+                "failure": f"the score is {score}"}
+        except OSError:  # the disk's failure, not the settings'
+            raise
+        except Exception as error:  # a trial's failure is a result, not the search's end
+            trial["failure"] = f"{type(error).__name__}: {error}"
+        trial["seconds"] = time.perf_counter() - start
+        self._append(json.dumps(trial))
+        return trial
+
+    def _append(self, line):
+        """In place of a last line that a kill or a full disk cut off, if there is one."""
+        path = self.folder / f"rank_{self.rank}.jsonl"
+        try:
+            with path.open("a+b") as log:
+                if log.tell():
+                    log.seek(-1, os.SEEK_END)
+                    if log.read(1) != b"\n":
+                        log.seek(0)
+                        log.truncate(log.read().rfind(b"\n") + 1)
+                log.write(line.encode() + b"\n")
+        except OSError as error:
+            error.filename = str(path)  # a full disk's error names no file
+            raise
+
+    def _gather(self, trials):
+        """The union over all ranks, each of which may have a disk of its own."""
+        return {key: trial for one in ranks.gather(dict(trials)) for key, trial in one.items()}
+
+
+def _key(trial):
+    return json.dumps({"settings": trial["settings"], "budget": trial["budget"]},
+                      sort_keys=True)
+
+
+def _read_logs(folder):
+    """Every whole line of every log; one that a kill cut off is a trial that did not end."""
+    found = {}
+    for path in sorted(folder.glob("rank_*.jsonl")):
+        for line in path.read_bytes().split(b"\n"):
+            try:
+                trial = json.loads(line)
+                if math.isfinite(trial["seconds"]) and ("failure" in trial or math.isfinite(
+                        trial["score"])):
+                    found[_key(trial)] = trial
+            except (ValueError, KeyError, TypeError, RecursionError):  # no whole trial
+                continue
+    return found

@@ -1,0 +1,1 @@
+"""What is made of the source and of finished runs."""

@@ -1,0 +1,58 @@
+"""The first page: what a sheet asks, which files answer it, and their numbers; all files."""
+
+from html import escape
+
+from minidl.publish import readme, sheets
+from minidl.publish.companion.frame import frame
+from minidl.publish.companion.project import FOLDERS
+
+
+def index(project, results):
+    """The first page: sheet, item, files, findings; then all files."""
+    parts = ["<h1>minidl, side by side</h1>",
+             "<p>The words of each file beside its code; the proofs and the numbers of the "
+             "last run where they belong. <kbd>j</kbd> and <kbd>k</kbd>, or <kbd>n</kbd> and "
+             "<kbd>p</kbd>, go from section to section.</p>"]
+    first = {}
+    for sheet, title in sheets.SHEETS.items():
+        lines = "".join(_item(project, results, item, words, first)
+                        for item, words in sheets.ITEMS.items() if item.startswith(sheet))
+        parts.append(f'{heading(title)}<table class="items">{lines}</table>')
+    for folder, title in {"": "The project", **FOLDERS}.items():
+        lines = "".join(f'<li><a href="{s.page}"><code>{escape(s.stem)}</code></a> '
+                        f"{escape(project.shows.get(s.path, s.title))}</li>"
+                        for s in project.sources if s.folder == folder)
+        if lines:
+            parts.append(f'{heading(title)}<ul class="files">{lines}</ul>')
+    return frame("index.html", "minidl: the reading companion", "".join(parts))
+
+
+def heading(title):
+    return f'<h2 data-stop tabindex="-1">{escape(title)}</h2>'
+
+
+def headline(source, result):
+    """The numbers that a script's name stands for, as in the README, and of which run."""
+    content = result.content
+    lines = [f"<tr><td>{escape(readme.number(name, content['numbers'][name]))}</td>"
+             f"<td>{escape(words)}</td></tr>"
+             for name, words in sheets.HEADLINES.get(source.stem, {}).items()
+             if name in content["numbers"]]
+    run = f"{source.stem}: {content['size']} size, {content['data']}"
+    run += ", older than its code" if result.older else ""
+    return f"<table>{''.join(lines)}</table><p>{escape(run)}</p>" if lines else ""
+
+
+def _item(project, results, item, words, first):
+    """A row of the table; first: script -> the item that has its numbers."""
+    answers = dict(reversed(project.tags.get(item, [])))
+    cells, found = [], ""
+    for source, line in reversed(answers.items()):
+        cells.append(f'<a href="{source.page}#L{line}"><code>{escape(source.stem)}</code></a>')
+        if source.path in results and first.setdefault(source.path, item) == item:
+            found += headline(source, results[source.path])
+        elif source.path in results:
+            place = first[source.path]
+            found += f'<p>{escape(source.stem)}: see <a href="#{place}">{place}</a></p>'
+    return (f'<tr id="{item}"><th>{item}</th><td>{escape(words)}</td>'
+            f'<td>{"<br>".join(cells)}</td><td class="found">{found}</td></tr>')

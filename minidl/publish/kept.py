@@ -1,0 +1,141 @@
+"""results/: the runs that the README's numbers are of, and what trained them.
+
+    results/<script>.json            a finished default run's results.json
+    results/<script>_full.json       a finished --full run's
+    results/<script>_<figure>.png    a small copy of one figure, of a few scripts
+
+    "trained": {"commit", "processor", "threads", "precision"}   what made the numbers
+    "same_as": {"commit", "checked"}   later code that restamp.py showed to make them
+
+Kept is a run on the sheet's own data, with a size's own settings, of committed code. Whether
+code has changed since is told by `older`, where somebody asks; no test does. Checked in
+tests/test_kept.py.
+"""
+
+import ast
+import functools
+import importlib.util
+import io
+import json
+from pathlib import Path
+
+import matplotlib.image
+import numpy as np
+
+from minidl.files import whole_file
+from minidl.lab import cli, stamp
+from minidl.publish import readme
+
+SIZES = {"default": "", "full": " --full"}  # the lesser first; --quick tells nothing
+MOST = 60_000  # bytes of a picture
+LEVELS = 16    # of each colour, enough for drawings and small grey images
+MACHINE = ("commit", "processor", "threads", "precision")
+
+
+def keep(out, root):
+    """Copy the runs in the folder `out` to results/ -> sentences on what was not kept."""
+    told = []
+    for row in readme.ROWS:
+        file = Path(out, row.script, "results.json")
+        if not row.script or not file.is_file():
+            continue
+        content = json.loads(file.read_text("utf-8"))
+        if reason := reason_against(row.script, content, root):
+            told.append(f"{file} is not kept: {reason}; run `{command(content)}`")
+            continue
+        content["trained"] = {name: content.pop(name) for name in MACHINE}
+        del content["code"]
+        write(root, content)
+        if content == readme.kept(root)[row.script]:  # the README's
+            keep_picture(row, file.parent, root)
+    return told
+
+
+def write(root, content):
+    """Write a kept result."""
+    with whole_file(path_of(root, content)) as path:
+        path.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", "utf-8")
+
+
+def path_of(root, content):
+    """The file of a kept result."""
+    full = "_full" if content["size"] == "full" else ""
+    return Path(root, "results", f"{content['script']}{full}.json")
+
+
+def reason_against(script, content, root):
+    """Why a run is not to be kept; "" where it is."""
+    if content["size"] not in SIZES:
+        return f"it is of size {content['size']}"
+    main, sizes, data = declared(script, root)
+    if data and content["data"] != data:
+        return f"its data are {content['data']}, the sheet's {data}"
+    settings = cli.settings(main, sizes, content["size"])
+    if other := [name for name in settings if settings[name] != content["settings"].get(name)]:
+        return f"{', '.join(other)} set by hand"
+    if not content.get("commit") or content["commit"].endswith("-changed"):
+        return "its code is in no commit"
+    return ""
+
+
+def declared(script, root):
+    """-> a script's main, its sizes, and the sheet's data (None: the script's own)."""
+    path = Path(root, "assignments", f"{script}.py")
+    spec = importlib.util.spec_from_file_location(script, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    data = [keyword.value.value for node in ast.walk(ast.parse(path.read_text("utf-8")))
+            if isinstance(node, ast.Call) and ast.unparse(node.func) == "cli.start"
+            for keyword in node.keywords if keyword.arg == "data"]
+    return module.main, module.SIZES, data[0] if data else None
+
+
+def command(content):
+    """What makes a run anew, in its size."""
+    return f"python assignments/{content['script']}.py{SIZES.get(content['size'], '')}"
+
+
+def shown_by(content):
+    """The latest commit of which it is known that its code makes these numbers."""
+    return content.get("same_as", content["trained"])["commit"]
+
+
+def older(content, root):
+    """The files of its code that changed since a run, kept or not; [] where git is silent."""
+    script = Path(root, "assignments", f"{content['script']}.py")
+    if "trained" not in content and content.get("code") == stamp.code_of(script, root):
+        return []
+    commit = shown_by(content) if "trained" in content else content.get("commit", "")
+    files = {path.relative_to(root).as_posix() for path in stamp.files_of(script, root)}
+    found = sorted(_changed_since(commit.removesuffix("-changed"), root) & files)
+    return found or ([] if "trained" in content else [f"assignments/{script.name}"])
+
+
+@functools.cache
+def _changed_since(commit, root):
+    return {*(stamp.git(root, "diff", "--name-only", commit) or "").splitlines()}
+
+
+def keep_picture(row, folder, root):
+    """A small copy of the row's figure, for those whose figures are kept."""
+    if row.script in readme.PICTURES:
+        figure, path = folder / f"{row.figure}.png", Path(root, readme.picture(row))
+        path.unlink(missing_ok=True)  # another run's
+        if figure.is_file():
+            with whole_file(path) as new:
+                new.write_bytes(small(figure))
+
+
+def small(figure):
+    """A PNG of at most MOST bytes: as it is, or in few colours and as large as may be."""
+    content, pixels, k = figure.read_bytes(), matplotlib.image.imread(figure)[..., :3], 1
+    while len(content) > MOST:
+        k += 1
+        H, W = (n // k for n in pixels.shape[:2])
+        x = pixels[:H * k, :W * k].reshape(H, k, W, k, 3).mean((1, 3))  # k x k pixels to one
+        buffer = io.BytesIO()
+        matplotlib.image.imsave(buffer, np.round(x * (LEVELS - 1)) / (LEVELS - 1),
+                                format="png", metadata={"Software": None},
+                                pil_kwargs={"optimize": True})
+        content = buffer.getvalue()
+    return content

@@ -1,0 +1,127 @@
+"""Does later code still make a kept result? `python assignments/run_all.py --restamp`.
+
+The code of the result's last stamp and the code of now run side by side on this machine: with
+the kept value of each setting that says what (network, rates, shares), the --quick value of
+each that says how much (`cli.amounts`). Where every number that both report is the same bit
+for bit, the result gets "same_as", the commit of now; else the first number that moved is
+named, and the run that is due. Checked in tests/test_restamp.py.
+"""
+
+import ast
+import io
+import json
+import os
+import subprocess
+import sys
+import tarfile
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from minidl.data.progress import Line
+from minidl.lab import cli, stamp
+from minidl.publish import kept
+
+
+def restamp(names, root, data_dir=None, renamed=()):
+    """Stamp the kept results of the scripts `names`, or all -> a sentence for each.
+
+    renamed: pairs (old, new) of names of settings that changed.
+    """
+    if stamp.changed(root):
+        return [f"{root}: found changes that are in no commit, expected a clean tree; commit "
+                "them, then restamp"]
+    results = [json.loads(path.read_text("utf-8"))
+               for path in sorted(Path(root, "results").glob("*.json"))]
+    results = [content for content in results if not names or content["script"] in names]
+    with tempfile.TemporaryDirectory() as scratch:
+        commits = {kept.shown_by(content) for content in results if kept.older(content, root)}
+        for commit in sorted(commits):
+            check_out(root, commit, Path(scratch, commit))
+        check_out(root, "HEAD", Path(scratch, "now"))
+        line = Line()
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            jobs = [pool.submit(side_by_side, content, root, Path(scratch), data_dir,
+                                dict(renamed)) for content in results]
+            told = []
+            for content, job in zip(results, jobs, strict=True):
+                line.update(f"{len(told)} of {len(jobs)} results: {content['script']}")
+                told.append(f"{kept.path_of(root, content).name}: {job.result()}")
+        line.clear()
+    return told
+
+
+def check_out(root, commit, folder):
+    """The files of a commit; the project's own stay as they are."""
+    done = subprocess.run(["git", "-C", str(root), "archive", commit], capture_output=True)
+    if done.returncode == 0:  # else `ran` says that there is no script
+        with tarfile.open(fileobj=io.BytesIO(done.stdout)) as archive:
+            archive.extractall(folder, filter="data")
+
+
+def side_by_side(content, root, scratch, data_dir, renamed):
+    """Run the code of then and of now -> what came of it, in words; stamps the result."""
+    script, then = content["script"], kept.shown_by(content)
+    if not kept.older(content, root):
+        return f"no file of it changed since {then}"
+    main, sizes, _ = kept.declared(script, root)
+    quick, settings = cli.settings(main, sizes, "quick"), {}
+    was = {renamed.get(name, name): value for name, value in content["settings"].items()}
+    for name, value in quick.items():
+        settings[name] = value if name in cli.amounts(main) else was.get(name, value)
+    of_then = parameters(Path(scratch, then, "assignments", f"{script}.py"))
+    before = content["settings"] | {name: settings[renamed.get(name, name)] for name in of_then
+                                    if renamed.get(name, name) in settings}
+    before = {name: value for name, value in before.items() if name in of_then}
+    found = []
+    for folder, flags in ((then, before), ("now", settings)):
+        out = Path(scratch, f"{folder}-out-{content['size']}", script)
+        if failure := ran(Path(scratch, folder), content, flags, out, data_dir):
+            return f"the code of {folder} fails: {failure}"
+        found.append(json.loads((out / "results.json").read_text("utf-8"))["numbers"])
+    moved, shared = first_difference(*found)
+    if moved:
+        return f"{moved}; run `{kept.command(content)}`"
+    commit = stamp.git(root, "rev-parse", "--short=12", "HEAD")
+    content["same_as"] = {"commit": commit, "checked": "at small amounts"}
+    content["settings"] = {name: was[name] for name in was if name in settings}
+    kept.write(root, content)
+    return f"the same numbers as {then}, all {shared} of them"
+
+
+def parameters(path):
+    """The settings of a script, without running it; none where there is no such file."""
+    if not path.is_file():
+        return []
+    for node in ast.parse(path.read_text("utf-8")).body:
+        if isinstance(node, ast.FunctionDef) and node.name == "main":
+            return [argument.arg for argument in node.args.args[1:]]
+    return []
+
+
+def ran(root, content, settings, out, data_dir):
+    """Run a script of the project at `root` -> why it failed, or ""."""
+    flags = [f"--{name.replace('_', '-')}={value}" for name, value in settings.items()]
+    if content["data"] and content["data"].replace("-", "").isalnum():
+        flags += ["--data", content["data"]]
+        flags += ["--data-dir", str(data_dir)] if data_dir else []
+    done = subprocess.run(
+        [sys.executable, f"assignments/{content['script']}.py", "--quick", "--device", "cpu",
+         "--seed", str(content["seed"]), *flags, "--out", str(out)],
+        cwd=root, capture_output=True, text=True, encoding="utf-8", errors="replace",
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(root)})
+    said = (done.stderr or done.stdout).strip().splitlines()
+    return (said[-1] if said else "no word") if done.returncode else ""
+
+
+def first_difference(then, now):
+    """-> the first number that both report and that moved, in words ("" where none did), and
+    how many both report."""
+    shared = [name for name in then if name in now and then[name]["unit"] != "s"]
+    for name in shared:
+        for part in ("value", "std"):
+            a, b = then[name].get(part), now[name].get(part)
+            if a is not None and b is not None and a != b:
+                moved = f"{name} ({part}) moved from {a!r} to {b!r}, by {b - a:.3g}"
+                return moved, len(shared)
+    return "" if shared else "no number is reported by both", len(shared)
