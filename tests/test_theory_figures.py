@@ -27,14 +27,12 @@ def texts(axes):
 
 
 def test_it_writes_a_picture_for_every_claim(figures, tmp_path, capsys):
-    figures["main"](["--out", str(tmp_path / "new" / "folder")])
-    written = sorted((tmp_path / "new" / "folder").iterdir())
-    assert [path.stem for path in written] == sorted(figures["FIGURES"])
-    assert capsys.readouterr().out.split() == [
-        str(tmp_path / "new" / "folder" / f"{name}.png") for name in figures["FIGURES"]]
+    figures["main"](["--out", str(tmp_path / "new")])
+    written = [str(tmp_path / "new" / f"{name}.png") for name in figures["FIGURES"]]
+    assert capsys.readouterr().out.split() == written
     for path in written:
         pixels = image.imread(path)
-        assert pixels.shape[1] >= 1500 and pixels.std() > 0.1, path.name
+        assert pixels.shape[1] >= 1500 and pixels.std() > 0.1, path
 
 
 def test_toeplitz_panels_hold_w_j_minus_i_at_i_j(figures):

@@ -15,20 +15,15 @@ tests/test_kept.py.
 import ast
 import functools
 import importlib.util
-import io
 import json
 from pathlib import Path
-
-import matplotlib.image
-import numpy as np
 
 from minidl.files import whole_file
 from minidl.lab import cli, stamp
 from minidl.publish import readme
+from minidl.publish.companion.png import small
 
 SIZES = {"default": "", "full": " --full"}  # the lesser first; --quick tells nothing
-MOST = 60_000  # bytes of a picture
-LEVELS = 16    # of each colour, enough for drawings and small grey images
 MACHINE = ("commit", "processor", "threads", "precision")
 
 
@@ -124,18 +119,3 @@ def keep_picture(row, folder, root):
         if figure.is_file():
             with whole_file(path) as new:
                 new.write_bytes(small(figure))
-
-
-def small(figure):
-    """A PNG of at most MOST bytes: as it is, or in few colours and as large as may be."""
-    content, pixels, k = figure.read_bytes(), matplotlib.image.imread(figure)[..., :3], 1
-    while len(content) > MOST:
-        k += 1
-        H, W = (n // k for n in pixels.shape[:2])
-        x = pixels[:H * k, :W * k].reshape(H, k, W, k, 3).mean((1, 3))  # k x k pixels to one
-        buffer = io.BytesIO()
-        matplotlib.image.imsave(buffer, np.round(x * (LEVELS - 1)) / (LEVELS - 1),
-                                format="png", metadata={"Software": None},
-                                pil_kwargs={"optimize": True})
-        content = buffer.getvalue()
-    return content

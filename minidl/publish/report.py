@@ -4,7 +4,6 @@ r"""Everything for a report, a folder for each sheet: `python -m minidl.publish.
                       report.tex    the writer's own, once made: it takes in body.tex, the same
                                     as the page, which is written anew each time
                       figures/  tables/  theory/   to paste; a table is there as .md and .tex
-    outputs/report/S3/ex2_ID1_ID2.zip   what exercise 2 wants handed in (minidl/hand_in.py)
 
 Each item of the sheet has the scripts and proofs that answer it: the question and its equation
 as their files state them, settings, numbers, findings, figures and tables of the last run in
@@ -16,16 +15,17 @@ tests/test_report.py.
 import argparse
 import ast
 import base64
-import html
 import json
 import re
 import sys
+from html import escape
 from pathlib import Path
 
-from minidl.files import whole_file
-from minidl.hand_in import hand_in
-from minidl.lab.results import latex, markdown, tex
+from minidl.lab.results import cell, latex, markdown, tex
 from minidl.publish import kept, readme, sheets
+from minidl.publish.companion import mathematics
+from minidl.publish.companion.frame import put
+from minidl.publish.companion.prose import blocks, cells, one_line
 
 ROOT = Path(__file__).resolve().parents[2]
 STYLE = """:root { color-scheme: light dark }
@@ -40,12 +40,11 @@ table { border-collapse: collapse; font-size: 14px }
 th, td { border: 1px solid #767676; padding: .2rem .6rem; text-align: left }
 img { max-width: 100% } .missing { color: light-dark(#a00000, #ff9a8a); font-weight: bold }
 h2 { margin-top: 3rem; border-bottom: 1px solid #767676 }"""
-HEADINGS = {"h1": r"\section*", "h2": r"\subsection*", "h3": r"\subsubsection*"}
 # H: a table stands where it is told of
 PREAMBLE = r"""\documentclass{article}
 \usepackage[utf8]{inputenc}
 \usepackage[T1]{fontenc}
-\usepackage{graphicx}
+\usepackage{amsmath,amssymb,graphicx}
 \usepackage[margin=2cm]{geometry}
 \usepackage{float}
 \floatplacement{table}{H}
@@ -53,7 +52,12 @@ PREAMBLE = r"""\documentclass{article}
 \input{body}
 \end{document}
 """
+LATEX = {"h1": "\\section*{%s}", "h2": "\\subsection*{%s}", "h3": "\\subsubsection*{%s}",
+         "p": "%s\n", "p class=missing": "\\textbf{%s}\n"}
 PAGE_ROWS = 45  # a longer table does not fit on a page
+HAND_IN = {"S3": r"""printf 'NAME 1, ID1, USER1\nNAME 2, ID2, USER2\n' > README
+echo 'pip install torch numpy matplotlib pytest; python assignments/ex2_conv_ae.py' >> README
+zip -r ex2_ID1_ID2.zip README ex2.pdf assignments/[_e]*.py data_download.py minidl theory"""}
 
 
 def write(root, runs, out):
@@ -68,7 +72,7 @@ def write(root, runs, out):
         bundle = Bundle(root, runs, out / sheet)
         bundle.add("h1", f"{sheet}: {title}")
         bundle.page.append("<p>" + "<br>".join(
-            f'<a href="#{item}">{item}</a> {html.escape(words)}'
+            f'<a href="#{item}">{item}</a> {escape(words)}'
             for item, words in items.items()) + "</p>")
         for item, words in items.items():
             bundle.add("h2", f"{item}  {words}", item)
@@ -77,10 +81,8 @@ def write(root, runs, out):
             for path in answers.get(item, ()):
                 bundle.answer(path, item, [other for other in items if other != item
                                            and path in answers.get(other, ())])
-        bundle.finish()
+        bundle.finish(HAND_IN.get(sheet))
         missing[sheet] = bundle.missing
-        if sheet == "S3":
-            hand_in(root, bundle.folder, bundle.files, answers)
     return missing
 
 
@@ -90,53 +92,48 @@ class Bundle:
     def __init__(self, root, runs, folder):
         self.root, self.runs, self.folder = root, runs, folder
         self.kept = readme.kept(root)
-        self.page, self.text, self.files = [], [], []
+        self.page, self.text = [], []
         self.shown, self.missing = set(), []
 
     def add(self, tag, words, name=""):
-        """A heading, which may have a name to be linked to, a paragraph, or a `pre`."""
+        """A heading, which may have a name to be linked to, or a paragraph."""
         place = f' id="{name}"' if name else ""
-        self.page.append(f"<{tag}{place}>{html.escape(words)}</{tag}>")
-        heading = HEADINGS.get(tag)
-        self.text.append(f"{heading}{{{tex(words)}}}" if heading else
-                         f"{{\\scriptsize\\begin{{verbatim}}\n{words}\n\\end{{verbatim}}}}"
-                         if tag == "pre" else f"{tex(words)}\n")
+        self.page.append(f"<{tag}{place}>{escape(words)}</{tag.split()[0]}>")
+        self.text.append(LATEX[tag] % tex(words))
+
+    def warn(self, words):
+        self.add("p class=missing", words)
 
     def answer(self, path, item, others):
         """A script with its run, or a proof with its written answer. others: the sheet's items
         that the same file answers; what is theirs alone is shown there."""
-        name = path.relative_to(self.root).as_posix()
-        folder, first = self.runs / path.stem, path not in self.shown
+        name, script = path.relative_to(self.root).as_posix(), path.stem
+        folder, first = self.runs / script, path not in self.shown
         self.shown.add(path)
-        self.add("h3", name, path.stem if first else "")
+        self.add("h3", name, script if first else "")
         if first:
             words = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
-            self.add("pre", words)
-            if path.parent.name == "theory":
-                self.put(f"theory/{path.stem}.txt", words.encode())
-                self.add("p", f"Proven by: python -m pytest {name}")
+            self.page.append(f"<pre>{escape(words)}</pre>")
+            self.text.append(typeset(words))
         else:
-            self.page.append("<p>The question, the settings and all else of it stand "
-                             f'<a href="#{path.stem}">above</a>.</p>')
-            self.text.append("The question, the settings and all else of it stand above.\n")
+            self.page.append(f'<p>All else of it stands <a href="#{script}">above</a>.</p>')
+            self.text.append("All else of it stands above.\n")
         if path.parent.name == "theory":
-            return
-        if (folder / "results.json").is_file():
+            if first:
+                put(self.folder / f"theory/{script}.txt", words.encode())
+                self.add("p", f"Proven by: python -m pytest {name}")
+        elif (folder / "results.json").is_file():
             content = json.loads((folder / "results.json").read_text())
             if first:
-                self.about(path.stem, content)
-            self.show(path.stem, folder, content, lambda words: (
+                self.about(script, content)
+            self.show(script, folder, content, lambda words: (
                 not any(is_of(other, words) for other in others) if first
                 else is_of(item, words)))
             if first:
-                self.numbers(path.stem, content)
+                self.numbers(script, content)
         elif first:
-            self.missing.append(path.stem)
+            self.missing.append(script)
             self.warn(f"No run found. The command: python {name}")
-
-    def warn(self, words):
-        self.page.append(f'<p class="missing">{html.escape(words)}</p>')
-        self.text.append(f"\\textbf{{{tex(words)}}}\n")
 
     def about(self, script, content):
         """What was run; and where a better or newer run is to be had, its command."""
@@ -153,7 +150,7 @@ class Bundle:
         """The findings, figures and tables of a run that are wanted."""
         if findings := list(filter(wanted, content["findings"])):
             self.page.append("<ul>" + "".join(
-                f"<li>{html.escape(finding)}</li>" for finding in findings) + "</ul>")
+                f"<li>{escape(finding)}</li>" for finding in findings) + "</ul>")
             self.text.append("\\begin{itemize}\n" + "\n".join(
                 f"\\item {tex(finding)}" for finding in findings) + "\n\\end{itemize}")
         for file in filter(wanted, content["files"]):
@@ -167,58 +164,68 @@ class Bundle:
         """The settings and the numbers of a run."""
         settings = [{"setting": key, "value": str(value)}
                     for key, value in content["settings"].items()]
-        numbers = [{"number": key, "value": in_words(entry["value"]),
-                    "std": f"{entry['std']:.2g}" if "std" in entry else "",
-                    "n": entry.get("n", ""), "unit": entry["unit"]}
-                   for key, entry in content["numbers"].items()]
+        numbers = [{"number": key, "value": cell(entry["value"]),
+                    "std": cell(entry.get("std", "")), "n": entry.get("n", ""),
+                    "unit": entry["unit"]} for key, entry in content["numbers"].items()]
         for name, rows in (("settings", settings), ("numbers", numbers)):
             if rows:
                 self.table(f"{script}_{name}", markdown(rows),
                            latex(rows, f"{script}: {name}"))
 
     def figure(self, name, content):
-        self.put(f"figures/{name}", content)
-        words = html.escape(name.removesuffix(".png").replace("_", " "))
+        put(self.folder / f"figures/{name}", content)
+        words = escape(name.removesuffix(".png").replace("_", " "))
         self.page.append(f'<p><img alt="{words}" src="data:image/png;base64,'
                          f'{base64.b64encode(content).decode()}"></p>')
         self.text.append("\\begin{center}\n\\includegraphics[width=\\linewidth]"
                          f"{{figures/{name}}}\n\\end{{center}}")
 
     def table(self, name, as_markdown, as_latex):
-        self.put(f"tables/{name}.md", as_markdown.encode())
-        self.put(f"tables/{name}.tex", as_latex.encode())
+        put(self.folder / f"tables/{name}.md", as_markdown.encode())
+        put(self.folder / f"tables/{name}.tex", as_latex.encode())
         head, _, *rows = as_markdown.strip().split("\n")
-        lines = [[cell.strip() for cell in line.replace(r"\|", "\0").split("|")[1:-1]]
-                 for line in [head, *rows]]
-        cells = "".join("<tr>" + "".join(
-            f"<{'td' if i else 'th'}>{html.escape(cell).replace(chr(0), '|')}"
-            f"</{'td' if i else 'th'}>" for cell in line) + "</tr>"
-            for i, line in enumerate(lines))
-        self.page.append(f'<div class="table"><table>{cells}</table></div>')
+        lines = [[escape(words.strip()).replace("\0", "|") for words in
+                  line.replace(r"\|", "\0").split("|")[1:-1]] for line in (head, *rows)]
+        made = "".join("<tr><td>" + "</td><td>".join(line) + "</td></tr>" for line in lines)
+        made = made.replace("td>", "th>", 2 * len(lines[0]))    # the head's
+        self.page.append(f'<div class="table"><table>{made}</table></div>')
         self.text.append(f"{{\\footnotesize\\input{{tables/{name}.tex}}}}"
                          if len(rows) <= PAGE_ROWS else
                          tex(f"{len(rows)} rows stand in tables/{name}.md.") + "\n")
 
-    def finish(self):
+    def finish(self, recipe):
+        """Write the page and the text; recipe: how the sheet is handed in, if it says so."""
+        if recipe:
+            self.page.append("<h2>To hand in</h2><p>In the project's folder, with ex2.pdf "
+                             "made of report.tex in your own words; your names for the "
+                             "capitals:</p>"
+                             f"<pre>{escape(recipe)}</pre>")
         page = ('<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" '
                 f'content="width=device-width"><title>{self.folder.name}</title>'
                 f"<style>{STYLE}</style><body>{''.join(self.page)}</body></html>")
-        self.put("report.html", page.encode())
-        self.put("body.tex", "\n\n".join(self.text).encode())
+        put(self.folder / "report.html", page.encode())
+        put(self.folder / "body.tex", "\n\n".join(self.text).encode())
         if not (self.folder / "report.tex").is_file():  # its writer's words are in it
-            self.put("report.tex", PREAMBLE.encode())
-        self.files.append("report.tex")
-
-    def put(self, name, content):
-        self.files.append(name)
-        path = self.folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with whole_file(path) as beside:
-            beside.write_bytes(content)
+            put(self.folder / "report.tex", PREAMBLE.encode())
 
 
-def in_words(value):
-    return f"{value:,}" if isinstance(value, int) else f"{value:.5g}"
+def typeset(text):
+    """A docstring for LaTeX, its formulas set, lines of equations as they stand."""
+    def plain(words):
+        words = tex(words).replace("--", "-{}-").replace("\u2003", r"\quad ")
+        return re.sub(r"`([^`]+)`", r"\\texttt{\1}", words)
+
+    made = []
+    for kind, lines in blocks(text):
+        if kind == "pre":
+            made.append("\n".join([r"\begin{verbatim}", *lines, r"\end{verbatim}"]))
+        elif kind == "p":
+            made.append(mathematics.latex(one_line(lines), plain))
+        else:
+            rows = [r" \qquad ".join(mathematics.latex(words, plain, weak=True)
+                                     for _, words in cells(line)) for line in lines]
+            made.append("\\begin{quote}\n" + "\\newline\n".join(rows) + "\n\\end{quote}")
+    return "\n\n".join(made) + "\n"
 
 
 def is_of(item, words):

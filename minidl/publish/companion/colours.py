@@ -2,72 +2,55 @@
 
 import ast
 import builtins
-import html
 import io
+import itertools
 import keyword
 import tokenize
-
-SCOPES = (ast.FunctionDef, ast.Lambda)
+from html import escape
 
 
 def coloured(text, links=None):
     """The lines of a source as HTML; links: (line, column) of a name -> where it leads."""
-    marks, links, before = {}, links or {}, ""
+    lines = text.splitlines(keepends=True)
+    starts = [0, *itertools.accumulate(map(len, lines))]
+    made, done, before = "", 0, ""
     for token in tokenize.generate_tokens(io.StringIO(text).readline):
-        kind = _kind(token, before)
-        target = links.get(token.start)
+        kind, target = _kind(token, before), (links or {}).get(token.start)
         if kind or target:
-            for line, start, end in _lines(token):
-                marks.setdefault(line, []).append((start, end, kind, target))
+            start, end = (starts[line - 1] + at for line, at in (token.start, token.end))
+            parts = text[start:end].split("\n")     # a string's lines, each for itself
+            made += escape(text[done:start], quote=False)
+            made += "\n".join(_shown(part, kind, target) for part in parts)
+            done = end
         if token.type not in (tokenize.NL, tokenize.COMMENT):
             before = token.string
-    return [_line(line, marks.get(number, [])) for number, line in enumerate(
-        text.splitlines(), 1)]
+    return (made + escape(text[done:], quote=False)).split("\n")
+
+
+def _shown(text, kind, target):
+    shown = escape(text, quote=False)
+    shown = f'<i class="{kind}">{shown}</i>' if kind else shown
+    return f'<a href="{escape(target)}">{shown}</a>' if target else shown
 
 
 def _kind(token, before):
     """The class of a token: k keyword, s string, c comment, n number, d definition,
     b builtin, t decorator."""
-    if token.type == tokenize.COMMENT:
-        return "c"
-    if token.type == tokenize.STRING or tokenize.tok_name[token.type].startswith("FSTRING"):
+    name = tokenize.tok_name[token.type]
+    if name in ("COMMENT", "NUMBER"):
+        return name[0].lower()
+    if name == "STRING" or name.startswith("FSTRING"):
         return "s"
-    if token.type == tokenize.NUMBER:
-        return "n"
-    if token.type == tokenize.OP and token.string == "@" and not token.line[
-            :token.start[1]].strip():
+    decorates = token.string == "@" and not token.line[:token.start[1]].strip()
+    if decorates or (before == "@" and name == "NAME" and token.line.strip().startswith("@")):
         return "t"
-    if token.type == tokenize.NAME:
-        if keyword.iskeyword(token.string):
-            return "k"
-        if before in ("def", "class"):
-            return "d"
-        if before == "@":
-            return "t"
-        if before != "." and hasattr(builtins, token.string):
-            return "b"
-    return ""
-
-
-def _lines(token):
-    """(line, start, end) for each line that a token stands on."""
-    (first, start), (last, end) = token.start, token.end
-    for line in range(first, last + 1):
-        yield line, start if line == first else 0, end if line == last else None
-
-
-def _line(text, marks):
-    made, done = "", 0
-    for start, end, kind, target in marks:
-        end = len(text) if end is None else end
-        shown = html.escape(text[start:end], quote=False)
-        if kind:
-            shown = f'<i class="{kind}">{shown}</i>'
-        if target:
-            shown = f'<a href="{html.escape(target)}">{shown}</a>'
-        made += html.escape(text[done:start], quote=False) + shown
-        done = end
-    return made + html.escape(text[done:], quote=False)
+    if name != "NAME":
+        return ""
+    if keyword.iskeyword(token.string):
+        return "k"
+    if before in ("def", "class"):
+        return "d"
+    return "b" if before != "." and hasattr(builtins, token.string) else ""
 
 
 def references(tree, modules):
@@ -82,16 +65,17 @@ def references(tree, modules):
     found = {}
 
     def visit(node, hidden):
-        if isinstance(node, SCOPES):
+        if isinstance(node, (ast.FunctionDef, ast.Lambda)):
             hidden = hidden | _bound(node)
         if isinstance(node, ast.Name) and node.id not in hidden:
             target = bound.get(node.id) or own.get(node.id)
             if target and isinstance(node.ctx, ast.Load):
                 found[node.lineno, node.col_offset] = target
-        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and (
-                node.value.id not in hidden and bound.get(node.value.id, ("", "-"))[1] == ""):
-            found[node.end_lineno, node.end_col_offset - len(node.attr)] = (
-                bound[node.value.id][0], node.attr)
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            module, name = bound.get(node.value.id, ("", "-"))
+            if not name and node.value.id not in hidden:
+                at = node.end_lineno, node.end_col_offset - len(node.attr)
+                found[at] = module, node.attr
         for child in ast.iter_child_nodes(node):
             visit(child, hidden)
 
@@ -103,25 +87,20 @@ def _imports(tree, modules):
     """name -> (module, name in it or "") of all that a file imports from the project."""
     bound = {}
     for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            for alias in node.names:
-                if alias.name in modules:
-                    bound[alias.asname or alias.name] = (alias.name, "")
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            for alias in node.names:
-                inner = f"{node.module}.{alias.name}"
-                if inner in modules:
-                    bound[alias.asname or alias.name] = (inner, "")
-                elif node.module in modules:
-                    bound[alias.asname or alias.name] = (node.module, alias.name)
+        if not isinstance(node, (ast.Import, ast.ImportFrom)):
+            continue
+        outer = getattr(node, "module", None) or ""
+        for alias in node.names:
+            whole = f"{outer}.{alias.name}".lstrip(".")
+            if whole in modules:
+                bound[alias.asname or alias.name] = whole, ""
+            elif outer in modules:
+                bound[alias.asname or alias.name] = outer, alias.name
     return bound
 
 
 def _bound(function):
     """The names that a function binds: its parameters, and what it assigns."""
-    parts = function.args
-    names = {arg.arg for arg in [*parts.posonlyargs, *parts.args, *parts.kwonlyargs,
-                                 parts.vararg, parts.kwarg] if arg}
-    stored = {node.id for node in ast.walk(function)
-              if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
-    return frozenset(names | stored)
+    names = {node.arg for node in ast.walk(function.args) if isinstance(node, ast.arg)}
+    return names | {node.id for node in ast.walk(function)
+                    if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}

@@ -17,30 +17,17 @@ def index(project, results):
     for sheet, title in sheets.SHEETS.items():
         lines = "".join(_item(project, results, item, words, first)
                         for item, words in sheets.ITEMS.items() if item.startswith(sheet))
-        parts.append(f'{heading(title)}<table class="items">{lines}</table>')
+        parts.append(f'{_heading(title)}<table class="items">{lines}</table>')
     for folder, title in {"": "The project", **FOLDERS}.items():
         lines = "".join(f'<li><a href="{s.page}"><code>{escape(s.stem)}</code></a> '
                         f"{escape(project.shows.get(s.path, s.title))}</li>"
                         for s in project.sources if s.folder == folder)
-        if lines:
-            parts.append(f'{heading(title)}<ul class="files">{lines}</ul>')
+        parts.append(f'{_heading(title)}<ul class="files">{lines}</ul>' if lines else "")
     return frame("index.html", "minidl: the reading companion", "".join(parts))
 
 
-def heading(title):
+def _heading(title):
     return f'<h2 data-stop tabindex="-1">{escape(title)}</h2>'
-
-
-def headline(source, result):
-    """The numbers that a script's name stands for, as in the README, and of which run."""
-    content = result.content
-    lines = [f"<tr><td>{escape(readme.number(name, content['numbers'][name]))}</td>"
-             f"<td>{escape(words)}</td></tr>"
-             for name, words in sheets.HEADLINES.get(source.stem, {}).items()
-             if name in content["numbers"]]
-    run = f"{source.stem}: {content['size']} size, {content['data']}"
-    run += ", older than its code" if result.older else ""
-    return f"<table>{''.join(lines)}</table><p>{escape(run)}</p>" if lines else ""
 
 
 def _item(project, results, item, words, first):
@@ -49,10 +36,21 @@ def _item(project, results, item, words, first):
     cells, found = [], ""
     for source, line in reversed(answers.items()):
         cells.append(f'<a href="{source.page}#L{line}"><code>{escape(source.stem)}</code></a>')
-        if source.path in results and first.setdefault(source.path, item) == item:
-            found += headline(source, results[source.path])
-        elif source.path in results:
-            place = first[source.path]
-            found += f'<p>{escape(source.stem)}: see <a href="#{place}">{place}</a></p>'
+        if source.path in results:
+            place = first.setdefault(source.path, item)
+            found += headline(source, results[source.path]) if place == item else (
+                f'<p>{escape(source.stem)}: see <a href="#{place}">{place}</a></p>')
     return (f'<tr id="{item}"><th>{item}</th><td>{escape(words)}</td>'
             f'<td>{"<br>".join(cells)}</td><td class="found">{found}</td></tr>')
+
+
+def headline(source, result):
+    """The numbers that a script's name stands for, as in the README, and of which run."""
+    content = result.content
+    lines = "".join(f"<tr><td>{escape(readme.number(name, content['numbers'][name]))}</td>"
+                    f"<td>{escape(words)}</td></tr>"
+                    for name, words in sheets.HEADLINES.get(source.stem, {}).items()
+                    if name in content["numbers"])
+    older = ", older than its code" if result.older else ""
+    run = f"{source.stem}: {content['size']} size, {content['data']}{older}"
+    return f"<table>{lines}</table><p>{escape(run)}</p>" if lines else ""

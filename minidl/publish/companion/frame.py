@@ -1,8 +1,17 @@
-"""What all pages share: the frame around them, links between them, numbers."""
+"""What all pages share: the frame around them, links between them, how a file is written."""
 
 import os
 from html import escape
 from pathlib import Path
+
+from minidl.files import whole_file
+
+
+def put(path, content):
+    """Write a file's bytes, in folders that are made where they are missing."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with whole_file(path) as beside:
+        beside.write_bytes(content)
 
 
 def relative(page, target):
@@ -15,44 +24,20 @@ def relative(page, target):
 
 def frame(page, title, body, top="", aside=""):
     """A whole page."""
-    def to(target):
-        return relative(page, target)
-
+    style, script, index = (relative(page, name) for name in (
+        "style.css", "script.js", "index.html"))
     return f"""<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
+<html lang="en"><head><meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{escape(title)}</title>
-<link rel="stylesheet" href="{to('style.css')}">
-<script src="{to('script.js')}"></script>
-</head>
-<body>
+<link rel="stylesheet" href="{style}">
+<script src="{script}"></script></head><body>
 <a class="skip" href="#text">Skip to the text</a>
 <header class="top">
-<nav aria-label="Pages"><a class="home" href="{to('index.html')}">minidl</a> {top}</nav>
+<nav aria-label="Pages"><a class="home" href="{index}">minidl</a> {top}</nav>
 <button id="theme" type="button" title="Light or dark (t)">Light or dark</button>
 </header>
 {aside}<main id="text" tabindex="-1">
 {body}
-</main>
-</body>
-</html>
+</main></body></html>
 """
-
-
-def numbers(content):
-    """results.json's numbers as a table."""
-    lines = "".join(
-        f"<tr><th>{escape(name)}</th><td>{value(entry['value'])}"
-        + (f" &#177; {value(entry['std'])}" if "std" in entry else "")
-        + f"</td><td>{escape(entry['unit'])}"
-        + (f", n = {entry['n']:,}" if "n" in entry else "") + "</td></tr>"
-        for name, entry in content.items())
-    return f'<div class="eq"><table class="numbers">{lines}</table></div>'
-
-
-def value(number):
-    if isinstance(number, int) or number == int(number):
-        return f"{int(number):,}"
-    return f"{number:.4g}"

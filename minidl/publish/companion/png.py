@@ -1,45 +1,51 @@
-"""A figure with 256 colours: a third of its bytes, and the eye sees no difference."""
+"""A figure of few bytes, in few colours: the eye sees next to no difference."""
 
+import itertools
 import struct
 import zlib
 
 import numpy as np
 from matplotlib import image
 
-BITS = 5            # of each of red, green and blue, by which colours are counted
-COLOURS = 256
+MOST = 60_000       # bytes of a picture
+COLOURS = 256       # a palette's
 
 
-def smaller(path):
-    """The bytes of a PNG file with the colours that it uses most; each other one becomes the
-    nearest of those."""
-    pixels = np.rint(255 * image.imread(path)).astype(np.int32)
-    if pixels.ndim == 2:
-        pixels = np.repeat(pixels[..., None], 3, axis=2)
-    red, green, blue = (pixels[..., :3] >> 8 - BITS).transpose(2, 0, 1)
-    codes = red << 2 * BITS | green << BITS | blue
-    counts = np.bincount(codes.ravel(), minlength=1 << 3 * BITS)
+def small(path):
+    """A PNG file's bytes, at most MOST: as it is, in fewer colours, then in fewer pixels."""
+    content, pixels = path.read_bytes(), image.imread(path)[..., :3]
+    steps = ((k, bits) for k in itertools.count(1) for bits in (5, 4, 3))
+    while len(content) > MOST:
+        k, bits = next(steps)
+        H, W = (n // k for n in pixels.shape[:2])
+        x = pixels[:H * k, :W * k].reshape(H, k, W, k, 3).mean((1, 3))  # k x k pixels to one
+        content = _png(*in_few_colours(x, bits))
+    return content
+
+
+def in_few_colours(x, bits):
+    """(H, W, 3) in [0, 1] -> indices (H, W), palette (256, 3): the commonest colours of x, of
+    so many bits of red, green and blue each. Any other one becomes the nearest of those."""
+    top = (1 << bits) - 1
+    red, green, blue = np.rint(top * x).astype(np.int32).transpose(2, 0, 1)
+    codes = red << 2 * bits | green << bits | blue
+    counts = np.bincount(codes.ravel(), minlength=1 << 3 * bits)
     present = np.flatnonzero(counts)
-    palette = _rgb(present[np.argsort(-counts[present], kind="stable")[:COLOURS]])
-    a, b = _rgb(present).astype(float), palette.astype(float)
-    distance = (b * b).sum(axis=1) - 2 * a @ b.T     # |a - b|^2 - |a|^2: exact integers
+    often = present[np.argsort(-counts[present], kind="stable")[:COLOURS]]
+    a, b = (np.stack([codes >> 2 * bits, codes >> bits & top, codes & top], axis=1)
+            for codes in (present, often))
     nearest = np.zeros(len(counts), np.uint8)
-    nearest[present] = distance.argmin(axis=1)
-    indices = nearest[codes]
+    nearest[present] = ((b * b).sum(axis=1) - 2 * a @ b.T).argmin(axis=1)  # |a - b|^2 - |a|^2
+    return nearest[codes], (b * 255 // top).astype(np.uint8)
+
+
+def _png(indices, palette):
     H, W = indices.shape
     lines = np.pad(indices, ((0, 0), (1, 0))).tobytes()     # 0: the line is not filtered
-    return b"\x89PNG\r\n\x1a\n" + b"".join(_chunk(kind, content) for kind, content in (
-        (b"IHDR", struct.pack(">IIBBBBB", W, H, 8, 3, 0, 0, 0)),
-        (b"PLTE", palette.astype(np.uint8).tobytes()),
-        (b"IDAT", zlib.compress(lines, 7)), (b"IEND", b"")))
-
-
-def _rgb(codes):
-    """(n,) -> (n, 3) in 0 .. 255."""
-    top = (1 << BITS) - 1
-    return np.stack([codes >> 2 * BITS, codes >> BITS & top, codes & top], axis=1) * 255 // top
-
-
-def _chunk(kind, content):
-    return (struct.pack(">I", len(content)) + kind + content
-            + struct.pack(">I", zlib.crc32(kind + content)))
+    content = b"\x89PNG\r\n\x1a\n"
+    for kind, chunk in ((b"IHDR", struct.pack(">IIBBBBB", W, H, 8, 3, 0, 0, 0)),
+                        (b"PLTE", palette.tobytes()), (b"IDAT", zlib.compress(lines, 9)),
+                        (b"IEND", b"")):
+        content += (struct.pack(">I", len(chunk)) + kind + chunk
+                    + struct.pack(">I", zlib.crc32(kind + chunk)))
+    return content

@@ -10,15 +10,14 @@ import io
 import tokenize
 from dataclasses import dataclass, field
 
-DEFINITIONS = (ast.FunctionDef, ast.ClassDef)
-
 
 @dataclass
 class Row:
     name: str = ""               # of the function or class that begins here, else ""
     prose: list = field(default_factory=list)    # line numbers
     code: list = field(default_factory=list)
-    docstring: tuple = ()        # the first and the last line of a docstring in its prose
+    docstring: range = range(0)  # its lines in the prose
+    words: str = ""              # the docstring, without its indentation
 
     def code_lines(self, lines):
         """Its lines of code that are not blank."""
@@ -32,8 +31,10 @@ def rows(text):
     definition belong to it.
     """
     tree, lines = ast.parse(text), text.splitlines()
-    comments, docstrings = comment_lines(text), _docstrings(tree)
-    starts, ends = {}, set()
+    tokens = tokenize.generate_tokens(io.StringIO(text).readline)
+    comments = {token.start[0] for token in tokens if token.type == tokenize.COMMENT
+                and not token.line[:token.start[1]].strip()}    # and nothing else
+    docstrings, starts, ends = _docstrings(tree), {}, set()
     for name, node in definitions(tree):
         starts[min([node.lineno, *(mark.lineno for mark in node.decorator_list)])] = name
         ends.add(node.end_lineno)
@@ -41,18 +42,16 @@ def rows(text):
     while line <= len(lines):
         row = found[-1]
         if line in docstrings:
-            row.docstring = line, docstrings[line]
-            row.prose += range(line, docstrings[line] + 1)
-            line = docstrings[line] + 1
+            row.docstring, row.words = docstrings[line]
+            row.prose += row.docstring
+            line = row.docstring.stop
             continue
         code = row.code_lines(lines)
-        above = bool(row.prose) and not row.code and not row.docstring     # comments only
-        first = bool(row.docstring) and not row.name and not code     # the file's docstring
         if line in comments or line in starts:
-            new = not above
+            new = not row.prose or row.code or row.docstring    # else a comment above it
         else:
-            ended = bool(code) and code[-1] in ends
-            new = bool(lines[line - 1].strip()) and (first or ended)
+            first = row.docstring and not row.name and not code     # the file's docstring
+            new = lines[line - 1].strip() and (first or (code and code[-1] in ends))
         if new and (row.prose or row.code):
             found.append(row := Row())
         row.name = starts.get(line, row.name)
@@ -64,21 +63,15 @@ def rows(text):
 def definitions(tree, prefix=""):
     """(name, node) of each function and class, and of a class's methods as class.method."""
     for node in tree.body:
-        if isinstance(node, DEFINITIONS):
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
             yield prefix + node.name, node
             if isinstance(node, ast.ClassDef):
                 yield from definitions(node, f"{node.name}.")
 
 
-def comment_lines(text):
-    """The numbers of the lines that hold a comment and nothing else."""
-    tokens = tokenize.generate_tokens(io.StringIO(text).readline)
-    return {token.start[0] for token in tokens if token.type == tokenize.COMMENT
-            and not token.line[:token.start[1]].strip()}
-
-
 def _docstrings(tree):
-    """first line -> last line of the docstring of the file and of each definition."""
+    """first line -> (lines, words) of the docstring of the file and of each definition."""
     nodes = [tree, *(node for _, node in definitions(tree))]
-    strings = [node.body[0] for node in nodes if node.body and ast.get_docstring(node, False)]
-    return {string.lineno: string.end_lineno for string in strings}
+    first = {node.body[0]: ast.get_docstring(node) for node in nodes if node.body}
+    return {string.lineno: (range(string.lineno, string.end_lineno + 1), words)
+            for string, words in first.items() if words is not None}

@@ -6,15 +6,15 @@ as tall and deep as matplotlib's layout says, so that it stands on the line of t
 
 import functools
 import html
+import itertools
 import re
 
 from matplotlib.font_manager import FontProperties
 from matplotlib.textpath import TextToPath
 
-EM = 1000
 COMMANDS = {1: "M", 2: "L", 3: "Q", 4: "C", 79: "Z"}    # matplotlib.path.Path's codes
-POINTS = {1: 1, 2: 1, 3: 2, 4: 3, 79: 1}
 PATHS = TextToPath()
+SCALE = 1000 / PATHS.FONT_SCALE     # to 1/1000 em
 KNOWN = {"": None}      # glyph -> its outline, of all formulas so far; empty it would be left
 
 
@@ -28,36 +28,23 @@ def layout(mathtext):
     font = FontProperties(size=PATHS.FONT_SCALE, math_fontfamily="stix")
     size = PATHS.get_text_width_height_descent(text, font, ismath=True)
     glyphs, _, rules = PATHS.get_glyphs_mathtext(font, text, KNOWN)
-    scale = EM / PATHS.FONT_SCALE
-    width, height, depth = (round(scale * length) for length in size)
-    placed = [(name, round(scale * x), round(-scale * y), size) for name, x, y, size in glyphs]
-    lines = [(round(scale * x0), round(-scale * y1), round(scale * (x1 - x0)),
-              max(round(scale * (y1 - y0)), 40))
+    width, height, depth = (round(SCALE * length) for length in size)
+    placed = [(name, round(SCALE * x), round(-SCALE * y), size) for name, x, y, size in glyphs]
+    lines = [(round(SCALE * x0), round(-SCALE * y1), round(SCALE * (x1 - x0)),
+              max(round(SCALE * (y1 - y0)), 40))
              for ((x0, y0), _, (x1, y1), *_), _ in rules]
     return width, height, depth, placed, lines
 
 
 @functools.cache
 def outline(name):
-    """A glyph's SVG commands, relative, so that the numbers are short."""
-    text, at, i, scale = "", (0, 0), 0, EM / PATHS.FONT_SCALE
-    points, codes = KNOWN[name]
-    points = [(round(scale * x), round(-scale * y)) for x, y in points]
-    while i < len(codes):
-        command, n = COMMANDS[codes[i]], POINTS[codes[i]]
-        if command == "Z":
-            text += "z"
-        else:
-            numbers = [z - origin for point in points[i:i + n]
-                       for z, origin in zip(point, at, strict=True)]
-            text += command.lower() + " ".join(map(str, numbers)).replace(" -", "-")
-            at = points[i + n - 1]
-            if command == "M":
-                start = at
-        if command == "Z":
-            at = start
-        i += n
-    return text
+    """A glyph's SVG commands."""
+    made, (points, codes) = "", KNOWN[name]
+    for code, group in itertools.groupby(zip(points, codes, strict=True), lambda p: p[1]):
+        made += COMMANDS[code]
+        if COMMANDS[code] != "Z":
+            made += " ".join(f"{round(SCALE * x)} {round(-SCALE * y)}" for (x, y), _ in group)
+    return made.replace(" -", "-")
 
 
 class Glyphs:
@@ -78,10 +65,9 @@ class Glyphs:
                 f'transform="translate({x},{y})scale({size:.3g})"')
             parts.append(f'<use href="#g{number}" {where}/>')
         parts += [f'<path d="M{x} {y}h{w}v{h}h-{w}z"/>' for x, y, w, h in lines]
-        above = height - depth
-        return (f'<svg class="f" role="img" viewBox="0 {-above} {width} {height}" '
-                f'style="width:{width / EM:.3f}em;height:{height / EM:.3f}em;'
-                f'vertical-align:{-depth / EM:.3f}em"><title>{html.escape(plain)}</title>'
+        return (f'<svg class="f" role="img" viewBox="0 {depth - height} {width} {height}" '
+                f'style="width:{width / 1000:.3f}em;height:{height / 1000:.3f}em;'
+                f'vertical-align:{-depth / 1000:.3f}em"><title>{html.escape(plain)}</title>'
                 + "".join(parts) + "</svg>")
 
     def definitions(self):
