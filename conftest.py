@@ -1,116 +1,103 @@
 """`python -m pytest` on two cores: a forked process takes turns with this one at the files.
 
-Both draw the next file from one pipe, so that neither waits long for the other; the forked
-one sends its reports through a second pipe. A single file or a single core is run as ever, and
-so is everything with TEST_PROCESSES=1 in the environment. Checked in tests/test_conftest.py.
+Both draw the next file from one pipe. The forked process writes its reports to a file, from
+which this one passes them on. pytest-xdist (-n), a single file, a single core and
+TEST_PROCESSES=1 in the environment keep their own loop. Checked in tests/test_conftest.py.
 """
 
 import json
+import multiprocessing
 import os
-import signal
+import tempfile
+from pathlib import Path
 
 import pytest
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtestloop(session):
-    files = {}
+    option, files = session.config.option, {}
     for item in session.items:
         files.setdefault(item.path, []).append(item)
-    option = session.config.option
+    xdist = hasattr(session.config, "workerinput") or getattr(option, "dist", "no") != "no"
     processes = int(os.environ.get("TEST_PROCESSES", os.cpu_count() or 1))
-    if (processes < 2 or not 2 <= len(files) <= 256 or session.testsfailed
+    if (xdist or processes < 2 or not 2 <= len(files) <= 256 or session.testsfailed
             or option.collectonly or option.usepdb or not hasattr(os, "fork")):
-        return None  # pytest's own loop
+        return None  # the loop of xdist or of pytest
     queue, end = os.pipe()
     os.write(end, bytes(range(len(files))))
     os.close(end)
-    _run(session, _drawn(queue, list(files.values())))
+    with tempfile.NamedTemporaryFile(buffering=0) as written, \
+            Path(written.name).open("rb") as reports:
+        _run(session, queue, list(files.values()), written, reports)
     return True
 
 
-def _drawn(queue, files):
-    """Yield the tests of this process: whoever reads a byte takes the file of that number."""
-    while number := os.read(queue, 1):
-        yield from files[number[0]]
-
-
-def _run(session, items):
-    results, reports = os.pipe()
-    child = os.fork()
-    if child == 0:
-        _run_and_send(session, items, reports)
-    os.close(reports)
-    os.set_blocking(results, False)
-    unread, reported = b"", set()
+def _run(session, queue, files, written, reports):
+    todo = dict.fromkeys(item.nodeid for item in session.items)
+    other = multiprocessing.get_context("fork").Process(
+        target=_run_and_write, args=(session, queue, files, written))
+    other.start()
     try:
-        for item, following in _with_the_next(items):
-            session.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
-            reported.add(item.nodeid)
-            unread = _receive(session, results, unread, reported)
-        os.set_blocking(results, True)
-        _receive(session, results, unread, reported)
+        for item in _drawn_and_run(session, queue, files):
+            todo.pop(item.nodeid, None)
+            _pass_on(session, reports, todo)
+        while other.is_alive():
+            other.join(0.1)
+            _pass_on(session, reports, todo)
+        _pass_on(session, reports, todo)  # what came before its end
     finally:
-        os.kill(child, signal.SIGKILL)  # it has ended, but after an error or Ctrl-C here
-        os.waitpid(child, 0)
-    lost = [item.nodeid for item in session.items if item.nodeid not in reported]
-    if lost:
-        session.shouldfail = f"the forked process died before the end of {lost[0]}"
+        other.kill()  # it has ended, but after an error or Ctrl-C here
+        other.join()
+    if todo:
+        session.shouldfail = session.shouldfail or session.shouldstop or (
+            f"the forked process died before the end of {next(iter(todo))}")
         raise session.Failed(session.shouldfail)
 
 
-def _with_the_next(items):
-    """Yield (item, the one after it or None): pytest then knows which fixtures to end."""
-    item = next(items, None)
-    while item is not None:
-        following = next(items, None)
-        yield item, following
-        item = following
+def _drawn_and_run(session, queue, files):
+    """Yield the tests that were run: who reads a byte takes the file of that number."""
+    while number := os.read(queue, 1):
+        file = files[number[0]]
+        for item, following in zip(file, [*file[1:], None], strict=True):
+            session.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
+            yield item
+            if session.shouldfail:
+                raise session.Failed(session.shouldfail)
+            if session.shouldstop:
+                raise session.Interrupted(session.shouldstop)
 
 
-def _receive(session, results, unread, reported):
-    """Pass on the reports that have come; -> the part of a line at the end. Stops where a
-    failure is to be the last one (-x)."""
-    try:
-        while block := os.read(results, 2**16):
-            *lines, unread = (unread + block).split(b"\n")
-            for line in lines:
-                _pass_on(session.config, json.loads(line), reported)
-    except BlockingIOError:
-        pass
-    if session.shouldfail or session.shouldstop:
-        raise session.Failed(session.shouldfail or session.shouldstop)
-    return unread
+def _pass_on(session, reports, todo):
+    """Report what the forked process has reported since, in whole lines."""
+    hook = session.config.hook
+    while (line := reports.readline()).endswith(b"\n"):
+        report = hook.pytest_report_from_serializable(
+            config=session.config, data=json.loads(line))
+        if report.when == "setup":
+            hook.pytest_runtest_logstart(nodeid=report.nodeid, location=report.location)
+        hook.pytest_runtest_logreport(report=report)
+        if report.when == "teardown":
+            todo.pop(report.nodeid, None)
+    reports.seek(-len(line), os.SEEK_CUR)
 
 
-def _pass_on(config, data, reported):
-    report = config.hook.pytest_report_from_serializable(config=config, data=data)
-    if report.when == "setup":
-        config.hook.pytest_runtest_logstart(nodeid=report.nodeid, location=report.location)
-    config.hook.pytest_runtest_logreport(report=report)
-    if report.when == "teardown":
-        reported.add(report.nodeid)
-
-
-def _run_and_send(session, items, reports):
-    """The forked process: run, send each report as a line, and never return."""
+def _run_and_write(session, queue, files, written):
+    """The forked process: a line of JSON for each report, and no word of its own."""
     config = session.config
 
-    class Sender:
+    class Writer:
         def pytest_runtest_logreport(self, report):
             data = config.hook.pytest_report_to_serializable(config=config, report=report)
-            line = json.dumps(data, default=str).encode() + b"\n"
-            while line:
-                line = line[os.write(reports, line):]
+            written.write(json.dumps(data, default=str).encode() + b"\n")
 
+    capture = config.pluginmanager.getplugin("capturemanager")
+    capture.stop_global_capturing()  # its files are the first process's
+    capture.start_global_capturing()
+    config.pluginmanager.unregister(name="terminalreporter")
+    config.pluginmanager.register(Writer())
     try:
-        signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C is told by the first process
-        capture = config.pluginmanager.getplugin("capturemanager")
-        capture.stop_global_capturing()  # its files are the first process's
-        capture.start_global_capturing()
-        config.pluginmanager.unregister(name="terminalreporter")
-        config.pluginmanager.register(Sender())
-        for item, following in _with_the_next(items):
-            config.hook.pytest_runtest_protocol(item=item, nextitem=following)
-    finally:
-        os._exit(0)
+        for _ in _drawn_and_run(session, queue, files):
+            pass
+    except (session.Failed, session.Interrupted, KeyboardInterrupt):
+        pass  # told by the first process

@@ -24,6 +24,7 @@ from torch import nn
 from minidl.evaluation import FRACTION
 from minidl.lab import cli, plot
 from minidl.lab.results import markdown, slug
+from minidl.lab.run import RunError
 
 
 class Variant(NamedTuple):

@@ -27,7 +27,7 @@ from torch import nn
 
 from minidl import bag_of_words
 from minidl.data.reviews import batches, outputs, turned
-from minidl.evaluation import FRACTION, NATS, evaluating
+from minidl.evaluation import FRACTION, NATS, evaluating, nats_and_accuracy_of
 from minidl.lab import cli, phrases, plot
 from minidl.lab.checkpoint import Snapshots
 from minidl.lab.layers import layer_rows, parameter_count
@@ -201,7 +201,7 @@ def train(run, name, network, data, epochs, batch_size, learning_rate, word_drop
             loss = F.cross_entropy(o.float(), y)
             optimizer.zero_grad(); loss.backward(); optimizer.step(); schedule.step()
             run.track(len(y), train_loss=loss)
-        val_loss, val_accuracy = score_of(logits(network, data.val), data.val.y)
+        val_loss, val_accuracy = nats_and_accuracy_of(logits(network, data.val), data.val.y)
         run.log(val_loss=val_loss, val_accuracy=val_accuracy)
         if best(run.history) == epoch - 1:
             kept.clear()
@@ -258,12 +258,12 @@ def report_padding(run, data, networks, words=200):
 
         right, wrong = logits(network, data.val), logits(network, data.val, careless)
         changed = (right.argmax(dim=1) != wrong.argmax(dim=1)).double().mean().item()
-        after = score_of(wrong, data.val.y)[1]
+        after = nats_and_accuracy_of(wrong, data.val.y)[1]
         run.results.number(f"val_accuracy_padding_read{KEYS[name]}", after, FRACTION)
         run.results.finding(
             f"Were {words} words of padding read as text, the network with the {name} would "
             f"judge {changed:.1%} of the validation reviews otherwise: accuracy {after:.2%} "
-            f"instead of {score_of(right, data.val.y)[1]:.2%}.")
+            f"instead of {nats_and_accuracy_of(right, data.val.y)[1]:.2%}.")
 
 
 def report_scores(run, data, test, o, val):
@@ -272,7 +272,7 @@ def report_scores(run, data, test, o, val):
              for name, values in o.items()}
     rows, halves = [], halves_of(data, test)
     for name, values in o.items():
-        ce, accuracy = score_of(values, test.y)
+        ce, accuracy = nats_and_accuracy_of(values, test.y)
         shares = {half: right[name][own].mean().item() for half, own in halves.items()}
         rows.append({"reads with": name, "validation accuracy": val[name],
                      "test accuracy": accuracy, "test cross-entropy": ce} | shares)

@@ -24,7 +24,7 @@ from torch import nn
 from minidl import evaluation
 from minidl.augment import random_affine
 from minidl.data import Split, batches, steps_per_epoch, to_unit
-from minidl.evaluation import FRACTION, NATS
+from minidl.evaluation import FRACTION, NATS, nats_and_accuracy
 from minidl.lab import classified, cli, plot
 from minidl.lab.checkpoint import Snapshots
 from minidl.lab.layers import layer_rows, parameter_count
@@ -62,7 +62,7 @@ def main(run,
     for weights in snapshots.values():
         classifier.load_state_dict(weights)
         for name, split in zip(curves, (part, data.val, test), strict=True):
-            curves[name].append(score(classifier, split))
+            curves[name].append(nats_and_accuracy(classifier, split))
 
     title, (ce, accuracy) = f"{data.title}, d = {latent}", curves["test"][-1]
     number = run.results.number
@@ -103,7 +103,7 @@ def train(run, data, encoder, mlp, epochs, batch_size, learning_rate, augmented)
             loss = F.cross_entropy(logits, y)
             optimizer.zero_grad(); loss.backward(); optimizer.step(); schedule.step()
             run.track(len(x), train_loss=loss)
-        val_loss, val_accuracy = score(classifier, data.val)
+        val_loss, val_accuracy = nats_and_accuracy(classifier, data.val)
         snapshots.take(epoch, classifier)
         run.log(val_loss=val_loss, val_accuracy=val_accuracy)
     return snapshots

@@ -27,7 +27,7 @@ from torch import nn
 
 from minidl.augment import random_affine
 from minidl.data import Split, batches
-from minidl.evaluation import FRACTION, NATS
+from minidl.evaluation import FRACTION, NATS, nats_and_accuracy
 from minidl.lab import cli, plot
 from minidl.lab.checkpoint import Snapshots
 from minidl.lab.results import deviation, markdown, slug
@@ -74,7 +74,7 @@ def main(run,
 
     # --- the test set, read once -----------------------------------------------------------
     test = data.test()
-    scores = {job: score(model, test) for job, model in models.items()}
+    scores = {job: nats_and_accuracy(model, test) for job, model in models.items()}
     title = f"{data.title}, 100 labels"
     tabulate(run, data, scores, title)
     show_overfitting(run, history, title)
@@ -118,7 +118,7 @@ def train(run, name, few, held_out, classes, seed, rounds, batch_size, learning_
             optimizer.zero_grad(); loss.backward(); optimizer.step(); schedule.step()
         curve = curve_point(classifier, few, held_out)
         if early:
-            curve["apart_loss"], curve["apart_accuracy"] = score(classifier, apart)
+            curve["apart_loss"], curve["apart_accuracy"] = nats_and_accuracy(classifier, apart)
             snapshots.take(epoch, classifier)
         run.log(**curve)
     if early:
@@ -154,7 +154,7 @@ def curve_point(classifier, few, held_out):
     images, unchanged and without dropout, and of images that are not trained on."""
     few = Split(few.x[:1000], few.y[:1000])
     (train_loss, train_accuracy), (val_loss, val_accuracy) = (
-        score(classifier, split) for split in (few, held_out))
+        nats_and_accuracy(classifier, split) for split in (few, held_out))
     return {"train_loss": train_loss, "train_accuracy": train_accuracy, "val_loss": val_loss,
             "val_accuracy": val_accuracy}
 

@@ -37,7 +37,7 @@ from ex2_few_labels import train as train_from_random_weights
 
 from minidl.augment import random_affine
 from minidl.data import Split
-from minidl.evaluation import FRACTION, NATS
+from minidl.evaluation import FRACTION, NATS, nats_and_accuracy
 from minidl.frozen import frozen
 from minidl.lab import cli, plot
 from minidl.lab.results import deviation, markdown, slug
@@ -98,7 +98,7 @@ def main(run,
 
     # --- the test set, read once -----------------------------------------------------------
     test = data.test()
-    scores = {job: score(model, test) for job, model in models.items()}
+    scores = {job: nats_and_accuracy(model, test) for job, model in models.items()}
     title = f"{data.title}, 100 labels"
     compare(run, scores, title, ROUND * rounds, ROUND * unlabelled_rounds)
     draw_curves(run, history, rounds, title)

@@ -26,7 +26,7 @@ from torch import nn
 from minidl import evaluation
 from minidl.augment import random_mirror, random_shift
 from minidl.data import Split, batches, steps_per_epoch, to_unit
-from minidl.evaluation import FRACTION, NATS
+from minidl.evaluation import FRACTION, NATS, nats_and_accuracy
 from minidl.lab import classified, cli, plot
 from minidl.lab.capture import captured
 from minidl.lab.layers import layer_rows, parameter_count
@@ -71,7 +71,7 @@ def main(run,
         run.seed_everything(run.seed + i)
         for kind, network in build(run, data, filters, pooled, hidden).items():
             train(run, f"{kind}, fold {i + 1}", network, train_part, fold, *settings[kind])
-            scores[kind].append(score(BothWays(network), fold)[1])
+            scores[kind].append(nats_and_accuracy(BothWays(network), fold)[1])
 
     # --- the final networks, and the test set, read once ------------------------------------
     curves = {}
@@ -175,7 +175,7 @@ def train(run, name, network, split, held_out, epochs, batch_size, learning_rate
                 loss = F.cross_entropy(forward(x), y, label_smoothing=label_smoothing)
             optimizer.zero_grad(); loss.backward(); optimizer.step(); schedule.step()
             run.track(len(x), train_loss=loss)
-        val_loss, val_accuracy = score(network, held_out)
+        val_loss, val_accuracy = nats_and_accuracy(network, held_out)
         run.log(val_loss=val_loss, val_accuracy=val_accuracy)
     return run.history
 

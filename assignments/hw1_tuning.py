@@ -33,7 +33,7 @@ from torch import nn
 from minidl import tune
 from minidl.data import Split, batches
 from minidl.data.progress import Line
-from minidl.evaluation import FRACTION
+from minidl.evaluation import FRACTION, nats_and_accuracy
 from minidl.lab import cli, plot
 from minidl.lab.importance import importance, importance_in_words, logarithmic
 from minidl.lab.results import deviation, markdown, slug
@@ -137,7 +137,7 @@ def classification(data, own, seed, folds, epochs):
     val, classes = data.val, len(data.classes)
 
     def held_out(settings):
-        return 1 - score(fit(settings, own, classes, epochs, seed, Line()), val)[1]
+        return 1 - nats_and_accuracy(fit(settings, own, classes, epochs, seed, Line()), val)[1]
 
     return Task(SPACE, cross_validated(own, classes, folds, epochs, seed), held_out,
                 "error, share of images", lambda budget: folds * (budget or epochs))
@@ -150,7 +150,8 @@ def cross_validated(split, classes, folds, epochs, seed):
 
     def objective(line, settings, budget):
         return statistics.mean(
-            1 - score(fit(settings, train, classes, budget or epochs, seed, line), fold)[1]
+            1 - nats_and_accuracy(
+                fit(settings, train, classes, budget or epochs, seed, line), fold)[1]
             for train, fold in parts)
 
     return objective
@@ -271,7 +272,7 @@ def draw(run, task, one, done):
 
 def finish(run, data, network, winner, trial, errors):
     """The test images, read once: the best of all winners, trained on all training images."""
-    ce, accuracy = score(network, test := data.test())
+    ce, accuracy = nats_and_accuracy(network, test := data.test())
     run.results.number("test_accuracy", accuracy, FRACTION, n=len(test.y))
     run.results.number("test_cross_entropy", ce, "nats, mean cross-entropy", n=len(test.y))
     run.results.finding(

@@ -34,7 +34,7 @@ from hw1_classification import CNN, BothWays
 from torch import nn
 
 from minidl.data import Split, steps_per_epoch
-from minidl.evaluation import FRACTION
+from minidl.evaluation import FRACTION, nats_and_accuracy
 from minidl.lab import cli, plot
 from minidl.lab.layers import parameter_count
 from minidl.lab.precision import autocast
@@ -92,7 +92,7 @@ def main(run,
 
     # --- the test set, read once ---------------------------------------------------------
     test = data.test()
-    accuracy = {job: score(model, test)[1] for job, model in models.items()}
+    accuracy = {job: nats_and_accuracy(model, test)[1] for job, model in models.items()}
     rows = tabulate(run, data, models, best, history, accuracy, counts)
     report(run, data, rows, accuracy, counts)
     draw(run, data, history, counts)
@@ -127,7 +127,8 @@ def choose_rates(run, data, learn, labels, count, rates):
     """-> (labels, network) -> the rate with which most validation images are told right."""
     best, words = {}, []
     for name, grid in RATES.items():
-        found = {rate: score(learn(labels, name, run.seed + 1000, rate), data.val)[1]
+        found = {rate: nats_and_accuracy(
+            learn(labels, name, run.seed + 1000, rate), data.val)[1]
                  for rate in sorted(grid[:rates])}
         best[labels, name] = rate = max(found, key=found.get)
         edge = ", at the edge" if rate in (min(found), max(found)) else ""
@@ -170,7 +171,7 @@ def train(run, name, classifier, known, held_out, rounds, batch_size, rate, prec
             optimizer.zero_grad(); loss.backward(); optimizer.step(); schedule.step()
         if held_out:
             seconds = run.history.get("seconds", [0.0])[-1] + time.perf_counter() - start
-            run.log(val_accuracy=score(classifier, held_out)[1], seconds=seconds)
+            run.log(val_accuracy=nats_and_accuracy(classifier, held_out)[1], seconds=seconds)
 
 
 def reached(history, goal):

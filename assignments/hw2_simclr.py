@@ -32,7 +32,7 @@ from minidl import pca
 from minidl.augment import random_affine, random_brightness, random_mirror
 from minidl.contrastive import nt_xent
 from minidl.data import Split, batches, first_of_each_class, steps_per_epoch, to_unit
-from minidl.evaluation import FRACTION, per_example
+from minidl.evaluation import FRACTION, nats_and_accuracy_of, per_example
 from minidl.frozen import frozen
 from minidl.lab import cli, plot
 from minidl.lab.precision import autocast
@@ -191,7 +191,7 @@ def probe(known):
 
 
 def accuracy(classifier, split):
-    return score_of(classifier(split.x), split.y)[1]
+    return nats_and_accuracy_of(classifier(split.x), split.y)[1]
 
 
 def learning_curve(run, data, known, unseen, subsets):

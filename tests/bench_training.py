@@ -14,13 +14,13 @@ The MLP VAE 784-400-20 at batch 128, on MNIST.
               default on a CPU), with a worker (its default for CUDA), or with a single change
 
 minidl is measured by its limit in training, by the textbook in an epoch and its test together
-(of 55,000 images it leaves out the 88 that fill no batch).
-That both train alike is in tests/test_hw2_vae.py. They take turns within each round, each
-round beginning with the next one, as a processor that has rested runs faster for a second. A
-ratio is taken within a round; printed is the median over the rounds, with the smallest and the
-largest. The times themselves say little on a shared machine.
+(of 55,000 images it leaves out the 88 that fill no batch). That both train alike is in
+tests/test_hw2_vae.py. Two kinds take turns to begin a round, and a ratio is taken within it;
+printed is the median over the rounds, with the smallest and the largest. The times themselves
+say little on a shared machine.
 """
 
+import statistics
 import sys
 import tempfile
 import time
@@ -94,42 +94,44 @@ def tensors(split):
     return TensorDataset(to_unit(split.x), split.y)
 
 
-def minidl(train, test, run, rounds, precision, fixed=False):
-    """-> a function: an epoch, or its limit -> the time when its training was done."""
+def minidl(train, test, run, rounds, precision):
+    """-> functions: its training of an epoch, the test after it, the limit of the training."""
     vae = VAE()
     optimizer = torch.optim.Adam(vae.parameters(), lr=1e-3, fused=True)
-    epochs = run.epochs(rounds + 1, precision, vae=vae, optimizer=optimizer)
+    epochs = run.epochs(10 * rounds, precision, vae=vae, optimizer=optimizer)
 
     def step(x):
         loss = minidl_loss(vae, x, run.generator, precision).mean()
         optimizer.zero_grad(); loss.backward(); optimizer.step()
         return loss
 
-    def epoch():
+    def training():
         next(epochs)  # the one before ends: its line, its checkpoint
         for x, _ in batches(train, BATCH, run.generator):
             run.track(len(x), train_nats=step(x))
-        done, z = time.perf_counter(), torch.Generator().manual_seed(0)
+
+    def testing():
+        z = torch.Generator().manual_seed(0)
         run.log(test_nats=evaluate(
             lambda x, _: minidl_loss(vae, x, z, precision), test, vae))
-        return done
 
     def limit():
         x = to_unit(train.x[:BATCH])
         for _ in range(steps_per_epoch(train, BATCH)):
             step(x)
-        return time.perf_counter()
 
-    return limit if fixed else epoch
+    return training, testing, limit
 
 
 def textbook(train, test, images=Images, workers=0, **options):
+    """-> a function: an epoch and its test."""
     vae = VAE()
     optimizer = torch.optim.Adam(vae.parameters(), lr=1e-3, **options)
     train_batches = DataLoader(images(train), BATCH, shuffle=True, num_workers=workers)
     test_batches = DataLoader(images(test), BATCH, num_workers=workers)
 
     def epoch():
+        torch.set_flush_denormal(False)
         train_loss = test_loss = 0
         vae.train()
         for x, _ in train_batches:
@@ -138,55 +140,53 @@ def textbook(train, test, images=Images, workers=0, **options):
             loss.backward()
             train_loss += loss.item()
             optimizer.step()
-        done = time.perf_counter()
         vae.eval()
         with torch.no_grad():
             for x, _ in test_batches:
                 test_loss += textbook_loss(vae, x).item()
-        print(f"textbook  train {train_loss / len(train.x):.4f}  "
-              f"test {test_loss / len(test.x):.4f}")
-        return done
+        torch.set_flush_denormal(True)
 
     return epoch
 
 
-def measure(kinds, rounds):
-    """-> name -> its seconds (rounds, 2), of the training and of all."""
-    seconds, kinds = {name: [] for name in kinds}, list(kinds.items())
+def show(name, over, under, rounds):
+    """A row: the median of over's seconds by under's, which take turns to begin."""
+    ratios, below = [], []
     for i in range(-1, rounds):  # the first round warms up
-        for name, epoch in kinds[i % len(kinds):] + kinds[:i % len(kinds)]:
-            torch.set_flush_denormal(not name.startswith("textbook"))
+        seconds = {}
+        for kind in ((over, under) if i % 2 else (under, over)):
             start = time.perf_counter()
-            done = epoch()
-            seconds[name].append((done - start, time.perf_counter() - start))
-    return {name: np.array(values[1:]) for name, values in seconds.items()}
+            kind()
+            seconds[kind] = time.perf_counter() - start
+        if i >= 0:
+            ratios.append(seconds[over] / seconds[under])
+            below.append(seconds[under])
+    print(f"{name:<48}{statistics.median(ratios):8.3f}   ({min(ratios):.3f} to "
+          f"{max(ratios):.3f}; {statistics.median(below):.3g} s below)", flush=True)
 
 
 def main(rounds):
     torch.set_flush_denormal(True)  # before torch starts its threads, which then do so, too
     data = datasets.load("mnist")
     train, test = data.train, data.test()
-    kinds = {"textbook": textbook(train, test),
-             "textbook, 1 worker": textbook(train, test, workers=1),
-             "textbook, images as tensors": textbook(train, test, tensors),
-             "textbook, Adam fused": textbook(train, test, fused=True)}
-    rows, textbooks = [], list(kinds)
+    print(f"{data.title}: {len(train.x):,} training and {len(test.x):,} test images, batch "
+          f"{BATCH}; {torch.get_num_threads()} threads, {rounds} rounds")
     with tempfile.TemporaryDirectory() as folder:
         for precision in ["float32", "bfloat16"][:1 + has_bfloat16("cpu")]:
             run = Run("bench", "default", {}, out=Path(folder) / precision)
-            least, ours = f"limit, {precision}", f"minidl, {precision}"
-            kinds[least] = minidl(train, test, run, rounds, precision, fixed=True)
-            kinds[ours] = minidl(train, test, run, rounds, precision)
-            rows += [(ours, least, 0)] + [(name, ours, 1) for name in textbooks]
-        seconds = measure(kinds, rounds)
-    print(f"\n{data.title}: {len(train.x):,} training and {len(test.x):,} test images, batch "
-          f"{BATCH}; {torch.get_num_threads()} threads, median of {rounds} rounds "
-          "(least to most)")
-    for over, under, part in rows:
-        below = seconds[under][:, part]
-        ratio = seconds[over][:, part] / below
-        print(f"{f'{over} / {under}':<48}{np.median(ratio):6.3f}   ({ratio.min():.3f} to "
-              f"{ratio.max():.3f}; {np.median(below):.2f} s below)")
+            training, testing, limit = minidl(train, test, run, rounds, precision)
+
+            def ours(training=training, testing=testing):
+                training()
+                testing()
+
+            show(f"minidl / limit, {precision}", training, limit, rounds)
+            for change, options in (
+                    ("", {}), (", 1 worker", {"workers": 1}),
+                    (", images as tensors", {"images": tensors}),
+                    (", Adam fused", {"fused": True})):
+                show(f"textbook{change} / minidl, {precision}",
+                     textbook(train, test, **options), ours, rounds)
 
 
 if __name__ == "__main__":

@@ -3,11 +3,13 @@
     python tests/mutate.py                              everything, half an hour on 2 cores
     python tests/mutate.py --only theory/test_rnn.py    the mutants of one file
     python tests/mutate.py --list                       what would be changed, nothing is run
+    python tests/mutate.py --pitfalls [8 ...]           plants each common mistake (of trap 8)
 
 A mutant is killed if a test fails, or takes far more CPU time than without the change, so
 that a busy machine kills none; those are listed as timed out. A survivor is printed with its
 diff: either the formula can be wrong without a test noticing, or the change changes nothing;
 then it belongs into EQUIVALENT, with the reason. Exit status 0 if nothing else survived.
+A common mistake must make the tests test_trap_<number>_... of its trap fail and no other's.
 
 Changed are all functions of FORMULAS, and in theory/test_*.py the functions at the top level
 and those functions and lambdas inside a test that its checks are called with. Not changed are
@@ -15,20 +17,21 @@ tests and checks (test*, check*), bounds (*bound*), makers of data (they call in
 make), controls (they occur in refuted(...) only), docstrings, annotations, decorators, raise
 statements, and theory/test_the_proofs.py, which has no formula.
 Run are the tests of TESTS and theory/ that import the changed file, the likeliest first. Each
-mutant runs in a fork of one process that has imported torch, in a copy of the sources.
+mutant runs in a fork of a process that has imported torch, in a copy of the sources.
 """
 
 import argparse
 import ast
 import copy
 import difflib
+import multiprocessing
 import os
+import re
 import resource
 import shutil
 import signal
 import sys
 import tempfile
-import time
 from collections import Counter
 from itertools import pairwise
 from pathlib import Path
@@ -39,142 +42,129 @@ FORMULAS = ["minidl/conv.py", "minidl/gaussian.py"]
 TESTS = ["tests/test_conv.py", "tests/test_gaussian.py"]
 JOBS = 2
 
-# (file, source line, change): why the change changes nothing that could be seen
+CONV, GAUSSIAN, LTI, ALGEBRA = (*FORMULAS, "theory/test_lti.py",
+                                "theory/test_convolution_algebra.py")
+# why changes change nothing that could be seen: (file, part of the line, part of the change)
 EQUIVALENT = {
-    ("minidl/conv.py",
-     "return conv2d(x.unsqueeze(2), w.unsqueeze(2), b, (1, stride), (0, padding), "
-     "(1, dilation),",
-     "1 -> 2"): "an image of height 1 has one row of windows",
-    ("minidl/conv.py",
-     "return conv2d(x.unsqueeze(2), w.unsqueeze(2), b, (1, stride), (0, padding), "
-     "(1, dilation),",
-     "1 -> 2 (2)"): "a kernel of height 1 has one row",
-    ("minidl/conv.py",
-     "return conv_transpose2d(x.unsqueeze(2), w.unsqueeze(2), b, (1, stride), (0, padding),",
-     "1 -> 2"): "an image of height 1 has one row of windows",
-    ("minidl/conv.py",
-     "(0, output_padding), groups, (1, dilation)).squeeze(2)",
-     "1 -> 2"): "a kernel of height 1 has one row",
-    ("minidl/conv.py",
-     "return correlate_loops_2d([x], [w], (1, stride), (0, padding), (1, dilation))[0]",
-     "1 -> 2"): "an image of height 1 has one row of windows",
-    ("minidl/conv.py",
-     "return correlate_loops_2d([x], [w], (1, stride), (0, padding), (1, dilation))[0]",
-     "1 -> 2 (2)"): "a kernel of height 1 has one row",
-    ("minidl/gaussian.py", "if failed.any() or not (S - S.mT <= rounding).all():",
-     "S - S.mT <= rounding -> S - S.mT < rounding"): "a tolerance: its edge has no meaning",
-    ("minidl/gaussian.py", "if failed.any() or not (S - S.mT <= rounding).all():",
-     "S - S.mT -> S.mT - S"): "the matrix has every entry in both signs",
-    ("minidl/gaussian.py", "d = (mu2 - mu1).unsqueeze(-1)  # (B, D) -> (B, D, 1): a column",
-     "mu2 - mu1 -> mu1 - mu2"): "the quadratic form is even in d",
-    ("minidl/gaussian.py",
-     "prior = log_normal(z, torch.zeros_like(mu), torch.zeros_like(mu))",
-     "log_normal(z, torch.zeros_like(mu), torch.zeros_like(mu)) -> "
-     "log_normal(torch.zeros_like(mu), z, torch.zeros_like(mu))"): "even in x - mu",
-    ("minidl/gaussian.py", "return log_px_given_z + prior - log_normal(z, mu, logvar)",
-     "log_normal(z, mu, logvar) -> log_normal(mu, z, logvar)"): "even in x - mu",
-    ("theory/test_linear_autoencoder.py",
-     "return torch.linalg.svdvals(X - X.mean(dim=0))[d:].square().sum()",
-     "X - X.mean(dim=0) -> X.mean(dim=0) - X"): "X and -X have the same singular values",
-    ("theory/test_gan_simclr.py",
-     "similarity = [v[i] @ v[j] / (v[i].norm() * v[j].norm()) / tau for j in range(n)]",
-     "v[i] @ v[j] -> v[j] @ v[i]"): "the product of two vectors is symmetric",
-    ("theory/test_lti.py", "return convolution(padded[:, None], h.flip(0)[None, None])[:, 0]",
-     "0 -> -1"): "a vector has one axis",
-    ("theory/test_lti.py", "return F.conv1d(padded, h.flip(0)[None, None])[:, 0]",
-     "0 -> -1"): "a vector has one axis",
-    ("theory/test_lti.py",
-     "arrays = ([signal.get(t, 0) for t in range(-7, 8)] for signal in (h, x))",
-     "8 -> 9"): "one zero more",
-    ("theory/test_lti.py",
-     "return np.convolve(x, h).tolist()  # what 64 bits cannot hold stays a Python integer",
-     "np.convolve(x, h) -> np.convolve(h, x)"): "convolution is commutative",
-    ("theory/test_lti.py", "y = on_Z(dict(enumerate(h)), dict(enumerate(x)))",
-     "on_Z(dict(enumerate(h)), dict(enumerate(x))) -> on_Z(dict(enumerate(x)), "
-     "dict(enumerate(h)))"): "convolution is commutative",
-    ("theory/test_lti.py",
-     "return convolution(x[:, None], h.flip(0)[None, None], padding=padding)[:, 0]",
-     "0 -> -1"): "a vector has one axis",
-    ("theory/test_lti.py",
-     'rows = [np.convolve(row, h.numpy(), "valid") for row in x.numpy()]',
-     "np.convolve(row, h.numpy(), 'valid') -> np.convolve(h.numpy(), row, 'valid')"):
-         "commutative; the longer one need not come first",
-    ("theory/test_lti.py",
-     "return torch.tensor(convolve_loops(x.tolist(), h.tolist())[len(h) - 1:len(x)], "
-     "dtype=D)",
-     "convolve_loops(x.tolist(), h.tolist()) -> convolve_loops(h.tolist(), x.tolist())"):
-         "convolution is commutative",
-    ("theory/test_lti.py",
-     "check(convolve, lambda k: basis(k) + basis(k).flip(1))  # symmetric: it passes",
-     "1 -> 0"): "the unit matrix looks the same, flipped up or sideways",
-    ("theory/test_convolution_algebra.py",
-     "return conv1d(x[None, None], h.flip(0)[None, None], padding=len(h) - 1)[0, 0]",
-     "0 -> -1"): "a vector has one axis",
-    ("theory/test_convolution_algebra.py",
-     "return torch.tensor(convolve_loops(x.tolist(), h.tolist()), dtype=D)",
-     "convolve_loops(x.tolist(), h.tolist()) -> convolve_loops(h.tolist(), x.tolist())"):
-         "convolution is commutative",
-    ("theory/test_convolution_algebra.py",
-     "return torch.from_numpy(np.convolve(x.numpy(), h.numpy()))",
-     "np.convolve(x.numpy(), h.numpy()) -> np.convolve(h.numpy(), x.numpy())"):
-         "convolution is commutative",
-    ("theory/test_convolution_algebra.py",
-     "return waves(len(x)).conj() @ x.to(torch.complex128)",
-     "waves(len(x)).conj() @ x.to(torch.complex128) -> x.to(torch.complex128) @ "
-     "waves(len(x)).conj()"): "the matrix is symmetric",
-    ("theory/test_convolution_algebra.py", "return waves(len(X)) @ X / len(X)",
-     "waves(len(X)) @ X -> X @ waves(len(X))"): "the matrix is symmetric",
-    ("theory/test_convolution_algebra.py",
-     "return F.conv1d(torch.cat([x[1:], x])[None, None], h.flip(0)[None, None])[0, 0]",
-     "0 -> -1"): "a vector has one axis",
-    ("theory/test_time_invariance.py", "return x * (x > 0)",
-     "x > 0 -> x >= 0"): "at 0 both give 0",
-    ("theory/test_time_invariance.py",
-     "return scale * torch.where(x > 0, x, alpha * (x.exp() - 1))",
-     "x > 0 -> x >= 0"): "at 0 both branches give 0",
-    ("theory/test_time_invariance.py",
-     "check(mean_pool_torch, lambda x: F.conv1d(x[:, None], torch.ones(1, 1, 1, dtype=D),",
-     "1 -> 2"): "a second channel, which [:, 0] leaves out",
-    ("theory/test_jacobian_fc.py", "return eye(len(x))[starts + x.unfold(0, k, s).argmax(1)]",
-     "0 -> -1"): "a vector has one axis",
-    ("theory/test_jacobian_conv.py",
-     "return torch.tensor([10.0**u for u in range(n)], dtype=D).reshape(shape)",
-     "10.0 -> 20.0"): "any base will do that no count reaches",
-    ("theory/test_jacobian_conv.py", "arguments[0].dim()]",
-     "0 -> 1"): "x and w have the same number of axes",
-    ("theory/test_shapes.py",
-     "x = conv1d(x[:, None], torch.ones(1, 1, k, dtype=D), None, s, p, d)[:, 0]",
-     "1 -> 2"): "a second channel, which [:, 0] leaves out",
-    ("theory/test_gaussian_kl.py", "inverse, d = torch.linalg.inv(cov2), mu2 - mu1",
-     "mu2 - mu1 -> mu1 - mu2"): "the quadratic form is even in d",
-    ("theory/test_gaussian_kl.py",
-     "return torch.trace(inverse @ cov1), d @ inverse @ d, len(d), logdet",
-     "inverse @ cov1 -> cov1 @ inverse"): "tr(A B) = tr(B A)",
-    ("theory/test_gaussian_kl.py",
-     "return torch.trace(inverse @ cov1), d @ inverse @ d, len(d), logdet",
-     "d @ inverse @ d -> d @ (d @ inverse)"): "the matrix is symmetric",
-    ("theory/test_gaussian_kl.py",
-     "return torch.trace(inverse @ cov1), d @ inverse @ d, len(d), logdet",
-     "d @ inverse -> inverse @ d"): "the matrix is symmetric",
-    ("theory/test_vae.py", "return [b + sum(w * v for w, v in zip(row, values, strict=True))",
-     "zip(row, values, strict=True) -> zip(values, row, strict=True)"): "w v = v w",
-    ("theory/test_losses.py",
-     'check(lambda a, b: F.l1_loss(a, b, reduction="none")[:, 0], medians)',
-     "F.l1_loss(a, b, reduction='none') -> F.l1_loss(b, a, reduction='none')"):
-         "|a - b| = |b - a|",
-    ("theory/test_losses.py",
-     "check(lambda x: LAM * torch.where(x > 0, x, AL * torch.expm1(x)))",
-     "x > 0 -> x >= 0"): "at 0 both branches give 0",
-    ("theory/test_training.py",
-     "return [v * m / (1 - p) for v, m in zip(x, mask, strict=True)]",
-     "zip(x, mask, strict=True) -> zip(mask, x, strict=True)"): "v m = m v",
-    ("theory/test_training.py", "return sum(u * v for u, v in zip(a, b, strict=True))",
-     "zip(a, b, strict=True) -> zip(b, a, strict=True)"): "u v = v u",
-    ("theory/test_training.py",
-     "return p / (1 - p) * sum(u**2 * v**2 for u, v in zip(w, x, strict=True))",
-     "zip(w, x, strict=True) -> zip(x, w, strict=True)"):
-         "a product of squares, in either order",
+    "an image of height 1 has one row of windows, a kernel of height 1 one row": [
+        (CONV, "return conv2d(x.unsqueeze(2), w.unsqueeze(2), b, (1, stride)", "1 -> 2"),
+        (CONV, "return conv_transpose2d(x.unsqueeze(2), w.unsqueeze(2), b, (1,", "1 -> 2"),
+        (CONV, "(0, output_padding), groups, (1, dilation)).squeeze(2)", "1 -> 2"),
+        (CONV, "return correlate_loops_2d([x], [w], (1, stride)", "1 -> 2")],
+    "a tolerance: its edge has no meaning": [
+        (GAUSSIAN, "(S - S.mT <= rounding).all()", "S - S.mT < rounding")],
+    "the matrix has every entry in both signs": [
+        (GAUSSIAN, "(S - S.mT <= rounding).all()", "-> S.mT - S")],
+    "the quadratic form is even": [
+        (GAUSSIAN, "d = (mu2 - mu1).unsqueeze(-1)", "-> mu1 - mu2"),
+        (GAUSSIAN, "prior = log_normal(", "-> log_normal(torch.zeros_like(mu), z,"),
+        (GAUSSIAN, "return log_px_given_z + prior", "-> log_normal(mu, z, logvar)"),
+        ("theory/test_gaussian_kl.py", "inverse, d = torch.linalg.inv", "-> mu1 - mu2")],
+    "X and -X have the same singular values": [
+        ("theory/test_linear_autoencoder.py", "svdvals(X - X.mean(dim=0))[d:]",
+         "-> X.mean(dim=0) - X")],
+    "a vector has one axis": [
+        (LTI, "return convolution(padded[:, None], h.flip(0)", "0 -> -1"),
+        (LTI, "return F.conv1d(padded, h.flip(0)", "0 -> -1"),
+        (LTI, "return convolution(x[:, None], h.flip(0)", "0 -> -1"),
+        (ALGEBRA, "return conv1d(x[None, None], h.flip(0)", "0 -> -1"),
+        (ALGEBRA, "return F.conv1d(torch.cat([x[1:], x])[None, None], h.flip(0)", "0 -> -1"),
+        ("theory/test_jacobian_fc.py", "x.unfold(0, k, s).argmax(1)", "0 -> -1")],
+    "convolution is commutative": [
+        (LTI, "return np.convolve(x, h).tolist()", "-> np.convolve(h, x)"),
+        (LTI, "y = on_Z(dict(enumerate(h)),", "-> on_Z(dict(enumerate(x)),"),
+        (LTI, 'np.convolve(row, h.numpy(), "valid")', "-> np.convolve(h.numpy(), row,"),
+        (LTI, "convolve_loops(x.tolist(), h.tolist())[", "-> convolve_loops(h.tolist(),"),
+        (ALGEBRA, "tensor(convolve_loops(x.tolist(),", "-> convolve_loops(h.tolist(),"),
+        (ALGEBRA, "np.convolve(x.numpy(), h.numpy())", "-> np.convolve(h.numpy(),")],
+    "one zero more": [(LTI, "for t in range(-7, 8)] for signal in (h, x)", "8 -> 9")],
+    "the unit matrix is the same, flipped up or sideways": [
+        (LTI, "basis(k) + basis(k).flip(1))  # symmetric: it passes", "1 -> 0")],
+    "the matrix is symmetric": [
+        (ALGEBRA, "return waves(len(x)).conj() @ x", "-> x.to(torch.complex128) @"),
+        (ALGEBRA, "return waves(len(X)) @ X / len(X)", "-> X @ waves"),
+        ("theory/test_gaussian_kl.py", "torch.trace(inverse @ cov1)", "-> d @ (d @ inverse)"),
+        ("theory/test_gaussian_kl.py", "torch.trace(inverse @ cov1)", "-> inverse @ d")],
+    "tr(A B) = tr(B A)": [
+        ("theory/test_gaussian_kl.py", "torch.trace(inverse @ cov1)", "-> cov1 @ inverse")],
+    "at 0 both branches give 0": [
+        ("theory/test_time_invariance.py", "return x * (x > 0)", "-> x >= 0"),
+        ("theory/test_time_invariance.py", "torch.where(x > 0, x, alpha", "-> x >= 0"),
+        ("theory/test_losses.py", "torch.where(x > 0, x, AL", "-> x >= 0")],
+    "a second channel, which [:, 0] leaves out": [
+        ("theory/test_time_invariance.py", "check(mean_pool_torch, lambda x: F.conv1d",
+         "1 -> 2;"),
+        ("theory/test_shapes.py", "conv1d(x[:, None], torch.ones(1, 1, k, dtype=D)",
+         "1 -> 2;")],
+    "any base will do that no count reaches": [
+        ("theory/test_jacobian_conv.py", "10.0**u for u in range(n)", "10.0 -> 20.0")],
+    "x and w have the same number of axes": [
+        ("theory/test_jacobian_conv.py", "arguments[0].dim()]", "0 -> 1")],
+    "|a - b| = |b - a|": [
+        ("theory/test_losses.py", "F.l1_loss(a, b,", "-> F.l1_loss(b, a,")],
+    "a product, a sum of products or of squares, in either order": [
+        ("theory/test_gan_simclr.py", "v[i] @ v[j] /", "-> v[j] @ v[i]"),
+        ("theory/test_vae.py", "sum(w * v for w, v in zip(row, values", "-> zip(values, row"),
+        ("theory/test_training.py", "v * m / (1 - p) for v, m", "-> zip(mask, x"),
+        ("theory/test_training.py", "return sum(u * v for u, v in zip(a, b", "-> zip(b, a"),
+        ("theory/test_training.py", "sum(u**2 * v**2 for u, v in", "-> zip(x, w")],
 }
+
+CLASSIFIER, AUTOENCODER, DECODING, FEW, TRANSFER = (
+    f"assignments/ex2_{name}.py" for name in ("classifier", "conv_ae", "classifier_decoding",
+                                              "few_labels", "transfer"))
+VAE, CONTRASTIVE = "assignments/hw2_vae.py", "minidl/contrastive.py"
+
+# common mistakes: (trap, file, line, what it becomes)
+PITFALLS = [
+    (1, CLASSIFIER, "loss = F.cross_entropy(logits, y)",
+     "loss = F.cross_entropy(logits.softmax(dim=1), y)"),
+    (2, "minidl/losses.py", "return values.double().sum().item() / len(values)",
+     "return values[-(len(values) % batch_size or batch_size):].double().mean().item()"),
+    (2, "minidl/losses.py", "return values.double().sum().item() / len(values)",
+     "return torch.stack([v.mean() for v in values.split(batch_size)]).mean().item()"),
+    (3, FEW, "held_out = Split(data.val.x[:1000], data.val.y[:1000])",
+     "held_out = data.test()"),
+    (3, TRANSFER, "held_out = Split(data.val.x[:1000], data.val.y[:1000])",
+     "held_out = data.test()"),
+    (4, "assignments/hw2_report_vae_search.py",
+     'optimizer = optimizer(vae.parameters(), lr=settings["learning_rate"],',
+     "optimizer = optimizer(vae.parameters(), lr=1e-3,"),
+    (5, AUTOENCODER, "loss = l1(x_hat, x).mean()", "loss = (x_hat - x).square().mean()"),
+    (5, DECODING, "loss = l1(x_hat, x).mean()", "loss = (x_hat - x).square().mean()"),
+    (5, DECODING, "ae, classifier, only = (e.double().mean().item() for e in (",
+     "ae, classifier, only = (e.double().square().mean().item() for e in ("),
+    (6, AUTOENCODER, "return ink(autoencoder) < 0.1 * ink(lambda x: x)",
+     "return ink(autoencoder) < 0 * ink(lambda x: x)"),
+    (7, DECODING, "with frozen(class_encoder):", "with torch.enable_grad():"),
+    (8, "minidl/data/images.py",
+     "yield to_unit(split.x.index_select(0, index)), split.y.index_select(0, index)",
+     "yield to_unit(split.x.index_select(0, index)) - 0.1307, split.y.index_select(0, index)"),
+    (9, TRANSFER, "classifier[0].load_state_dict(encoder.state_dict())  "
+     "# copies: the encoder itself stays", "pass"),
+    (9, TRANSFER, "classifier[0].load_state_dict(encoder.state_dict())  "
+     "# copies: the encoder itself stays", "classifier[0] = encoder"),
+    (10, FEW, "index = torch.cat([order[y[order] == c][:n // C] for c in range(C)])",
+     "index = torch.arange(n)"),
+    (10, TRANSFER, 'seeds: "trainings of each variant" = 5,',
+     'seeds: "trainings of each variant" = 1,'),
+    (10, TRANSFER, "few = subset(data, kind, 100, seed)",
+     "few = subset(data, kind, 100, seed + 1)"),
+    (11, VAE, "reconstruction = bce(logits.float(), x).mean()  ",
+     "reconstruction = bce(logits.float(), x).mean() / 784  "),
+    (11, VAE, "kl = kl_to_std_normal(mu, logvar).mean()  ",
+     "kl = kl_to_std_normal(mu, logvar).mean() / mu.shape[1]  "),
+    (11, VAE, "loss = reconstruction + beta(t) * kl", "loss = reconstruction - beta(t) * kl"),
+    (15, "assignments/hw2_denoising.py", "x_hat = forward(corrupt(x, run.generator))",
+     "x = corrupt(x, run.generator); x_hat = forward(x)"),
+    (17, CONTRASTIVE, "return s.logsumexp(dim=1) - s[i, i.roll(len(z) // 2)]",
+     "return s.logsumexp(dim=1) - s[i, i.roll(1)]"),
+    (17, CONTRASTIVE, "own = torch.eye(len(z), dtype=torch.bool, device=z.device)",
+     "own = torch.zeros(len(z), len(z), dtype=torch.bool, device=z.device)"),
+    (17, "assignments/hw2_simclr.py",
+     "with frozen(encoder):  # raises where a weight or a running statistic moves",
+     "with torch.no_grad():"),
+]
 
 OPERATORS = {
     ast.Add: [ast.Sub], ast.Sub: [ast.Add], ast.Mult: [ast.Div, ast.Add],
@@ -209,59 +199,50 @@ class Mutant(NamedTuple):
     code: str    # of the whole file
 
 
+# --- what is changed ------------------------------------------------------------------------
+
 def changed(node, parent):
     """The nodes that could stand in a node's place."""
-    new = copy.copy(node)
-    if isinstance(node, ast.BinOp | ast.AugAssign | ast.BoolOp):
-        for op in OPERATORS.get(type(node.op), []):
-            new.op = op()
-            yield new
-    if isinstance(node, ast.BinOp) and isinstance(node.op, ORDERED) and not is_even(parent):
-        yield ast.BinOp(node.right, node.op, node.left)
-    if isinstance(node, ast.AugAssign):
-        yield ast.Assign([node.target], node.value, lineno=node.lineno)
-    if isinstance(node, ast.Compare):
-        for i, op in enumerate(node.ops):
-            for other in OPERATORS[type(op)]:
-                yield ast.Compare(node.left, [*node.ops[:i], other(), *node.ops[i + 1:]],
-                                  node.comparators)
-    if isinstance(node, ast.Constant) and type(node.value) is int:
-        yield ast.Constant(node.value + 1)
-        if node.value != 0 or not isinstance(parent, ast.Subscript | ast.Tuple):
-            yield ast.Constant(node.value - 1)  # x[-1] is often x[0], the only one
-    if isinstance(node, ast.Constant) and type(node.value) is float:
-        yield ast.Constant(2 * node.value if node.value else 1.0)
-        if node.value:
-            yield ast.Constant(1.001 * node.value)
-    if isinstance(node, ast.Constant) and type(node.value) is bool:
-        yield ast.Constant(not node.value)
-    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub | ast.Not | ast.Invert):
-        yield node.operand
-    if isinstance(node, ast.If | ast.IfExp | ast.While):
-        new = copy.copy(node)
-        new.test = ast.UnaryOp(ast.Not(), node.test)
-        yield new
-    if isinstance(node, ast.comprehension):
-        for i, condition in enumerate(node.ifs):
-            new = copy.copy(node)
-            new.ifs = [*node.ifs[:i], ast.UnaryOp(ast.Not(), condition), *node.ifs[i + 1:]]
-            yield new
-    if isinstance(node, ast.Attribute):
-        for name in OTHER_NAMES.get(node.attr, "").split():
-            yield ast.Attribute(node.value, name, node.ctx)
-        if node.attr in ("T", "mT"):
-            yield node.value
-    if isinstance(node, ast.Slice):
-        for end in ("lower", "upper", "step"):
-            if getattr(node, end) is not None:
-                new = copy.copy(node)
-                setattr(new, end, None)
-                yield new
-    if isinstance(node, ast.Return) and isinstance(node.value, ast.Tuple):
-        for elements in swaps(node.value.elts):
-            yield ast.Return(ast.Tuple(elements, ast.Load()))
-    if isinstance(node, ast.Call):
-        yield from changed_call(node)
+    match node:
+        case ast.BinOp() | ast.AugAssign() | ast.BoolOp():
+            yield from (like(node, op=op()) for op in OPERATORS.get(type(node.op), []))
+            if isinstance(node, ast.AugAssign):
+                yield ast.Assign([node.target], node.value, lineno=node.lineno)
+            elif isinstance(node.op, ORDERED) and not is_even(parent):
+                yield ast.BinOp(node.right, node.op, node.left)
+        case ast.Compare(ops=ops):
+            for i, op in enumerate(ops):
+                for other in OPERATORS[type(op)]:
+                    yield like(node, ops=[*ops[:i], other(), *ops[i + 1:]])
+        case ast.Constant(value=bool(value)):
+            yield ast.Constant(not value)
+        case ast.Constant(value=int(n)):
+            yield ast.Constant(n + 1)
+            if n != 0 or not isinstance(parent, ast.Subscript | ast.Tuple):
+                yield ast.Constant(n - 1)  # x[-1] is often x[0], the only one
+        case ast.Constant(value=float(x)):
+            yield from map(ast.Constant, [2 * x, 1.001 * x] if x else [1.0])
+        case ast.UnaryOp(op=ast.USub() | ast.Not() | ast.Invert()):
+            yield node.operand
+        case ast.If() | ast.IfExp() | ast.While():
+            yield like(node, test=negated(node.test))
+        case ast.comprehension(ifs=ifs):
+            for i, condition in enumerate(ifs):
+                yield like(node, ifs=[*ifs[:i], negated(condition), *ifs[i + 1:]])
+        case ast.Attribute():
+            for name in OTHER_NAMES.get(node.attr, "").split():
+                yield like(node, attr=name)
+            if node.attr in ("T", "mT"):
+                yield node.value
+        case ast.Slice():
+            for end in ("lower", "upper", "step"):
+                if getattr(node, end) is not None:
+                    yield like(node, **{end: None})
+        case ast.Return(value=ast.Tuple(elts=elements)):
+            for swapped in swaps(elements):
+                yield ast.Return(ast.Tuple(swapped, ast.Load()))
+        case ast.Call():
+            yield from changed_call(node)
 
 
 def changed_call(node):
@@ -269,17 +250,28 @@ def changed_call(node):
     owner = getattr(node.func, "value", None)  # x in x.f(...)
     if owner and name in DROPPED and ast.unparse(owner) not in ("torch", "F", "np", "math"):
         yield owner
-    if isinstance(node.func, ast.Name) and name in ("sum", "max", "min"):
-        yield ast.Call(ast.Name({"sum": "max", "max": "min", "min": "max"}[name], ast.Load()),
-                       node.args, node.keywords)
+    if not owner and name in ("sum", "max", "min"):
+        other = {"sum": "max", "max": "min", "min": "max"}[name]
+        yield like(node, func=ast.Name(other, ast.Load()))
     if name == "range" and len(node.args) == 1:
-        yield ast.Call(node.func, [ast.BinOp(node.args[0], ast.Sub(), ast.Constant(1))], [])
+        yield like(node, args=[ast.BinOp(node.args[0], ast.Sub(), ast.Constant(1))])
     if name not in SYMMETRIC:
         for arguments in swaps(node.args):
-            yield ast.Call(node.func, arguments, node.keywords)
+            yield like(node, args=arguments)
     for i, keyword in enumerate(node.keywords):
         if keyword.arg not in (None, "strict"):
-            yield ast.Call(node.func, node.args, node.keywords[:i] + node.keywords[i + 1:])
+            yield like(node, keywords=node.keywords[:i] + node.keywords[i + 1:])
+
+
+def like(node, **fields):
+    new = copy.copy(node)
+    for name, value in fields.items():
+        setattr(new, name, value)
+    return new
+
+
+def negated(condition):
+    return ast.UnaryOp(ast.Not(), condition)
 
 
 def swaps(elements):
@@ -296,18 +288,17 @@ def is_even(parent):
     return isinstance(parent, ast.Attribute) and parent.attr in ("square", "abs", "norm")
 
 
+# --- where it is changed --------------------------------------------------------------------
+
 def functions(tree, file):
     """The functions and lambdas to change: see above."""
     if file in FORMULAS:
         return [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
-    found = []
     used = {node.id for node in without_controls(tree) if isinstance(node, ast.Name)}
-    for node in tree.body:
-        if isinstance(node, ast.FunctionDef) and node.name.startswith("test_"):
-            found += handed_over(node)
-        elif isinstance(node, ast.FunctionDef) and node.name in used and is_formula(node):
-            found.append(node)
-    return found
+    top = [node for node in tree.body if isinstance(node, ast.FunctionDef)]
+    tests = [node for node in top if node.name.startswith("test_")]
+    return [node for node in top if node not in tests and node.name in used
+            and is_formula(node)] + [f for test in tests for f in handed_over(test)]
 
 
 def is_formula(node):
@@ -318,14 +309,10 @@ def is_formula(node):
 
 def without_controls(node):
     """All nodes below, except the controls: the arguments of refuted(...) after the first."""
-    todo = [node]
-    while todo:
-        node = todo.pop()
-        yield node
-        if isinstance(node, ast.Call) and ast.unparse(node.func) == "refuted":
-            todo += node.args[:1]
-        else:
-            todo += ast.iter_child_nodes(node)
+    yield node
+    control = isinstance(node, ast.Call) and ast.unparse(node.func) == "refuted"
+    for child in node.args[:1] if control else ast.iter_child_nodes(node):
+        yield from without_controls(child)
 
 
 def handed_over(test):
@@ -372,20 +359,18 @@ def mutants(file):
     tree, lines = parse(file)
     blocks, to_change, found, seen = printed(tree), functions(tree, file), [], set()
     for number, block in enumerate(tree.body):
-        inside = set(ast.walk(block))
-        for function in inside.intersection(to_change):
-            for parent, field, index, child in places(function):
-                if child in seen:
-                    continue  # a function inside a function
-                seen.add(child)
-                for new in changed(child, parent):
-                    put(parent, field, index, new)
-                    code = [*blocks[:number], ast.unparse(block), *blocks[number + 1:]]
-                    put(parent, field, index, child)
-                    line = getattr(child, "lineno", getattr(parent, "lineno", function.lineno))
-                    change = f"{headline(child)} -> {headline(new)}"
-                    found.append(Mutant(file, line, lines[line - 1].strip(), change,
-                                        "\n".join(code)))
+        inside = [node for node in ast.walk(block) if node in to_change]
+        for parent, field, index, child in (place for f in inside for place in places(f)):
+            if child in seen:
+                continue  # a function inside a function
+            seen.add(child)
+            line = getattr(child, "lineno", getattr(parent, "lineno", block.lineno))
+            for new in changed(child, parent):
+                put(parent, field, index, new)
+                code = "\n".join([*blocks[:number], ast.unparse(block), *blocks[number + 1:]])
+                put(parent, field, index, child)
+                found.append(Mutant(file, line, lines[line - 1].strip(),
+                                    f"{headline(child)} -> {headline(new)}", code))
     return numbered(sorted(found, key=lambda mutant: mutant.line))
 
 
@@ -403,23 +388,38 @@ def headline(node):
 def numbered(found):
     count = Counter()
     for mutant in found:
-        key = mutant[:4]
-        count[key] += 1
-        number = f" ({count[key]})" if count[key] > 1 else ""
-        yield mutant._replace(change=mutant.change + number)
+        count[mutant[:4]] += 1
+        n = count[mutant[:4]]
+        yield mutant._replace(change=mutant.change + (f" ({n})" if n > 1 else ""))
 
+
+def pitfalls(wanted):
+    """The common mistakes, of these traps or of all, as mutants."""
+    for trap, file, line, mistake in PITFALLS:
+        text = (ROOT / file).read_text(encoding="utf-8")
+        if text.count(line) != 1:
+            sys.exit(f"{file}: found {text.count(line)} times, expected once: {line}")
+        if not wanted or trap in wanted:
+            number = text[:text.index(line)].count("\n") + 1
+            yield Mutant(file, number, line, f"trap_{trap}: {mistake}",
+                         text.replace(line, mistake))
+
+
+# --- the tests ------------------------------------------------------------------------------
 
 def theory():
     return [f"theory/{path.name}" for path in sorted((ROOT / "theory").glob("test_*.py"))]
 
 
 def tests_of(file):
-    """The tests to run on a mutant of a file: its own first, then all that import the file."""
+    """pytest's arguments for a mutant of a file: its own tests, then all that import it."""
     module = file.removesuffix(".py").replace("/", ".")
     names = {module, module.removeprefix("theory.")}
     importing = [test for test in TESTS + theory() if test == file or names & imported(test)]
     stem = Path(file).stem.removeprefix("test_")
-    return sorted(importing, key=lambda test: not test.endswith(f"test_{stem}.py"))
+    first = [test for test in importing if test.endswith(f"test_{stem}.py")]
+    parts = first, [test for test in importing if test not in first]
+    return [["-x", *part] for part in parts if part]
 
 
 def imported(file):
@@ -432,157 +432,144 @@ def imported(file):
     return names
 
 
-def start(tree, tests, limit):
-    """Fork a process that runs the tests in a copy of the sources for `limit` CPU seconds."""
-    pid = os.fork()
-    if pid:
-        return pid
+def prepare(folder):
+    """One of JOBS processes: it works in its own copy of the sources."""
+    tree = Path(folder, str(os.getpid()))
+    shutil.copytree(ROOT, tree, ignore=shutil.ignore_patterns(
+        ".git", "__pycache__", "outputs", "data", "results"))
+    os.chdir(tree)
+    sys.path[:] = [entry for entry in sys.path if not entry.startswith(str(ROOT))]
+    sys.dont_write_bytecode = True  # a stale .pyc would hide the next mutant
+
+
+def attempt(task):
+    """-> the mutant, survived, killed or timed out, its CPU seconds, what pytest printed."""
+    mutant, tests, limit = task
+    path, log = Path(mutant.file), Path("log")
+    original = path.read_bytes()
+    path.write_text(mutant.code, encoding="utf-8")
+    if not (child := os.fork()):
+        run(tests, limit, log)
     try:
-        os.setsid()
+        _, status, usage = os.wait4(child, 0)
+    except BaseException:
+        os.kill(child, signal.SIGKILL)
+        raise
+    path.write_bytes(original)
+    late = os.WIFSIGNALED(status) and os.WTERMSIG(status) in (signal.SIGXCPU, signal.SIGALRM)
+    return (mutant, "survived" if not status else "timed out" if late else "killed",
+            usage.ru_utime + usage.ru_stime, log.read_text("utf-8", "replace"))
+
+
+def run(tests, limit, log):
+    """In a process of its own, the tests for `limit` CPU seconds; it does not return."""
+    try:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         resource.setrlimit(resource.RLIMIT_CPU, (limit, limit + 1))
         resource.setrlimit(resource.RLIMIT_AS, (8 << 30, 8 << 30))
-        log = os.open(tree / "log", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-        os.dup2(log, 1)
-        os.dup2(log, 2)
-        os.chdir(tree)
-        sys.dont_write_bytecode = True  # a stale .pyc would hide the next mutant
-        sys.path[:] = [entry for entry in sys.path if not entry.startswith(str(ROOT))]
+        signal.alarm(60 + 20 * limit)  # asleep it uses no CPU time
+        for stream in (1, 2):
+            os.dup2(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), stream)
         import pytest
-        for part in (tests[:1], tests[1:]):
-            if part and pytest.main(["-x", "-q", "-p", "no:cacheprovider", *part]) != 0:
-                os._exit(1)
-        os._exit(0)
+        os._exit(any(pytest.main(["-q", "-p", "no:cacheprovider", *part]) for part in tests))
     except BaseException:
         os._exit(2)
 
 
-def outcome(pid, deadline):
-    """Survived, killed, timed out, or None while it runs; and the CPU seconds it took."""
-    done, status, usage = os.wait4(pid, os.WNOHANG)
-    if not done and time.monotonic() > deadline:  # asleep: it uses no CPU time
-        os.killpg(pid, signal.SIGKILL)
-        return "timed out", os.wait4(pid, 0)[2].ru_utime
-    if not done:
-        return None, 0
-    timed_out = os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGXCPU
-    result = "survived" if status == 0 else "timed out" if timed_out else "killed"
-    return result, usage.ru_utime + usage.ru_stime
-
-
-def run(tasks, limit, report):
-    """Run pairs (mutant, tests), JOBS at a time, each in a copy of the sources."""
-    running = {}
-    with tempfile.TemporaryDirectory() as folder:
-        original = Path(folder, "original")
-        for part in ("minidl", "theory", "tests"):
-            shutil.copytree(ROOT / part, original / part,
-                            ignore=shutil.ignore_patterns("__pycache__"))
-        for path in [ROOT / "pyproject.toml", *ROOT.glob("*.py")]:
-            shutil.copy(path, original)
-        free = [shutil.copytree(original, Path(folder, str(job))) for job in range(JOBS)]
-        tasks = list(reversed(tasks))
-        try:
-            while tasks or running:
-                while tasks and free:
-                    mutant, tests = tasks.pop()
-                    tree, seconds = free.pop(), limit(mutant.file)
-                    (tree / mutant.file).write_text(mutant.code, encoding="utf-8")
-                    deadline = time.monotonic() + 60 + 20 * seconds
-                    running[start(tree, tests, seconds)] = mutant, tree, deadline
-                for pid, (mutant, tree, deadline) in list(running.items()):
-                    result, seconds = outcome(pid, deadline)
-                    if result:
-                        del running[pid]
-                        report(mutant, result, seconds, tree / "log")
-                        shutil.copy(original / mutant.file, tree / mutant.file)
-                        free.append(tree)
-                time.sleep(0.01)
-        finally:
-            for pid in running:  # interrupted
-                os.kill(pid, signal.SIGKILL)
-
-
-def diff(mutant):
-    """The changed lines, as the syntax tree prints them."""
-    before = "\n".join(printed(parse(mutant.file)[0]))
-    lines = difflib.unified_diff(before.splitlines(), mutant.code.splitlines(), "", "", n=0)
-    return [line for line in lines if line[0] in "+-" and line[:3] not in ("+++", "---")]
-
-
-def baseline(files, tests):
-    """The CPU seconds that the unchanged tests take, file by file; they must pass."""
-    seconds, failed = {}, []
-
-    def report(mutant, result, duration, log):
-        seconds[mutant.file] = duration
+def attempts(pool, found, tests):
+    """What became of each mutant, as they end; tests: file -> pytest's arguments. They must
+    pass without any change."""
+    limit, files = {}, {repr(tests(mutant.file)): mutant.file for mutant in found}
+    unchanged = [Mutant(file, 0, "", "", "\n".join(printed(parse(file)[0])))
+                 for file in files.values()]
+    for mutant, result, seconds, said in pool.imap_unordered(
+            attempt, [(mutant, tests(mutant.file), 900) for mutant in unchanged]):
+        limit[repr(tests(mutant.file))] = 10 + int(5 * seconds)
         if result != "survived":
-            failed.append(mutant.file)
-            print(log.read_text(encoding="utf-8")[-2000:])
+            sys.exit(f"{said[-2000:]}\nwithout any change the tests of {mutant.file} fail")
+    return pool.imap_unordered(attempt, [
+        (mutant, tests(mutant.file), limit[repr(tests(mutant.file))]) for mutant in found])
 
-    run([(Mutant(file, 0, "", "", "\n".join(printed(parse(file)[0]))), tests[file])
-         for file in files], lambda file: 300, report)
-    if failed:
-        sys.exit(f"the tests fail without any change: {', '.join(sorted(failed))}")
-    return seconds
+
+# --- the report -----------------------------------------------------------------------------
+
+def equivalent(mutant):
+    """Entries of EQUIVALENT that say why a mutant changes nothing."""
+    return [entry for entries in EQUIVALENT.values() for entry in entries
+            if entry[0] == mutant.file and entry[1] in mutant.source
+            and entry[2] in f"{mutant.change};"]  # ; is the end
+
+
+def described(mutant):
+    """A mutant and its changed lines, as the syntax tree prints them."""
+    before = "\n".join(printed(parse(mutant.file)[0])).splitlines()
+    lines = difflib.unified_diff(before, mutant.code.splitlines(), "", "", n=0)
+    return "\n    ".join([f"{mutant.file}:{mutant.line}: {mutant.change}", *(
+        line for line in lines if line[0] in "+-" and line[:3] not in ("+++", "---"))])
+
+
+def of_formulas(pool, found):
+    """Change every formula -> whether each mutant was killed or is known as equivalent."""
+    files, count, wrong = {mutant.file for mutant in found}, Counter(), []
+    for mutant, result, _, _ in attempts(pool, found, tests_of):
+        known = result == "survived" and equivalent(mutant)
+        count["equivalent" if known else result] += 1
+        if not known and result != "killed":
+            print(f"{result}\n{described(mutant)}", flush=True)
+        if result != "survived" and equivalent(mutant):
+            wrong.append(f"listed as equivalent, but {result}: {described(mutant)}")
+        if count.total() % 50 == 0 or count.total() == len(found):
+            print(f"{count.total()} of {len(found)}: {dict(count)}", flush=True)
+    matched = [entry for mutant in found for entry in equivalent(mutant)]
+    wrong += [f"listed as equivalent, but is no mutant: {entry}"
+              for entries in EQUIVALENT.values() for entry in entries
+              if entry[0] in files and entry not in matched]
+    killed = count["killed"] + count["timed out"]
+    print(*wrong, f"{killed / (count.total() - count['equivalent']):.1%} killed", sep="\n")
+    return not wrong and not count["survived"]
+
+
+def of_pitfalls(pool, found):
+    """Plant every common mistake -> whether each makes its trap's tests fail, no other's."""
+    tests = [["--tb=no", "-rfE", "tests", "-k", "test_trap_"]]
+    right = 0
+    for mutant, _, _, said in attempts(pool, found, lambda file: tests):
+        failing = set(re.findall(r"^(?:FAILED|ERROR) .*::test_(trap_\d+)_", said, re.M))
+        good = failing == {mutant.change.partition(":")[0]}
+        right += good
+        print(f"{'ok   ' if good else 'WRONG'} {mutant.file}: {mutant.change}\n"
+              f"      tests that fail: {', '.join(sorted(failing))}", flush=True)
+    print(f"{right} of {len(found)} mistakes make exactly their trap's tests fail")
+    return right == len(found)
 
 
 def main():
     everything = FORMULAS + [file for file in theory() if file != "theory/test_the_proofs.py"]
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--only", metavar="FILE", choices=everything, help="of one file only")
+    parser.add_argument("--pitfalls", metavar="TRAP", type=int, nargs="*",
+                        help="common mistakes instead, of these traps or all")
     parser.add_argument("--list", action="store_true", help="print the mutants, run nothing")
     options = parser.parse_args()
-    files = [options.only] if options.only else everything
-    found = [mutant for file in files for mutant in mutants(file)]
+    planted = options.pitfalls is not None
+    found = list(pitfalls(options.pitfalls)) if planted else [
+        mutant for file in ([options.only] if options.only else everything)
+        for mutant in mutants(file)]
     if options.list:
         for mutant in found:
             print(f"{mutant.file}:{mutant.line}: {mutant.change}")
         print(f"{len(found)} mutants")
         return 0
 
-    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
-        os.environ[name] = "1"
+    os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS",
+                                     "OPENBLAS_NUM_THREADS", "TEST_PROCESSES"), "1"))
     import pytest  # noqa: F401, once, for all forks
     import torch
     torch.set_num_threads(1)
-
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("terminated"))
-    tests = {file: tests_of(file) for file in files}
-    seconds = baseline(files, tests)
-    results, survivors, wrong = Counter(), [], []
-
-    def report(mutant, result, duration, log):
-        results[result] += 1
-        reason = EQUIVALENT.get((mutant.file, mutant.source, mutant.change))
-        if result == "survived" and reason is None:
-            survivors.append(mutant)
-        if result == "timed out" or (result == "survived" and reason is None):
-            print(result, *describe(mutant), sep="\n", flush=True)
-        elif result != "survived" and reason is not None:
-            wrong.append(f"listed as equivalent, but {result}: {describe(mutant)[0]}")
-        if results.total() % 50 == 0 or results.total() == len(found):
-            print(f"{results.total()} of {len(found)}: {dict(results)}", flush=True)
-
-    began = time.monotonic()
-    run([(mutant, tests[mutant.file]) for mutant in found],
-        lambda file: 10 + int(5 * seconds[file]), report)
-    keys = {(mutant.file, mutant.source, mutant.change) for mutant in found}
-    wrong += [f"listed as equivalent, but is no mutant: {key}" for key in EQUIVALENT
-              if key[0] in files and key not in keys]
-    killed = results["killed"] + results["timed out"]
-    equivalent = results["survived"] - len(survivors)
-    minutes = (time.monotonic() - began) / 60
-    print(f"{len(found)} mutants in {minutes:.1f} minutes: {killed} killed "
-          f"({results['timed out']} by the time limit), {equivalent} equivalent, "
-          f"{len(survivors)} survived; score {killed / max(1, len(found) - equivalent):.1%}")
-    print(*wrong, sep="\n", end="\n" if wrong else "")
-    return 1 if survivors or wrong else 0
-
-
-def describe(mutant):
-    return [f"{mutant.file}:{mutant.line}: {mutant.change}",
-            *(f"    {line}" for line in diff(mutant))]
+    with tempfile.TemporaryDirectory() as folder, multiprocessing.get_context("fork").Pool(
+            JOBS, prepare, (folder,)) as pool:
+        return not (of_pitfalls if planted else of_formulas)(pool, found)
 
 
 if __name__ == "__main__":

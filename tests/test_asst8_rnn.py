@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from asst8_rnn import BAG, BEST, CURED, PACKED, RECIPES, UNPACKED, SentimentRNN
 from torch import nn
 
-from minidl import bag_of_words
+from minidl import bag_of_words, recurrence
 from minidl.data.reviews import load, turned
 from minidl.lab.run import Run
 
@@ -95,7 +95,7 @@ def test_the_gradient_vanishes_from_torchs_start_and_not_from_the_cured_one():
     for name in (PACKED, CURED):
         network = network_of(name)
         h = list(network.rnn.states(network.E(w.T)))
-        norms = reading.by_distance(network.W_hq(h[-1]), h, 25)
+        norms = recurrence.by_distance(network.W_hq(h[-1]), h, 25)
         per_word[name] = (norms[:, -1] / norms[:, 0]) ** (1 / 24)
         W_hh, g = network.rnn.weight_hh_l0, network.W_hq.weight[0]
         for k in range(25):  # from do/dh_n = W_hq on, one factor a word further back
@@ -131,9 +131,9 @@ def test_a_push_is_the_score_less_that_of_the_review_without_the_word():
 
     w = torch.randint(1, V, (11,), generator=torch.Generator().manual_seed(1))
     for size in (1, 4, 64):
-        torch.testing.assert_close(reading.pushes(Sum(), w, size), value[w], **CLOSE)
+        torch.testing.assert_close(recurrence.pushes(Sum(), w, size), value[w], **CLOSE)
     network = network_of(CURED)
-    found = reading.pushes(network, w)
+    found = recurrence.pushes(network, w)
     for t in range(11):
         without = torch.cat([w[:t], w[t + 1:]])[None]
         expected = network(w[None], torch.tensor([11])) - network(without, torch.tensor([10]))
@@ -143,13 +143,13 @@ def test_a_push_is_the_score_less_that_of_the_review_without_the_word():
 def test_shuffled_reviews_have_the_same_words_elsewhere_and_the_padding_where_it_was(
         generator):
     w, n = some_reviews(B=50, T=30)
-    dealt = reading.shuffled(w, n, generator)
+    dealt = recurrence.shuffled(w, n, generator)
     assert torch.equal(dealt.sort(dim=1).values, w.sort(dim=1).values)
     assert torch.equal(dealt == 0, w == 0)
     assert (dealt != w).double().mean() > 0.3  # of 50 reviews of up to 30 words
-    assert not torch.equal(dealt, reading.shuffled(w, n, generator))
+    assert not torch.equal(dealt, recurrence.shuffled(w, n, generator))
     three = torch.tensor([[1, 2, 3]]).expand(6000, 3)
-    found = reading.shuffled(three, torch.full((6000,), 3), generator)
+    found = recurrence.shuffled(three, torch.full((6000,), 3), generator)
     count = torch.bincount(found @ torch.tensor([100, 10, 1]))
     deviation = (6000 * 1 / 6 * 5 / 6) ** 0.5  # of a binomial count, 29
     assert count[count > 0].tolist() == pytest.approx([1000] * 6, abs=5 * deviation)

@@ -1,7 +1,6 @@
 """The conftest.py at the root: two processes share the files and lose no result."""
 
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -10,53 +9,79 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-FILE = """import os, time
-def test_it(): open("pids", "a").write(f"{os.getpid()}\\n"); time.sleep(0.1)
+MEET = """import multiprocessing, os, time
+def meet():  # until every process has a file
+    with open("pids", "a") as pids: pids.write(f"{os.getpid()}\\n")
+    while len({*open("pids")}) < int(os.environ["TEST_PROCESSES"]): time.sleep(0.01)
+"""
+FILE = """
+def test_it(): meet()
 def test_too(capfd): print("told"); assert capfd.readouterr().out == "told\\n"
+"""
+BAD = """
+def test_bad(): meet(); assert not f"in {os.getpid()}"
+"""
+DIES = """
+def test_dies(): meet(); multiprocessing.parent_process() and os._exit(0)
 """
 
 
 @pytest.fixture
 def pytest_in(tmp_path):
-    """Run pytest on six small files there, some of them with other content."""
+    """Run pytest on six small files there -> exit status, text, the processes that ran."""
     if not hasattr(os, "fork"):
         pytest.skip("no fork here: pytest's own loop is used")
     shutil.copy(ROOT / "conftest.py", tmp_path)
 
-    def run(*flags, processes="2", **others):
+    def run(*flags, content=FILE, processes="2"):
         for name in "abcdef":
-            (tmp_path / f"test_{name}.py").write_text(others.get(name, FILE))
+            (tmp_path / f"test_{name}.py").write_text(MEET + content)
         done = subprocess.run(
             [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *flags],
-            cwd=tmp_path, capture_output=True, text=True, timeout=60,
+            cwd=tmp_path, capture_output=True, text=True, timeout=300,
             env={**os.environ, "TEST_PROCESSES": processes})
-        return done.returncode, done.stdout
+        return done.returncode, done.stdout, (tmp_path / "pids").read_text().split()
     return run
 
 
 @pytest.mark.parametrize("processes", ["1", "2"])
-def test_every_test_is_run_once_in_so_many_processes(pytest_in, tmp_path, processes):
-    status, text = pytest_in(processes=processes)
+def test_every_test_is_run_once_in_so_many_processes(pytest_in, processes):
+    status, text, pids = pytest_in("-p", "no:xdist", processes=processes)
     assert status == 0 and "12 passed" in text, text
-    pids = (tmp_path / "pids").read_text().split()
     assert len(pids) == 6 and len(set(pids)) == int(processes)
 
 
+def test_with_xdist_its_processes_run_every_test_once(pytest_in):
+    pytest.importorskip("xdist", reason="pytest-xdist is not installed")
+    status, text, pids = pytest_in("-n", "2")
+    assert status == 0 and "12 passed" in text, text
+    assert len(pids) == 6 and len(set(pids)) == 2
+
+
 def test_failures_of_both_processes_are_told(pytest_in):
-    bad = "def test_bad():\n    number = 6 * 7\n    assert number == 41\n"
-    status, text = pytest_in(b=bad, c=bad, d=bad, e=bad)
-    assert status == 1 and "4 failed, 4 passed" in text, text
-    assert len(re.findall(r"assert 42 == 41", text)) >= 4
-    assert "FAILED test_e.py::test_bad" in text
+    status, text, _ = pytest_in(content=BAD)
+    assert status == 1 and "6 failed" in text, text
+    told = [line for line in text.splitlines() if line.startswith("E ") and "in " in line]
+    assert len(set(told)) == 2, text
 
 
 def test_the_first_failure_can_be_the_last(pytest_in):
-    status, text = pytest_in("-x", **dict.fromkeys("abcdef", "def test_bad(): assert False"))
-    assert status == 1 and "6 failed" not in text, text
+    status, text, _ = pytest_in("-x", content=BAD)
+    assert status == 1 and "6 failed" not in text and "died" not in text, text
 
 
 def test_a_process_that_dies_is_no_success(pytest_in):
-    dies = ("import os, time\nfirst = os.getpid()\n"
-            "def test_dies(): os._exit(0) if os.getpid() != first else time.sleep(0.5)\n")
-    status, text = pytest_in(**dict.fromkeys("abcdef", dies))
-    assert status != 0 and "the forked process died before the end of test_" in text, text
+    status, text, _ = pytest_in(content=DIES)
+    assert status != 0 and "died before the end of test_" in text, text
+
+
+@pytest.mark.parametrize("flags", [["-p", "no:xdist"], ["-n", "2"]])
+def test_the_table_of_claims_has_those_of_both_processes(flags):
+    if "-n" in flags:
+        pytest.importorskip("xdist", reason="pytest-xdist is not installed")
+    files = ["theory/test_gan_simclr.py", "theory/test_vae.py"]
+    done = subprocess.run([sys.executable, "-m", "pytest", *flags, *files], cwd=ROOT,
+                          capture_output=True, text=True, timeout=300,
+                          env={**os.environ, "TEST_PROCESSES": "2"})
+    claims = sum((ROOT / file).read_text("utf-8").count("\n@claim(") for file in files)
+    assert f"{claims} claims proven" in done.stdout, done.stdout

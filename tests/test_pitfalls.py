@@ -1,7 +1,7 @@
 """The traps of public solutions of these exercises, by name: none is in this project.
 
 Traps 11 and 17 have theirs beside the VAE's and SimCLR's other tests.
-Each test fails when its trap is built in: `python tests/mutate_pitfalls.py` builds in one
+Each test fails when its trap is built in: `python tests/mutate.py --pitfalls` builds in one
 after the other, by changing one line, and shows that exactly the trap's own test fails.
 """
 

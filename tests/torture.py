@@ -9,11 +9,12 @@ anything did not survive. The short form is tests/test_torture.py.
 """
 
 import argparse
+import functools
+import gzip
 import os
 import random
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: a second waits busily for work
@@ -24,7 +25,23 @@ import faults  # noqa: E402
 import killing  # noqa: E402
 import mutating  # noqa: E402
 
-from minidl.lab.results import markdown  # noqa: E402
+import data_download  # noqa: E402
+from minidl.data import glyphs, review_sources  # noqa: E402
+
+
+def caching(folder, resume):
+    """The words of an archive of reviews, then glyphs as IDX files; neither needs --resume."""
+    path = folder / "imdb" / "aclImdb_v1.tar.gz"
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(gzip.compress(mutating.packed(mutating.TEXTS), 1, mtime=0))
+    data_download.SETS["imdb"] = mutating.TINY
+    review_sources._cached(path, print)
+    glyphs.CHUNK = 50  # images are drawn by so many
+    glyphs.folder("digits", folder, 100, 50)
+
+
+KILLED = {"run": faults.run, "caching": caching}
 
 
 def main():
@@ -33,55 +50,36 @@ def main():
     parser.add_argument("--files", type=int, default=20_000)
     parser.add_argument("--seed", type=int, default=0)
     flags = parser.parse_args()
+    parts = {**{f"kills of {name}": functools.partial(kills, work, flags)
+                for name, work in KILLED.items()},
+             **{name: functools.partial(disk, fault) for name, fault in faults.FAULTS.items()},
+             **{f"mutated {name}": functools.partial(files, name, flags)
+                for name in mutating.KINDS}}
+    wrong = 0
     with tempfile.TemporaryDirectory(prefix="torture") as scratch:
-        good = [part(flags, Path(scratch)) for part in (kills, disks, files)]
-    return not all(good)
+        for name, part in parts.items():
+            folder = Path(scratch, name)
+            folder.mkdir()
+            good, said = part(folder)
+            wrong += not good
+            print(f"{'ok   ' if good else 'WRONG'} {name}: {said}", flush=True)
+    return wrong > 0
 
 
-def kills(flags, scratch):
-    """Kills at random moments, as many of each kind."""
-    rows, source = [], random.Random(flags.seed)
-    with killing.kinds(scratch) as kinds:
-        for i, (name, kind) in enumerate(kinds.items()):
-            n, begun = (flags.kills + i) // len(kinds), time.perf_counter()
-            (scratch / name).mkdir()
-            survived, told = killing.survives(kind, n, source, scratch / name)
-            rows.append({"kind": name, "kills": n, "survived": survived,
-                         "seconds": round(time.perf_counter() - begun)})
-            print(f"{name}: {survived} of {n} kills survived", *told, sep="\n", flush=True)
-    total, survived = (sum(row[key] for row in rows) for key in ("kills", "survived"))
-    print(f"\n{markdown(rows)}\n{survived} of {total} kills survived\n", flush=True)
-    return survived == total
+def kills(work, flags, folder):
+    n = flags.kills // len(KILLED)
+    wrong = killing.survives(work, n, random.Random(flags.seed), folder)
+    return not wrong, "; ".join([f"{n} kills", *wrong])
 
 
-def disks(flags, scratch):
-    """Disks that are full or read-only, clocks that go backwards."""
-    rows = []
-    for name, fault in faults.FAULTS.items():
-        (scratch / name).mkdir()
-        status, said, _ = killing.finished(fault, scratch / name)
-        rows.append({"fault": name, "survived": not status, "said": said.strip()})
-        print(f"{name}: {said}", flush=True)
-    return all(row["survived"] for row in rows)
+def disk(fault, folder):
+    status, said, _ = killing.finished(fault, folder)
+    return not status, said.strip()
 
 
-def files(flags, scratch):
-    """Mutated files: a quarter of them of each kind that is asked for, and two kinds more."""
-    rows = []
-    for name in mutating.KINDS:
-        kept = scratch / name
-        kept.mkdir()
-        n = flags.files // (4 if name in mutating.ASKED else 20)
-        found = mutating.mutate(name, n, flags.seed, kept)
-        unexpected = found.total() - found["read"] - found["refused"]
-        rows.append({"file": name, "mutated": found.total(), "read right": found["read"],
-                     "refused": found["refused"], "unexpected": unexpected})
-        print(*(f"{name}: {said}" for said in found if said not in ("read", "refused")),
-              sep="\n", end="", flush=True)
-    total = sum(row["mutated"] for row in rows)
-    unexpected = sum(row["unexpected"] for row in rows)
-    print(f"{markdown(rows)}\n{unexpected} unexpected exceptions in {total:,} mutated files")
-    return not unexpected
+def files(name, flags, folder):
+    found = mutating.mutate(name, flags.files // len(mutating.KINDS), flags.seed, folder)
+    return found.keys() <= {"read", "refused"}, dict(found)
 
 
 if __name__ == "__main__":

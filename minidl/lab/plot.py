@@ -6,6 +6,7 @@ Ten classes have Petroff's ten colours (2021, arXiv:2107.02270), chosen for the 
 markers.
 """
 
+import functools
 import itertools
 import math
 
@@ -22,6 +23,22 @@ CLASSES = ["#3f90da", "#ffa90e", "#bd1f01", "#94a4a2", "#832db6", "#a96b59", "#e
            "#b9ac70", "#717581", "#92dadd"]
 
 
+def _with_plain_names(draw):
+    """A decorator: in every title and name a $ is drawn as it is, not read as mathematics."""
+    def plain(value):
+        if isinstance(value, str):
+            return value.replace("$", r"\$")
+        if isinstance(value, dict):
+            return {plain(key): plain(inner) for key, inner in value.items()}
+        return [plain(inner) for inner in value] if type(value) in (list, tuple) else value
+
+    @functools.wraps(draw)
+    def drawn(*args, **options):
+        return draw(*plain(args), **plain(options))
+    return drawn
+
+
+@_with_plain_names
 def curves(lines, title, x_label, y_label, log_y=False, log_x=False):
     """lines: name -> (x values, y values), a curve, or (x, y, errors), with bars of one error
     up and down; or one number, a dotted level."""
@@ -72,6 +89,7 @@ def _log_y(axes):
     axes.yaxis.set_major_formatter(FormatStrFormatter("%.3g"))
 
 
+@_with_plain_names
 def image_rows(rows, title, column_labels=(), columns=20, signed=False):
     """rows: name -> images (N, 1, H, W) in [0, 1], one labelled row each, 0 black, 1 white.
 
@@ -122,6 +140,7 @@ def _side_by_side(images):
     return x.transpose(0, 1).flatten(1).numpy()  # (N, H, W) -> (H, N W)
 
 
+@_with_plain_names
 def matrix(values, names, title, x_label, y_label):
     """values (C, C), whole numbers, row by row; their colour is the row's share."""
     figure = Figure(figsize=(0.55 * len(names) + 1.6, 0.5 * len(names) + 1.4),
@@ -140,6 +159,7 @@ def matrix(values, names, title, x_label, y_label):
     return figure
 
 
+@_with_plain_names
 def dots(groups, title, x_label):
     """groups: name -> values; a row each with a dot a value and a bar at their mean."""
     figure = Figure(figsize=(7.5, 0.36 * len(groups) + 1.4), layout="constrained")
@@ -156,6 +176,7 @@ def dots(groups, title, x_label):
     return figure
 
 
+@_with_plain_names
 def bars(groups, names, title, x_label, y_label):
     """groups: name -> one value for each of `names`; bars side by side, a colour a group."""
     figure = Figure(figsize=(8.5, 4), layout="constrained")
@@ -170,13 +191,15 @@ def bars(groups, names, title, x_label, y_label):
     return figure
 
 
+@_with_plain_names
 def fit(points, lines, band, title, x_label, y_label):
     """points (x, y) as dots; lines: name -> (x, y); band (x, middle, half width) or None."""
     figure = Figure(figsize=(8.5, 4.5), layout="constrained")
     axes = figure.add_subplot()
     axes.plot(*points, "o", color="#888888", markersize=2.5, alpha=0.6, label="points")
     for i, (name, line) in enumerate(lines.items()):
-        axes.plot(*line, DASHES[i % len(DASHES)], color=COLOURS[i], label=name)
+        axes.plot(*line, DASHES[i % len(DASHES)], color=COLOURS[i % len(COLOURS)],
+                  label=name)
     if band:
         x, middle, half = band
         axes.fill_between(x, middle - half, middle + half, color=COLOURS[0], alpha=0.25,
@@ -188,6 +211,7 @@ def fit(points, lines, band, title, x_label, y_label):
     return figure
 
 
+@_with_plain_names
 def trials(done, title, y_label, log=()):
     """Every trial of a search, its score against each parameter; the best one marked.
 
@@ -217,6 +241,7 @@ def trials(done, title, y_label, log=()):
     return figure
 
 
+@_with_plain_names
 def histograms(panels, title, x_label):
     """panels: name -> {group: values}; a panel each, its groups' densities over one axis."""
     rows = math.ceil(len(panels) / 4)
@@ -228,7 +253,8 @@ def histograms(panels, title, x_label):
         edges = numpy.linspace(*ends, 41)  # what lies beyond is one in 250
         for i, (group, values) in enumerate(groups.items()):
             axes.hist(values, edges, density=True, histtype="step", linewidth=1.5,
-                      label=group, color=COLOURS[i], linestyle=DASHES[::-1][i - 1])
+                      label=group, color=COLOURS[i % len(COLOURS)],
+                      linestyle=DASHES[::-1][(i - 1) % len(DASHES)])
         axes.set_title(name, fontsize=10)
         axes.tick_params(labelsize=8)
     for axes in grid.flat[len(panels):]:
@@ -240,6 +266,7 @@ def histograms(panels, title, x_label):
     return figure
 
 
+@_with_plain_names
 def heatmap(values, names, title, x_label, y_label, unit):
     """values (R, C), a row for each of `names`; dark is little, bright is much, in `unit`."""
     figure = Figure(figsize=(10, 0.3 * len(names) + 1.8), layout="constrained")
@@ -251,6 +278,7 @@ def heatmap(values, names, title, x_label, y_label, unit):
     return figure
 
 
+@_with_plain_names
 def fields(gradients, squares, title):
     """gradients: name -> (H, W), not negative, in shares of the largest on a logarithmic
     scale; squares: name -> (first row and column, size), outlined."""
@@ -270,6 +298,7 @@ def fields(gradients, squares, title):
     return figure
 
 
+@_with_plain_names
 def scatter(points, y, names, title, axis_labels):
     """points (N, 2) or (N, 3), a colour and a marker a class of y (N,); each class's name
     stands at the median of its points or, where two would touch, beside it."""
