@@ -28,7 +28,7 @@ from torch import nn
 from minidl import linear_code, pca
 from minidl.data import batches, steps_per_epoch, to_unit
 from minidl.evaluation import evaluate
-from minidl.lab import cli, plot
+from minidl.lab import cli, flags, plot
 from minidl.lab.layers import layer_rows
 from minidl.lab.precision import autocast
 from minidl.lab.results import markdown, slug
@@ -118,7 +118,8 @@ def train(run, name, autoencoder, data, epochs, batch_size, learning_rate, preci
 
 def exercise_1(run, data, images):
     """Its autoencoder in this size, the same whether it is found in outputs/ or trained."""
-    settings = cli.settings(asst8_fc_ae.main, asst8_fc_ae.SIZES, run.size) | {"images": images}
+    settings = flags.settings(asst8_fc_ae.main, asst8_fc_ae.SIZES, run.size)
+    settings |= {"images": images}
     epochs, batch_size, rate, _ = settings.values()
     run.seed_everything(run.seed)
     autoencoder = asst8_fc_ae.build().to(run.device)

@@ -37,7 +37,7 @@ from asst8_rnn import (
 from minidl import bag_of_words
 from minidl.data.reviews import CLASSES, load, outputs, turned
 from minidl.evaluation import FRACTION, evaluating
-from minidl.lab import cli, plot
+from minidl.lab import cli, flags, plot
 from minidl.lab.results import markdown, slug
 from minidl.lab.run import RunError
 from minidl.recurrence import by_distance, pushes, shuffled
@@ -51,7 +51,7 @@ def main(run,
     if longest < 2:
         raise RunError(f"--longest {longest}: expected 2 or more, words to look back over")
     data = run.load_reviews(reviews, vocabulary)
-    settings = cli.settings(asst8_rnn.main, asst8_rnn.SIZES, run.size) | {
+    settings = flags.settings(asst8_rnn.main, asst8_rnn.SIZES, run.size) | {
         "longest": longest, "vocabulary": vocabulary, "reviews": reviews}
     before, networks = {}, {}
     for name in (PACKED, CURED, BEST):

@@ -25,7 +25,7 @@ from minidl import evaluation
 from minidl.augment import random_affine
 from minidl.data import Split, batches, steps_per_epoch, to_unit
 from minidl.evaluation import FRACTION, NATS, nats_and_accuracy
-from minidl.lab import classified, cli, plot
+from minidl.lab import classified, cli, flags, plot
 from minidl.lab.checkpoint import Snapshots
 from minidl.lab.layers import layer_rows, parameter_count
 from minidl.lab.results import markdown
@@ -112,7 +112,7 @@ def train(run, data, encoder, mlp, epochs, batch_size, learning_rate, augmented)
 def trained(run, data, images):
     """For the other tasks: task 2's encoder and MLP in this size, the same whether they are
     found in outputs/ or trained here."""
-    settings = cli.settings(main, SIZES, run.size) | {"images": images}
+    settings = flags.settings(main, SIZES, run.size) | {"images": images}
     latent, epochs, batch_size, rate, filters, hidden, augmented, _ = settings.values()
     run.seed_everything(run.seed)
     encoder, mlp = build(run, data, latent, filters, hidden)

@@ -29,7 +29,7 @@ from minidl import pca
 from minidl.augment import random_affine
 from minidl.data import batches, first_of_each_class, steps_per_epoch, to_unit
 from minidl.evaluation import evaluate, evaluating, per_example
-from minidl.lab import cli, plot
+from minidl.lab import cli, flags, plot
 from minidl.lab.capture import captured
 from minidl.lab.layers import layer_rows, parameter_count
 from minidl.lab.layout import Flatten, Unflatten
@@ -178,7 +178,7 @@ def collapsed(autoencoder, split):
 def trained(run, data, images):
     """For the other tasks: task 1's encoder and decoder in this size, the same whether they
     are found in outputs/ or trained here."""
-    settings = cli.settings(main, SIZES, run.size) | {"images": images}
+    settings = flags.settings(main, SIZES, run.size) | {"images": images}
     latent, epochs, batch_size, rate, filters, hidden, augmented, _ = settings.values()
     run.seed_everything(run.seed)
     encoder, decoder = build(run, latent, filters, hidden)

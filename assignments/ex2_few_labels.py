@@ -28,7 +28,7 @@ from torch import nn
 from minidl.augment import random_affine
 from minidl.data import Split, batches
 from minidl.evaluation import FRACTION, NATS, nats_and_accuracy
-from minidl.lab import cli, plot
+from minidl.lab import cli, flags, plot
 from minidl.lab.checkpoint import Snapshots
 from minidl.lab.results import deviation, markdown, slug
 from minidl.lab.run import RunError
@@ -129,7 +129,7 @@ def train(run, name, few, held_out, classes, seed, rounds, batch_size, learning_
 
 def build(run, classes, dropout=0.0):
     """Task 1's encoder in this size, with dropout before the code, and task 2's MLP."""
-    size = cli.settings(ex2_conv_ae.main, ex2_conv_ae.SIZES, run.size)
+    size = flags.settings(ex2_conv_ae.main, ex2_conv_ae.SIZES, run.size)
     encoder = Encoder(size["latent"], size["filters"], size["hidden"])
     if dropout:
         encoder.insert(len(encoder) - 1, nn.Dropout(dropout))

@@ -27,7 +27,7 @@ from minidl import evaluation
 from minidl.augment import random_mirror, random_shift
 from minidl.data import Split, batches, steps_per_epoch, to_unit
 from minidl.evaluation import FRACTION, NATS, nats_and_accuracy
-from minidl.lab import classified, cli, plot
+from minidl.lab import classified, cli, flags, plot
 from minidl.lab.capture import captured
 from minidl.lab.layers import layer_rows, parameter_count
 from minidl.lab.precision import autocast
@@ -183,7 +183,7 @@ def train(run, name, network, split, held_out, epochs, batch_size, learning_rate
 def trained_cnn(run, data, images):
     """For the other scripts of homework 1: the final CNN in this size, the same whether it is
     found in outputs/ or trained here."""
-    settings = cli.settings(main, SIZES, run.size) | {"images": images}
+    settings = flags.settings(main, SIZES, run.size) | {"images": images}
     run.seed_everything(run.seed)
     network = build(run, data, settings["filters"], settings["pooled"],
                     settings["hidden"])["CNN"]

@@ -22,7 +22,7 @@ from minidl import features, fields, pca
 from minidl.data import Split, first_of_each_class, to_unit
 from minidl.evaluation import FRACTION, logits_of, per_example
 from minidl.frozen import frozen
-from minidl.lab import cli, plot
+from minidl.lab import cli, flags, plot
 from minidl.lab.results import markdown, slug
 from minidl.maximise import GaussianPrior, total_variation, ways
 
@@ -62,7 +62,7 @@ def main(run,
 
 def new(run, data, kind):
     """Homework 1's network in this size, as it is before its training."""
-    settings = cli.settings(hw1.main, hw1.SIZES, run.size)
+    settings = flags.settings(hw1.main, hw1.SIZES, run.size)
     run.seed_everything(run.seed)
     return hw1.build(run, data, settings["filters"], settings["pooled"],
                      settings["hidden"])[kind]

@@ -22,7 +22,7 @@ from minidl import pca
 from minidl.augment import random_affine
 from minidl.data import batches, first_of_each_class, steps_per_epoch, to_unit
 from minidl.evaluation import evaluate, evaluating, per_example
-from minidl.lab import cli, plot
+from minidl.lab import cli, flags, plot
 from minidl.lab.capture import captured
 from minidl.lab.layers import layer_rows, parameter_count
 from minidl.lab.precision import autocast
@@ -123,7 +123,7 @@ def train(run, name, autoencoder, data, epochs, batch_size, learning_rate, augme
 def trained(run, data, images):
     """For the other scripts of homework 2: the convolutional autoencoder in this size, the
     same whether it is found in outputs/ or trained here."""
-    settings = cli.settings(main, SIZES, run.size) | {"images": images}
+    settings = flags.settings(main, SIZES, run.size) | {"images": images}
     run.seed_everything(run.seed)
     autoencoder = build(CONV, *(settings[key] for key in ("latent", "filters", "hidden")))
     autoencoder.to(run.device)

@@ -35,7 +35,7 @@ from torch import nn
 
 from minidl.data import Split, steps_per_epoch
 from minidl.evaluation import FRACTION, nats_and_accuracy
-from minidl.lab import cli, plot
+from minidl.lab import cli, flags, plot
 from minidl.lab.layers import parameter_count
 from minidl.lab.precision import autocast
 from minidl.lab.results import deviation, markdown, slug
@@ -115,7 +115,7 @@ def build(run, name, autoencoder, classes):
         filters = next(f for f in itertools.count(1) if parameter_count(CNN(f + 1, classes))
                        > parameters)  # as large as fits into the encoder's size
         return CNN(filters, classes).to(run.device, memory_format=torch.channels_last)
-    size = cli.settings(hw2_conv_ae.main, hw2_conv_ae.SIZES, run.size)
+    size = flags.settings(hw2_conv_ae.main, hw2_conv_ae.SIZES, run.size)
     encoder = hw2_conv_ae.build(hw2_conv_ae.CONV, size["latent"], size["filters"],
                                 size["hidden"])[0]
     if name == PRETRAINED:
@@ -141,7 +141,7 @@ def choose_rates(run, data, learn, labels, count, rates):
 def homework_1(run, data):
     """Its CNN, trained as there by default -> (classifier, history, learning rate)."""
     size = "quick" if run.size == "quick" else "default"  # its --full takes hours
-    settings = cli.settings(hw1_classification.main, hw1_classification.SIZES, size)
+    settings = flags.settings(hw1_classification.main, hw1_classification.SIZES, size)
     run.seed_everything(run.seed)
     network = hw1_classification.build(run, data, *(settings[key] for key in (
         "filters", "pooled", "hidden")))["CNN"]

@@ -12,7 +12,7 @@ import whole_runs
 
 from minidl import idx
 from minidl.data import glyphs
-from minidl.lab import cli
+from minidl.lab import flags
 from minidl.lab.run import Run
 
 
@@ -29,7 +29,7 @@ def start(script, folder, out, *argv):
 
 @pytest.mark.parametrize("size", ["default", "full"])
 def test_tasks_2_and_3_have_task_1s_encoder_and_decoder_and_its_training(size):
-    task_1, task_2, task_3 = (cli.settings(script.main, script.SIZES, size) for script in (
+    task_1, task_2, task_3 = (flags.settings(script.main, script.SIZES, size) for script in (
         ex2_conv_ae, ex2_classifier, ex2_classifier_decoding))
     for name in ("latent", "filters", "hidden"):
         assert task_2[name] == task_1[name], name

@@ -12,7 +12,7 @@ from torch import nn
 from minidl import noise
 from minidl.data import Split
 from minidl.data.progress import Line
-from minidl.lab import cli
+from minidl.lab import flags
 from minidl.lab.run import Run
 from minidl.losses import contraction
 from minidl.representation import nearest
@@ -94,7 +94,7 @@ def test_the_first_look_with_the_accuracy_counts():
 
 def test_the_pretrained_encoder_is_copied_and_the_mlps_begin_alike(tmp_path):
     run = Run("s", "quick", {}, out=tmp_path)
-    size = cli.settings(hw2_conv_ae.main, hw2_conv_ae.SIZES, "quick")
+    size = flags.settings(hw2_conv_ae.main, hw2_conv_ae.SIZES, "quick")
     autoencoder = hw2_conv_ae.build(hw2_conv_ae.CONV, size["latent"], size["filters"],
                                     size["hidden"])
     built = {}

@@ -13,7 +13,7 @@ from torch import nn
 from minidl.data import Split, load
 from minidl.data.progress import Line
 from minidl.evaluation import per_example
-from minidl.lab import cli
+from minidl.lab import flags
 from minidl.lab.layers import parameter_count
 from minidl.lab.run import Run
 
@@ -119,7 +119,7 @@ def test_the_ranges_are_the_reports_and_hold_what_it_found():
                     "weight_decay": (1e-7, 1e-4)}
     for name, (low, high) in ends.items():
         assert low <= search.FOUND[name] <= high
-    full = cli.settings(search.main, search.SIZES, "full")
+    full = flags.settings(search.main, search.SIZES, "full")
     assert (full["population"], full["generations"]) == (30, 12)
 
 

@@ -29,7 +29,7 @@ from minidl.data import batches, glyphs, load, to_unit
 from minidl.data.progress import Line
 from minidl.evaluation import evaluate, per_example
 from minidl.frozen import frozen
-from minidl.lab import cli
+from minidl.lab import cli, flags
 from minidl.lab.results import Results, slug
 from minidl.lab.run import Run
 from minidl.lab.trials import Trials
@@ -257,7 +257,7 @@ def test_trap_10_the_sheets_subset_is_uneven_and_the_balanced_one_is_not(uneven,
 
 def test_trap_10_several_seeds_and_pairs_of_the_same_subset(tasks_4_and_5):
     for script in (ex2_few_labels, ex2_transfer):
-        assert cli.settings(script.main, {}, "default")["seeds"] >= 5
+        assert flags.settings(script.main, {}, "default")["seeds"] >= 5
     (told, few), (value, transfer) = (tasks_4_and_5[task, "first"] for task in
                                       ("few", "transfer"))
     told, value = ({name: n["value"] for name, n in results["numbers"].items()}

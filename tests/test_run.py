@@ -74,7 +74,7 @@ def test_a_finished_training_is_loaded_and_not_repeated(alone, tmp_path, capsys)
 def test_what_only_training_needs_is_not_kept_of_a_finished_training(tmp_path):
     train(tmp_path, names=["first"])
     content = torch.load(tmp_path / "checkpoints" / "first.pt", weights_only=True)
-    assert list(content["parts"]) == ["model"]
+    assert list(content["parts"]) == ["model", "kept"]
 
 
 def test_resume_without_a_checkpoint_starts_from_the_beginning(alone, tmp_path):

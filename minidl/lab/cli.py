@@ -6,16 +6,13 @@
     if __name__ == "__main__":
         cli.start(main, data="mnist", quick={"epochs": 1}, full={"epochs": 60})
 
-A keyword is a flag, its default the flag's default and type, its annotation the flag's help:
-they cannot drift apart. A setting that says how much and not what (epochs, images, seeds) ends
-its annotation in "; amount". `quick` and `full` are the settings that --quick and --full
-change; a flag given by hand wins over both. Checked in tests/test_cli.py.
+minidl/lab/flags.py says what an annotation may hold. `quick` and `full` are the settings that
+--quick and --full change; a flag given by hand wins over both. Checked in tests/test_cli.py.
 """
 
 import argparse
 import contextlib
 import inspect
-import math
 import os
 import shlex
 import sys
@@ -26,13 +23,13 @@ import torch
 from data_download import DownloadError
 from minidl import UserError
 from minidl.files import alone
+from minidl.lab import flags as flags_of
 from minidl.lab import ranks
 from minidl.lab.run import Run, RunError
 
 SIZES = {"quick": "does it run: at most 10 s on 2 cores",
          "default": "an honest answer: at most 5 minutes on 2 cores",
          "full": "the numbers in the README"}
-AMOUNT = "; amount"  # ends the annotation of such a setting
 SENTENCES = (UserError, DownloadError)
 
 
@@ -98,38 +95,23 @@ def _own(out):
         yield
 
 
-def settings(main, sizes, size):
-    """A script's settings in a size: its main's defaults, then what the size changes."""
-    return {p.name: p.default for p in _parameters(main)} | sizes.get(size, {})
-
-
-def amounts(main):
-    """The settings that say how much: a restamp runs them at their --quick value."""
-    return [p.name for p in _parameters(main) if p.annotation.endswith(AMOUNT)]
-
-
-def _parameters(main):
-    return list(inspect.signature(main).parameters.values())[1:]  # the first is the run
-
-
 def _parse(main, name, sizes, data, argv):
     """-> the common flags, and main's settings: signature, then size, then flags by hand."""
-    parameters = _parameters(main)
+    parameters = flags_of.parameters(main)
     parser = _Parser(prog=name, description=inspect.getmodule(main).__doc__,
                      formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
     _add_common(parser, data)
     group = parser.add_argument_group("settings")
     for p in parameters:
-        words = p.annotation.removesuffix(AMOUNT)
         shown = ", ".join([f"default {p.default}", *(
             f"{size} {settings[p.name]}" for size, settings in sizes.items()
             if p.name in settings)])
-        group.add_argument(f"--{p.name.replace('_', '-')}", type=_checked(p.default),
+        group.add_argument(f"--{p.name.replace('_', '-')}", type=flags_of.reader(p),
                            default=argparse.SUPPRESS, metavar=type(p.default).__name__.upper(),
-                           help=f"{words} ({shown})".replace("%", "%%"))
+                           help=f"{flags_of.words(p)} ({shown})".replace("%", "%%"))
     flags = parser.parse_args(argv)
     by_hand = {p.name: getattr(flags, p.name) for p in parameters if hasattr(flags, p.name)}
-    return flags, settings(main, sizes, flags.size) | by_hand
+    return flags, flags_of.settings(main, sizes, flags.size) | by_hand
 
 
 def _add_common(parser, data):
@@ -140,7 +122,7 @@ def _add_common(parser, data):
                                default="default", help=help)
     add = parser.add_argument_group("every script").add_argument
     add("--device", choices=["auto", "cpu", "cuda"], default="auto", help="(default auto)")
-    add("--seed", type=_checked(0), default=0, metavar="INT",
+    add("--seed", type=_seed, default=0, metavar="INT",
         help="of the weights, the order and the validation part (default 0)")
     if data:
         embedded, others = (
@@ -159,27 +141,12 @@ def _add_common(parser, data):
     add("--resume", action="store_true", help="go on from the last whole epoch in --out")
 
 
-def _checked(default):
-    """The type of a flag whose default this is; numbers are finite and not negative, and whole
-    numbers not 0 unless that is the default."""
-    kind = type(default)
-    if kind not in (int, float, str):
-        raise TypeError(f"a setting is an int, a float or a str, not {default!r}")
-
-    def read(text):
-        try:
-            value = kind(text)
-        except ValueError:
-            value = None
-        if kind is str:
-            return value
-        low = min(1, default) if kind is int else 0
-        if value is None or not math.isfinite(value) or value < low:
-            wanted = "a whole number" if kind is int else "a number"
-            raise argparse.ArgumentTypeError(
-                f"found {text!r}, expected {wanted} of at least {low}")
-        return value
-    return read
+def _seed(text):
+    """A whole number that torch can begin from."""
+    if text.isdecimal() and int(text) < 2**63:
+        return int(text)
+    raise argparse.ArgumentTypeError(
+        f"found {text!r}, expected a whole number of at least 0 and below 2^63")
 
 
 def _device(wanted):

@@ -18,6 +18,7 @@ def layer_rows(module, *example):
     rows, hooks = [], []
 
     def note(layer, _, output):
+        output = output[0] if isinstance(output, tuple) else output  # an RNN's states
         shape = " x ".join(map(str, output.shape[1:]))  # without the batch dimension
         rows.append({"layer": _short(layer), "output shape": f"B x {shape}",
                      "parameters": parameter_count(layer)})

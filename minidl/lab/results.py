@@ -16,7 +16,8 @@ class Results:
     results.json holds `about` (script, size, data, settings, ...) and
 
         numbers   name -> {"value", "unit"} and, where it is a mean, {"std", "n"}
-        findings  the sentences, without timings
+        claims    {"claim": a sentence, "holds": true, false or null, "numbers": {...}}
+        findings  sentences of scripts that make no claims yet
         files     the figures and tables beside it
 
     What is measured in seconds differs from run to run: it stands in `seconds` and in numbers
@@ -27,7 +28,7 @@ class Results:
         """path: of a file's name, where it is written; by default beside the others."""
         self.folder = Path(folder)
         self.path = path or self.folder.joinpath
-        self.numbers, self.findings, self.files = {}, [], []
+        self.numbers, self.findings, self.claims, self.files = {}, [], [], []
 
     def number(self, name, value, unit, std=None, n=None):
         """Record a number: a mean over n, with its standard deviation where that is known.
@@ -62,8 +63,9 @@ class Results:
 
     def save(self, about):
         """Write results.json."""
-        text = json.dumps({**about, "numbers": self.numbers, "findings": self.findings,
-                           "files": self.files}, indent=2, allow_nan=False)
+        text = json.dumps({**about, "numbers": self.numbers, "claims": self.claims,
+                           "findings": self.findings, "files": self.files},
+                          indent=2, allow_nan=False)
         with whole_file(self.path("results.json")) as path:
             path.write_text(text + "\n", encoding="utf-8")
 

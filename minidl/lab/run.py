@@ -10,6 +10,7 @@
 The loop is the script's own; nothing here calls back into it. Checked in tests/test_run.py.
 """
 
+import importlib
 import math
 import platform
 import time
@@ -18,13 +19,16 @@ from pathlib import Path
 import matplotlib
 import numpy
 import torch
+from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from minidl import UserError
 from minidl.data import load as load_images
 from minidl.data.progress import Line, clock
-from minidl.lab import checkpoint, precision, ranks, stamp
+from minidl.lab import checkpoint, flags, precision, ranks, stamp
+from minidl.lab import network as networks
+from minidl.lab.findings import Findings, in_words
 from minidl.lab.folder import Folder
 from minidl.lab.results import Results, slug
 from minidl.lab.trials import Trials
@@ -36,7 +40,7 @@ class RunError(UserError):
     """A run that cannot go on: one sentence."""
 
 
-class Run:
+class Run(Findings):
     """One run of a script: what stands above the first `_` is for scripts to use.
 
     device, generator (of the order of examples; on the CPU), history (of the training at hand:
@@ -58,12 +62,25 @@ class Run:
             "torch": str(torch.__version__), **settings}, resume)
         self.results = Results(self.out, self.folder.path)
         self.names = {}  # of a checkpoint's file -> of its training
+        self.title, self.bits, self.kept = script, 32, Kept()
+        self.only = self.borrower = None  # see `trained`
         self._begin("")
 
     def seed_everything(self, seed):
         """Start every generator anew, so that trainings which are compared start alike."""
         torch.manual_seed(seed)  # weights, dropout; on every device
         self.generator.manual_seed(seed)
+
+    def seeded(self, n):
+        """Yield n seeds, and start every generator anew for each."""
+        for seed in range(self.seed, self.seed + n):
+            self.seed_everything(seed)
+            yield seed
+
+    def network(self, net, bits=32, graph=None):
+        """The network on the run's device, made fast there: minidl/lab/network.py."""
+        self.bits = min(bits, self.bits)
+        return networks.network(net, self.device, bits, graph)
 
     def load(self, images=None):
         """The sheet's data set, or what --data names instead; its first line says which."""
@@ -96,6 +113,11 @@ class Run:
         so that a run that was killed ends with the same numbers as one left alone. A loop that
         is to end early says `run.stop()`: after a `break` nobody knows that it was finished.
         """
+        self.kept = Kept()
+        if self.only:
+            yield from self._lend(n, name, every, parts)
+            return
+        parts = {**parts, "kept": self.kept}
         path = self.folder.path(self._file_of(name))
         made_by = self._made_by(self.script, n, self.settings)
         self.history, self.training_seconds, done = {}, 0.0, 0
@@ -127,6 +149,10 @@ class Run:
             if finished:
                 return
 
+    def keep(self, name, value):
+        """Keep a tensor in `kept`, by name: an epoch's images outlive it, and a kill."""
+        self.kept[name] = value.detach().clone()
+
     def stop(self):
         """This epoch is the training's last."""
         self._stopped = True
@@ -147,6 +173,39 @@ class Run:
         checkpoint.put_back(path, content, parts)
         print(f"{name}: taken from {path}, made with the same settings")
         return True
+
+    def trained(self, script, name="model", **changed):
+        """The networks of another page's training, in this run's size.
+
+        They are taken from its finished run beside this one. Without one its main runs here
+        until the training `name` is done; the others are passed over, and nothing is recorded.
+        The generators are then as they were.
+        """
+        module = importlib.import_module(script)
+        settings = flags.settings(module.main, module.SIZES, self.size) | changed
+        lender = Run(script, self.size, settings, out=self.out / "trained" / script,
+                     device=self.device, seed=self.seed, sheet_data=self.sheet_data,
+                     data=self.wanted_data, data_dir=self.data_dir, resume=self.resume)
+        lender.results, lender.only, lender.borrower = Unheard(lender.out), name, self
+        state = self.generator.get_state(), torch.get_rng_state()
+        try:
+            module.main(lender, **settings)
+        except _Lent as lent:
+            self.generator.set_state(state[0])
+            torch.set_rng_state(state[1])
+            return lent.networks[0] if len(lent.networks) == 1 else lent.networks
+        raise ValueError(f"{script} has no training {name!r}")
+
+    def _lend(self, n, name, every, parts):
+        """The epochs of a page that runs for another: of the training that is wanted."""
+        if name != self.only:
+            self.history = {}
+            return
+        found = {key: part for key, part in parts.items() if isinstance(part, nn.Module)}
+        if not self.borrower.borrow(self.script, name, n, self.settings, **found):
+            self.only = None
+            yield from self.epochs(n, name, every=every, **parts)
+        raise _Lent(list(found.values()))
 
     def track(self, n, **losses):
         """Add a step's losses, means over its n examples; `log` takes the epoch's mean.
@@ -181,7 +240,7 @@ class Run:
         seconds = self._seconds()
         versions = {"python": platform.python_version(), "torch": str(torch.__version__),
                     "numpy": numpy.__version__, "matplotlib": matplotlib.__version__}
-        wanted = self.settings.get("precision", "float32")
+        wanted = "auto" if self.bits == 16 else self.settings.get("precision", "float32")
         made_of = {"commit": self.commit} if self.commit else {}
         self.results.save({"script": self.script, "size": self.size, "data": self.data,
                            "device": self.device.type,
@@ -191,13 +250,15 @@ class Run:
                            "seed": self.seed, "settings": self.settings,
                            "versions": versions, **made_of, "code": self.code,
                            "seconds": round(seconds, 2)})
-        print("", *(f"- {sentence}" for sentence in self.results.findings), "", sep="\n")
+        told = [*self.results.findings, *map(in_words, self.results.claims)]
+        print(f"\nFound in this {self.size} run:", *(f"- {words}" for words in told), "",
+              sep="\n")
         print(f"Wrote {', '.join([*self.results.files, 'results.json'])} to {self.out} "
               f"({clock(seconds)})")
 
     def _begin_on(self, data):
         """The data are good: from here on the folder is this run's."""
-        self.data = data.name
+        self.wanted_data, self.data, self.title = self.data, data.name, data.title
         self.folder.agree({"data": data.name})
         self.folder.begin()
         return data
@@ -228,6 +289,33 @@ class Run:
 
     def _seconds(self):
         return self.seconds_before + time.perf_counter() - self.started
+
+
+class Kept(dict):
+    """Tensors by name, as a part of a checkpoint."""
+
+    def state_dict(self):
+        return dict(self)
+
+    def load_state_dict(self, state):
+        self.clear()
+        self.update(state)
+
+
+class _Lent(Exception):
+    """The training that another script wanted is done: its networks."""
+
+    def __init__(self, networks):
+        self.networks = networks
+
+
+class Unheard(Results):
+    """Results that nobody wants: of a page that runs for another."""
+
+    def number(self, *_, **__):
+        pass
+
+    finding = figure = table = text = number
 
 
 def _code(script):

@@ -19,7 +19,7 @@ import json
 from pathlib import Path
 
 from minidl.files import whole_file
-from minidl.lab import cli, stamp
+from minidl.lab import flags, stamp
 from minidl.publish import readme
 from minidl.publish.companion.png import small
 
@@ -65,7 +65,7 @@ def reason_against(script, content, root):
     main, sizes, data = declared(script, root)
     if data and content["data"] != data:
         return f"its data are {content['data']}, the sheet's {data}"
-    settings = cli.settings(main, sizes, content["size"])
+    settings = flags.settings(main, sizes, content["size"])
     if other := [name for name in settings if settings[name] != content["settings"].get(name)]:
         return f"{', '.join(other)} set by hand"
     if not content.get("commit") or content["commit"].endswith("-changed"):

@@ -2,7 +2,7 @@
 
 The code of the result's last stamp and the code of now run side by side on this machine: with
 the kept value of each setting that says what (network, rates, shares), the --quick value of
-each that says how much (`cli.amounts`). Where every number that both report is the same bit
+each that says how much (`flags.amounts`). Where every number that both report is the same bit
 for bit, the result gets "same_as", the commit of now; else the first number that moved is
 named, and the run that is due. Checked in tests/test_restamp.py.
 """
@@ -19,7 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from minidl.data.progress import Line
-from minidl.lab import cli, stamp
+from minidl.lab import flags, stamp
 from minidl.publish import kept
 
 
@@ -65,18 +65,18 @@ def side_by_side(content, root, scratch, data_dir, renamed):
     if not kept.older(content, root):
         return f"no file of it changed since {then}"
     main, sizes, _ = kept.declared(script, root)
-    quick, settings = cli.settings(main, sizes, "quick"), {}
+    quick, settings = flags.settings(main, sizes, "quick"), {}
     was = {renamed.get(name, name): value for name, value in content["settings"].items()}
     for name, value in quick.items():
-        settings[name] = value if name in cli.amounts(main) else was.get(name, value)
+        settings[name] = value if name in flags.amounts(main) else was.get(name, value)
     of_then = parameters(Path(scratch, then, "assignments", f"{script}.py"))
     before = content["settings"] | {name: settings[renamed.get(name, name)] for name in of_then
                                     if renamed.get(name, name) in settings}
     before = {name: value for name, value in before.items() if name in of_then}
     found = []
-    for folder, flags in ((then, before), ("now", settings)):
+    for folder, given in ((then, before), ("now", settings)):
         out = Path(scratch, f"{folder}-out-{content['size']}", script)
-        if failure := ran(Path(scratch, folder), content, flags, out, data_dir):
+        if failure := ran(Path(scratch, folder), content, given, out, data_dir):
             return f"the code of {folder} fails: {failure}"
         found.append(json.loads((out / "results.json").read_text("utf-8"))["numbers"])
     moved, shared = first_difference(*found)
@@ -101,13 +101,13 @@ def parameters(path):
 
 def ran(root, content, settings, out, data_dir):
     """Run a script of the project at `root` -> why it failed, or ""."""
-    flags = [f"--{name.replace('_', '-')}={value}" for name, value in settings.items()]
+    argv = [f"--{name.replace('_', '-')}={value}" for name, value in settings.items()]
     if content["data"] and content["data"].replace("-", "").isalnum():
-        flags += ["--data", content["data"]]
-        flags += ["--data-dir", str(data_dir)] if data_dir else []
+        argv += ["--data", content["data"]]
+        argv += ["--data-dir", str(data_dir)] if data_dir else []
     done = subprocess.run(
         [sys.executable, f"assignments/{content['script']}.py", "--quick", "--device", "cpu",
-         "--seed", str(content["seed"]), *flags, "--out", str(out)],
+         "--seed", str(content["seed"]), *argv, "--out", str(out)],
         cwd=root, capture_output=True, text=True, encoding="utf-8", errors="replace",
         env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(root)})
     said = (done.stderr or done.stdout).strip().splitlines()

@@ -1,0 +1,149 @@
+"""What a run found: scores, claims, tables and figures, each one call of a script.
+
+    run.scores("fraction", test_accuracy={"plain": [0.66, 0.68], "augmented": [0.89, 0.90]})
+    run.claim("Augmentation helps.", paired(augmented, plain))
+
+A claim is a plain sentence, the condition that makes it true, and the numbers it is about. It
+has three answers: it holds, "NOT in this run", or undecided. Checked in
+tests/test_findings.py.
+"""
+
+import statistics
+from typing import NamedTuple
+
+import torch
+from torch import nn
+
+from minidl.evaluation import evaluating
+from minidl.lab import plot
+from minidl.lab.layers import layer_rows
+from minidl.lab.results import deviation, markdown, slug
+
+HOLDS = {True: "", False: "NOT in this run: ", None: "Undecided in this run: "}
+
+
+class Paired(NamedTuple):
+    """A difference a - b over pairs that share what a and b do not differ in."""
+
+    mean: float
+    error: float  # the standard error of the mean; 0 of one pair
+    n: int
+
+    @property
+    def positive(self):
+        """True, False, or None: within two standard errors of 0, or one pair alone."""
+        if self.n < 2 or abs(self.mean) <= 2 * self.error:
+            return None
+        return self.mean > 0
+
+
+def paired(a, b):
+    """The Paired a - b of one value a seed, or one an example, in the same order."""
+    difference = (torch.as_tensor(a, dtype=torch.float64).cpu()
+                  - torch.as_tensor(b, dtype=torch.float64).cpu())
+    n = len(difference)
+    error = difference.std().item() / n ** 0.5 if n > 1 else 0.0
+    return Paired(difference.mean().item(), error, n)
+
+
+def averaged(histories):
+    """Histories of trainings that differ in the seed -> one, the mean of each value."""
+    return {key: [statistics.fmean(values) for values in zip(
+        *(history[key] for history in histories), strict=True)] for key in histories[0]}
+
+
+class Findings:
+    """The calls of a run by which a script tells what it found; a Run is one."""
+
+    def layers(self, net, *x, name="layers"):
+        """The table of a network's layers, shapes and parameters, by sending x through."""
+        rows = layer_rows(net, *x)
+        self.table(name, rows, "Layers, output shapes, parameters")
+        return rows[-1]["parameters"]
+
+    def table(self, name, rows, caption=""):
+        """Rows, dicts with the same keys: written in Markdown and LaTeX, printed."""
+        self.results.table(name, rows, caption)
+        if not self.only:  # see Run.trained
+            print(markdown(rows))
+
+    def scores(self, unit, *, table="scores", **metrics):
+        """Record, tabulate and print metric -> value, or metric -> {method -> value}.
+
+        A value is a number, a list of one a seed (their mean and deviation are told), or a
+        tensor of one an example (their mean). It is recorded as <metric>, of a method as
+        <metric>_<method>; method "" is recorded as <metric>.
+        """
+        rows = {}
+        for metric, values in metrics.items():
+            values = values if isinstance(values, dict) else {"": values}
+            for method, value in values.items():
+                name = "_".join(filter(None, (metric, slug(method))))
+                mean, std, n = _summary(value)
+                self.results.number(name, mean, unit, std, n)
+                row = rows.setdefault(method, {"method": method} if method else {})
+                words = mean if std is None else f"{mean:.4g} ± {std:.2g}"
+                row[metric.replace("_", " ")] = words
+        columns = list(dict.fromkeys(column for row in rows.values() for column in row))
+        columns.sort(key=lambda column: column != "method")  # first, wherever it came
+        self.table(table, [{column: row.get(column, "") for column in columns}
+                           for row in rows.values()], unit)
+
+    def claim(self, sentence, holds, **numbers):
+        """Record a sentence and whether it holds: a bool, a Paired, or None for undecided."""
+        if isinstance(holds, Paired):
+            numbers |= {"mean difference": holds.mean, "standard error": holds.error,
+                        "pairs": holds.n}
+            holds = holds.positive
+        numbers = {name.replace("_", " "): float(value) for name, value in numbers.items()}
+        self.results.claims.append({"claim": sentence, "numbers": numbers,
+                                    "holds": None if holds is None else bool(holds)})
+
+    def curves(self, name, title, unit, x="epoch", log_y=False, log_x=False, **lines):
+        """Draw name -> one value an epoch, (x, y), or a level; without lines the history."""
+        def line(values):
+            if isinstance(values, tuple):
+                return values
+            return ((range(1, len(values) + 1), values) if isinstance(values, list)
+                    else float(values))
+
+        lines = {name.replace("_", " "): line(values)
+                 for name, values in (lines or self.history).items()}
+        self.results.figure(name, plot.curves(lines, f"{self.title}: {title}", x, unit,
+                                              log_y=log_y, log_x=log_x))
+
+    @torch.no_grad()
+    def pictures(self, name, title, labels=(), x=None, columns=20, **rows):
+        """Draw rows of images (N, 1, H, W), or of functions of the images x; labels below."""
+        networks = [row for row in rows.values() if isinstance(row, nn.Module)]
+        with evaluating(*networks):
+            shown = {key.replace("_", " "): row if isinstance(row, torch.Tensor) else row(x)
+                     for key, row in rows.items()}
+        if x is not None:
+            shown = {"input": x} | shown
+        labels = [label if isinstance(label, str) else f"{label:.3f}" for label in labels]
+        self.results.figure(name, plot.image_rows(shown, f"{self.title}: {title}", labels,
+                                                  columns))
+
+    def bars(self, name, title, unit, names, **groups):
+        """Draw bars side by side: for each of `names` a value of every group."""
+        groups = {key.replace("_", " "): [float(value) for value in values]
+                  for key, values in groups.items()}
+        self.results.figure(name, plot.bars(groups, names, f"{self.title}: {title}", "", unit))
+
+
+def _summary(value):
+    """-> mean, deviation over seeds (None: not known), and number of values (None: one)."""
+    if isinstance(value, torch.Tensor) and value.ndim:
+        return value.double().mean().item(), None, len(value)
+    if isinstance(value, list):
+        std = deviation(value) if len(value) > 1 else None
+        return statistics.fmean(value), std, len(value)
+    return (value if isinstance(value, int) else float(value)), None, None
+
+
+def in_words(claim, size=None):
+    """A kept claim as it is printed: whether it holds, the sentence, its numbers."""
+    told = ", ".join(f"{name} {value:.4g}" for name, value in claim["numbers"].items())
+    run = f" (a {size} run)" if size and size != "full" else ""
+    return f"{HOLDS[claim['holds']]}{claim['claim']}{f' [{told}]' if told else ''}{run}"

@@ -1,0 +1,88 @@
+"""A network made fast where it runs, and asked some examples at a time.
+
+    net = run.network(nn.Sequential(...))        # before the optimizer is made
+    infer(net, x)                                # evaluation mode, no gradient
+
+The network stays what it is: its layers, weights, copies and parts. What changes is how the
+numbers lie in memory and, while it trains with bits=16, how exact its products are. On a CPU
+in 32 bits no result moves beyond rounding. Checked in tests/test_network.py.
+"""
+
+import torch
+from torch import nn
+
+from minidl.evaluation import evaluating, to_unit
+from minidl.lab import layout
+from minidl.lab.capture import recorded
+from minidl.lab.precision import autocast
+
+
+def network(net, device, bits=32, graph=None):
+    """net on the device: images channels last, the recurrence with its gradient by hand.
+
+    bits   16: products in bfloat16 while it trains, where the device has instructions for
+           them; outputs are float32, and so is all evaluation.
+    graph  a training batch x: on a GPU both passes are recorded once and replayed for batches
+           of its shape. Each replay overwrites the last output: one pass forwards, then one
+           backwards, so not for a network that a step asks twice.
+    """
+    for part in net.modules():
+        layout.faster(part)
+    net.to(device, memory_format=torch.channels_last)
+    if bits == 16:
+        net.register_forward_pre_hook(_in_16_bits)
+        net.register_forward_hook(_out_of_16_bits, always_call=True)
+    if graph is not None and graph.is_cuda:
+        _replay(net, graph)
+    return net
+
+
+_OPEN = []  # contexts of the forward passes at hand, the innermost last
+
+
+def _in_16_bits(net, _):
+    device = next(net.parameters()).device
+    context = autocast(device, "auto" if net.training else "float32")
+    context.__enter__()
+    _OPEN.append(context)
+
+
+def _out_of_16_bits(net, _, output):
+    _OPEN.pop().__exit__(None, None, None)
+    if isinstance(output, tuple):
+        return tuple(part.float() for part in output)
+    return output.float() if output is not None else None  # None: the pass has failed
+
+
+def _replay(net, x):
+    """Let this network, but no copy of it, replay its recorded passes in training."""
+    try:
+        forward = recorded(net, x)
+    except RuntimeError as error:
+        print(f"No CUDA graph of this network, so every layer is launched: {error}")
+        return
+    kind = type(net)
+
+    class Replayed(kind):
+        def forward(self, *inputs):
+            recorded_now = self is net and self.training and inputs[0].shape == x.shape
+            return (forward if recorded_now else super().forward)(*inputs)
+
+    Replayed.__name__ = kind.__name__
+    net.__class__ = Replayed
+
+
+@torch.no_grad()
+def infer(net, x, longest=None, size=1000):
+    """net(x) for all x (N, ...), in evaluation mode and without gradient, `size` at a time.
+
+    net   a network, or any function of a batch.
+    x     a tensor; bytes are taken as pixels in [0, 1]. Or Reviews: then it is net(w, n), of
+          at most `longest` words.
+    """
+    with evaluating(*([net] if isinstance(net, nn.Module) else [])):
+        if not isinstance(x, torch.Tensor):
+            from minidl.data.reviews import outputs  # not for images: it reads a grammar
+            return outputs(net, x, longest)
+        return torch.cat([net(to_unit(part) if part.dtype == torch.uint8 else part)
+                          for part in x.split(size)])
