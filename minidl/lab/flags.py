@@ -6,9 +6,9 @@
 
 A keyword is a flag, its default the flag's default and type. Its annotation is the flag's help
 and, after semicolons at its end, its bounds (`>= a`, `a to b`, `one of a, b`) and `amount` for
-a setting that says how much and not what: minidl/publish/restamp.py runs those at their --quick
-value. Without bounds a number is at least 0, and a whole one 1, unless its default is 0.
-Checked in tests/test_cli.py.
+a setting that says how much and not what: a restamp runs those at their --quick value. Without
+bounds a number is at least 0, and a whole one at least 1, unless its default is 0. Checked in
+tests/test_cli.py.
 """
 
 import argparse
