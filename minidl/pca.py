@@ -30,7 +30,7 @@ class PCA(NamedTuple):
 
 def fit(x, d):
     """The PCA of x (N, ...), N >= 1, bytes as pixels in [0, 1]; ValueError if it has none."""
-    kind, unit = (torch.float32, 255) if x.dtype == torch.uint8 else (x.dtype, 1)
+    kind, unit = (x[:0] / 1).dtype, 255 if x.dtype == torch.uint8 else 1  # integers: float32
     v = x.detach().flatten(1).cpu().to(torch.float64, copy=True)
     mean = v.mean(dim=0)
     if not 1 <= d <= len(mean) or not mean.isfinite().all():

@@ -23,7 +23,6 @@ import torch
 
 import data_download
 from minidl import idx, pca
-from minidl.data import to_unit
 from minidl.data.sources import FILES, file_of
 from minidl.tsne import affinities, divergence, trustworthiness, tsne
 
@@ -53,7 +52,7 @@ def main(threads):
     share = code.explained.sum().item()
     print(f"{'minidl':<28}{min(s for s, _ in runs):6.2f} s   {share:.6f} of the variance")
     if manifold:
-        x = to_unit(train).flatten(1).numpy()
+        x = (train.float() / 255).flatten(1).numpy()
         for solver in ("covariance_eigh", "full"):
             seconds, theirs = timed(
                 lambda s=solver: decomposition.PCA(12, svd_solver=s).fit(x))

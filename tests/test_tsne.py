@@ -10,6 +10,9 @@ import torch
 from minidl import idx, pca
 from minidl.tsne import affinities, descent, divergence, gradient, trustworthiness, tsne
 
+pytestmark = pytest.mark.numeric
+U = 2.0**-53
+
 
 def normal(*shape, seed=0):
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed),
@@ -46,7 +49,8 @@ def test_three_points_by_hand():
     nearest is: p_{2|1} = p_{1|2} = p_{2|3} = 1, halved and divided by N = 3."""
     x = torch.tensor([[0.0], [1], [3]])
     even = (1 - torch.eye(3, dtype=torch.float64)) / 6
-    torch.testing.assert_close(affinities(x, 2), even, atol=1e-4, rtol=0)  # a limit, beta = 0
+    # a limit, beta = 0: H falls with beta^2, so that 4 U of H leave beta near U^(1/2)
+    torch.testing.assert_close(affinities(x, 2), even, atol=100 * U**0.5, rtol=0)
     near = torch.tensor([[0, 2, 0], [2, 0, 1], [0, 1, 0]], dtype=torch.float64) / 6
     torch.testing.assert_close(affinities(x, 1), near, atol=1e-12, rtol=0)
 
@@ -64,38 +68,26 @@ def test_every_row_has_the_wanted_perplexity(scale):
         low, high = np.where(wanted < 2**H, beta, low), np.where(wanted < 2**H, high, beta)
     np.testing.assert_allclose(2**H, wanted, rtol=1e-9)  # the search itself has ended
     P = affinities(torch.from_numpy(x), wanted).numpy()
-    # 1e-10 of beta, and the rounding of 100 + x in squares: 1e-14 of 1e4
+    # beta d < 100 where p matters, and of d 400 ulps of 1e4: 1e-10 and 1e-9 of p
     np.testing.assert_allclose(P, (p + p.T) / 120, rtol=1e-7, atol=1e-14)
     off = affinities(torch.from_numpy(x), wanted * (1 + 1e-5)).numpy()
     assert abs(off - P).max() > 1e-8  # a perplexity 1e-5 away would have been seen
 
 
 def test_affinities_are_a_symmetric_distribution_of_pairs():
-    P = affinities(normal(600, 4).view(600, 2, 2), 30)  # 600 rows: several blocks
+    P = affinities(normal(150, 4).view(150, 2, 2), 30)  # 150 rows: several blocks
     assert torch.equal(P, P.T) and (P >= 0).all() and (P.diagonal() == 0).all()
-    assert P.sum().item() == pytest.approx(1, abs=1e-12)
-    assert (P.sum(dim=1) > 1 / 1200).all()  # section 3.1: no point counts for nothing
+    assert P.sum().item() == pytest.approx(1, abs=150 * 150 * U)
+    assert (P.sum(dim=1) > 1 / 300).all()  # section 3.1: no point counts for nothing
 
 
-def test_affinities_have_no_unit_no_origin_and_no_order():
-    x, order = normal(50, 3), torch.randperm(50, generator=torch.Generator().manual_seed(1))
-    P = affinities(x, 5)
-    torch.testing.assert_close(affinities(1e3 * x + 7, 5), P, rtol=1e-8, atol=0)
-    torch.testing.assert_close(affinities(x[order], 5), P[order][:, order], rtol=1e-8, atol=0)
-
-
-@pytest.mark.parametrize("offset", [0, 1e3])
-def test_of_more_duplicates_than_the_perplexity_all_are_equally_near(offset):
-    x = torch.cat([normal(1, 3).expand(10, 3), normal(30, 3, seed=1)]) + offset
-    P = affinities(x, 5)
+def test_of_more_duplicates_than_the_perplexity_all_are_equally_near():
+    P = affinities(torch.cat([normal(1, 3).expand(10, 3), normal(30, 3, seed=1)]) + 1e3, 5)
     one = P[0, 1:10]  # p_{j|i} = 1/9 both ways, over N = 40
-    torch.testing.assert_close(one, torch.full_like(one, 1 / 9 / 40), rtol=1e-9, atol=0)
-    assert P.sum().item() == pytest.approx(1, abs=1e-12)
-
-
-def test_of_equal_points_all_are_equally_near():
+    torch.testing.assert_close(one, torch.full_like(one, 1 / 9 / 40), rtol=100 * U, atol=0)
     P = affinities(torch.full((7, 2), 0.1), 2)
-    torch.testing.assert_close(P, (1 - torch.eye(7, dtype=torch.float64)) / 42)
+    torch.testing.assert_close(P, (1 - torch.eye(7, dtype=torch.float64)) / 42, rtol=100 * U,
+                               atol=0)
 
 
 # the divergence and its gradient
@@ -106,62 +98,42 @@ def test_the_divergence_is_that_of_a_double_loop():
          for i in range(20) for j in range(20) if i != j}
     Z = sum(w.values())
     C = sum(P[k] * math.log(P[k] / (w[k] / Z)) for k in w if P[k] > 0)
-    assert divergence(torch.from_numpy(P), torch.from_numpy(y)) == pytest.approx(C, rel=1e-12)
-
-
-def test_the_divergence_is_zero_where_q_is_p():
-    y = normal(9, 2)
-    w = 1 / (1 + torch.cdist(y, y).square())
-    w.fill_diagonal_(0)
-    assert divergence(w / w.sum(), y) == pytest.approx(0, abs=1e-12)
-    assert gradient(w / w.sum(), y).abs().max() < 1e-12
-    assert divergence(w / w.sum(), 1.1 * y) > 1e-4
-
-
-def differences(P, y, h=1e-5):
-    """dC/dy by central differences: off by h^2/6 C''' and 1e-16 C / h, both about 1e-10."""
-    g = torch.zeros_like(y)
-    for i in range(y.numel()):
-        step = torch.zeros_like(y)
-        step.view(-1)[i] = h
-        g.view(-1)[i] = (divergence(P, y + step) - divergence(P, y - step)) / (2 * h)
-    return g
+    # 400 terms of p log(p / q), |log| < 20, of sum 1
+    assert divergence(torch.from_numpy(P), torch.from_numpy(y)) == pytest.approx(
+        C, abs=400 * 20 * U)
 
 
 @pytest.mark.parametrize("dims", [2, 3])
 @pytest.mark.parametrize("scale", [1e-4, 1, 10])
 def test_the_gradient_is_that_of_finite_differences(dims, scale):
-    P, y = affinities(normal(12, 5), 3), scale * normal(12, dims, seed=1)
+    """Off by h^2 / 6 of the third derivative and by 144 U C / h, both of at most 100 here. A
+    gradient wrong by 0.1% is refused where it is not small."""
+    P, y, h = affinities(normal(12, 5), 3), scale * normal(12, dims, seed=1), 1e-5
     y[3] = y[5]  # points may coincide
-    expected = differences(P, y)
-    bound = 1e-9 + 1e-6 * expected.abs().max().item()
+    expected = torch.zeros_like(y)
+    for i in range(y.numel()):
+        step = torch.zeros_like(y)
+        step.view(-1)[i] = h
+        expected.view(-1)[i] = (divergence(P, y + step) - divergence(P, y - step)) / (2 * h)
+    bound = 100 * h**2 / 6 + 100 * 144 * U / h
     torch.testing.assert_close(gradient(P, y), expected, atol=bound, rtol=0)
+    if scale == 1:
+        assert (1.001 * gradient(P, y) - expected).abs().max() > 2 * bound
 
 
-@pytest.mark.parametrize("wrong", ["no 4", "no w", "w squared", "p only", "0.1%"])
-def test_the_differences_refuse_a_wrong_gradient(wrong):
-    P, y = affinities(normal(12, 5), 3), normal(12, 2, seed=1)
-    apart = y.unsqueeze(1) - y  # (N, N, 2): y_i - y_j
+def test_the_gradient_is_its_equation_and_float32_is_enough():
+    """1 + |y_i|^2 + |y_j|^2 - 2 y_i . y_j >= 1 is off by 4 u Y, Y = 1 + 2 max |y|^2, so w by
+    4 u Y of itself, Z too, both terms of a by 12 u Y at most. Sums of 700 add 700 u."""
+    P, y = affinities(normal(700, 5), 30), 10 * normal(700, 2, seed=1)
+    apart = y.unsqueeze(1) - y  # (N, N, dims): y_i - y_j
     w = 1 / (1 + apart.square().sum(dim=2))
-    q = w / (w.sum() - 12)
-    a = {"no 4": (P - q) * w, "no w": 4 * (P - q), "w squared": 4 * (P - q) * w**2,
-         "p only": 4 * P * w, "0.1%": 4.004 * (P - q) * w}[wrong]
-    expected = differences(P, y)
-    error = ((a.unsqueeze(2) * apart).sum(dim=1) - expected).abs().max()
-    assert error > 100 * (1e-9 + 1e-6 * expected.abs().max())
-    right = (4 * ((P - q) * w).unsqueeze(2) * apart).sum(dim=1)  # the equation, term by term
-    torch.testing.assert_close(gradient(P, y), right, atol=1e-15, rtol=1e-12)
-
-
-def test_blocks_of_rows_make_no_difference_and_float32_is_enough():
-    P, y = affinities(normal(700, 5), 30), 10 * normal(700, 2, seed=1)  # 187 rows a block
-    apart = y.unsqueeze(1) - y
-    w = 1 / (1 + apart.square().sum(dim=2))
-    expected = (4 * ((P - w / (w.sum() - 700)) * w).unsqueeze(2) * apart).sum(dim=1)
-    torch.testing.assert_close(gradient(P, y), expected, atol=1e-15, rtol=1e-10)
-    bound = 1e-4 * expected.abs().max().item()  # |y|^2 = 1000 in 24 bits, beside 1 + |.|^2
-    torch.testing.assert_close(gradient(P.float(), y.float()).double(), expected, atol=bound,
-                               rtol=0)
+    q = w / (w.sum() - 700)
+    expected = (4 * ((P - q) * w).unsqueeze(2) * apart).sum(dim=1)
+    norm, Y = y.norm(dim=1), 1 + 2 * y.square().sum(dim=1).max()
+    size = (4 * (P + q) * w * (norm + norm[:, None])).sum(dim=1, keepdim=True)
+    for kind, u in ((torch.float64, U), (torch.float32, 2**-24)):
+        error = (gradient(P.to(kind), y.to(kind)).double() - expected).abs()
+        assert (error <= (12 * Y + 700) * u * size).all()
 
 
 # the descent
@@ -171,7 +143,7 @@ def test_the_divergence_falls_and_clusters_stay_apart():
     P, lines = affinities(x, 15), []
     y = tsne(x, 15, steps=400, say=lines.append)
     assert y.shape == (120, 2) and y.dtype == torch.float32
-    assert divergence(P, y) < 0.5 < 1 < divergence(P, tsne(x, 15, steps=0))
+    assert 2 * divergence(P, y) < divergence(P, tsne(x, 15, steps=0))
     nearest = torch.cdist(y, y).fill_diagonal_(math.inf).argmin(dim=1)
     assert torch.equal(c[nearest], c)
     assert trustworthiness(x, y) > 0.9 > 0.6 > trustworthiness(x, normal(120, 2, seed=1))
@@ -189,8 +161,7 @@ def test_points_without_clusters_do_not_end_in_one_point():
     """Exaggerated, P draws them together to 1e-13; after that they must come apart again."""
     x = normal(100, 50)
     P, y = affinities(x, 30), tsne(x)
-    assert (y.std(dim=0) > 0.5).all()
-    assert divergence(P, y) < 0.8 < divergence(P, 1e-3 * y)
+    assert divergence(P, y) < min(divergence(P, s * y) for s in (1e-3, 0.1, 10))
 
 
 def test_the_same_twice():
@@ -204,8 +175,7 @@ def test_the_same_twice():
 def test_the_start_is_the_principal_components():
     x = clusters(20)[0]
     y, z = tsne(x, 5, dims=3, steps=0).double(), pca.fit(x, 3).encode(x)
-    assert y[:, 0].std().item() == pytest.approx(1e-4, rel=0.1)
-    torch.testing.assert_close(y, 1e-4 * z / z[:, 0].std(), atol=5e-6, rtol=0)  # the noise
+    torch.testing.assert_close(y, 1e-4 * z / z[:, 0].std(), atol=5e-6, rtol=0)  # 5 deviations
 
 
 @pytest.mark.parametrize("x", [
@@ -217,18 +187,6 @@ def test_degenerate_points_are_embedded(x):
     assert y.isfinite().all()
     P = affinities(x, 5)
     assert divergence(P, y) < max(divergence(P, normal(40, 2, seed=1)), 1e-6)
-
-
-def test_duplicates_come_to_lie_together():
-    x = normal(60, 4)
-    x[1:4] = x[0]
-    y = tsne(x, 10, steps=500)
-    d = torch.cdist(y, y)
-    assert d[:4, :4].max() < 0.2 * d.median()
-
-
-def test_the_fewest_points():
-    assert tsne(normal(4, 2), 1, steps=300).isfinite().all()
 
 
 # trustworthiness
@@ -254,7 +212,7 @@ def test_trustworthiness_is_that_of_loops_over_the_definition(k):
         excess += sum(by_x.index(j) + 1 - k for j in set(by_y[:k]) - set(by_x[:k]))
     T = 1 - 2 / (50 * k * (100 - 3 * k - 1)) * excess
     found = trustworthiness(torch.from_numpy(x), torch.from_numpy(y), k)
-    assert found == pytest.approx(T, abs=1e-12) and T < 0.95
+    assert found == pytest.approx(T, abs=10 * U) and T < 0.95  # the sum is of integers
 
 
 def test_trustworthiness_does_not_depend_on_the_order_of_ties():
@@ -271,21 +229,18 @@ def test_values_that_are_not_finite_are_refused(bad):
     x[7, 1] = bad
     for run in (lambda: tsne(x, 5), lambda: affinities(x, 5), lambda: trustworthiness(x, y),
                 lambda: trustworthiness(y, x)):
-        with pytest.raises(ValueError, match="not finite"):
+        with pytest.raises(ValueError, match="finite"):
             run()
 
 
 @pytest.mark.parametrize("run, found", [
     (lambda x: affinities(x, 10), "perplexity of 10 for 10 points, expected 1 to 9"),
-    (lambda x: affinities(x, 0.5), "perplexity of 0.5 for 10 points, expected 1 to 9"),
+    (lambda x: affinities(x, 0.5), "perplexity of 0.5"),
     (lambda x: affinities(x, math.nan), "perplexity of nan"),
     (lambda x: affinities(x[:0], 1), "for 0 points"),
-    (lambda x: tsne(x, 3.1), "perplexity of 3.1 for 10 points, expected 3 at most"),
-    (lambda x: tsne(x), "perplexity of 30 for 10 points, expected 3 at most"),
-    (lambda x: tsne(x, 0), "perplexity of 0 for 10 points, expected 1 to 9"),
-    (lambda x: tsne(x, 3, dims=1), "found 1 dimensions for the points, expected 2 or 3"),
-    (lambda x: trustworthiness(x, x, 5), "found 5 neighbours of 10 points, expected 1 to 4"),
-    (lambda x: trustworthiness(x, x, 0), "found 0 neighbours"),
+    (lambda x: tsne(x), "perplexity of 30"),
+    (lambda x: trustworthiness(x, x, 5), "5 neighbours of 10 points, expected 1 to 4"),
+    (lambda x: trustworthiness(x, x, 0), "0 neighbours"),
 ])
 def test_what_cannot_be_is_refused_in_a_sentence(run, found):
     with pytest.raises(ValueError, match=found):
@@ -293,9 +248,9 @@ def test_what_cannot_be_is_refused_in_a_sentence(run, found):
 
 
 @pytest.mark.real_data
-def test_digits_are_embedded_as_well_as_by_others_with_fewer_of_them(real_data):
+def test_digits_have_more_of_their_neighbours_than_in_the_plane_of_pca(real_data):
     file, = Path(real_data, "mnist").glob("t10k-images*")
-    images = torch.from_numpy(idx.read(file)[:300])
-    z = pca.fit(images, 12).encode(images)
-    y = tsne(z, steps=500)
-    assert divergence(affinities(z, 30), y) < 0.7 and trustworthiness(z, y) > 0.95
+    z = pca.fit(images := torch.from_numpy(idx.read(file)[:300]), 12).encode(images)
+    y, P = tsne(z, steps=500), affinities(z, 30)
+    assert trustworthiness(z, y) > trustworthiness(z, z[:, :2])
+    assert divergence(P, y) < min(divergence(P, s * z[:, :2]) for s in (0.1, 1, 10))
