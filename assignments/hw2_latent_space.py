@@ -37,8 +37,8 @@ from minidl.evaluation import evaluating, per_example
 from minidl.lab import cli, plot
 from minidl.lab.results import markdown, slug
 from minidl.lab.run import RunError
-from minidl.representation import linear_probe, nearest, spread
-from minidl.tsne import trustworthiness, tsne
+from minidl.representation import linear_probe, nearest, spread, trustworthiness
+from minidl.tsne import tsne
 
 
 def main(run,

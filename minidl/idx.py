@@ -9,7 +9,6 @@ r"""IDX, the file format of MNIST: an array of any shape after a header that tel
 
 All numbers are big endian. A name that ends in .gz holds this gzipped, any other name plain.
 Source: Y. LeCun, C. Cortes, C. Burges, "The MNIST database", section on the file format.
-
 Errors: any other file is an IdxError, "FILE: found ..., expected ...". `read` takes memory for
 bytes that arrive, never for bytes that a header claims. Checked in tests/test_idx.py.
 """

@@ -10,10 +10,13 @@ With N_c examples and mean mu_c of class c, mu the mean of all, every |.|^2 summ
 Checked in tests/test_representation.py.
 """
 
+import math
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
+
+EXACT = "donot_use_mm_for_euclid_dist"  # products would leave rounding where duplicates have 0
 
 
 class Spread(NamedTuple):
@@ -96,3 +99,22 @@ def nearest(x, others, block=1000):
     index = torch.cat([torch.cdist(part - mean, centred).min(dim=1).indices
                        for part in x.split(block)])
     return (x - others[index]).norm(dim=1), index
+
+
+def trustworthiness(x, y, k=5):
+    r"""T = 1 - 2 / (N k (2 N - 3 k - 1)) sum_i sum_{j in U_i} (r(i, j) - k), at most 1.
+
+    U_i: the points among the k nearest of i in y (N, ...) but not in x (N, ...); r(i, j): the
+    rank of j by its distance from i in x, 1 the nearest, of equal ones all the best. Of random
+    points about 1/2. Venna and Kaski (2001). ValueError for a k not in 1 ... (N - 1) / 2.
+    """
+    x, y, N = x.flatten(1).double(), y.flatten(1).double(), len(x)
+    if not 1 <= k <= (N - 1) / 2 or not (x.isfinite().all() and y.isfinite().all()):
+        raise ValueError(f"found {k} neighbours of {N} points, expected 1 to {(N - 1) // 2} "
+                         "and finite points")
+    in_x, in_y = (torch.cdist(v, v, compute_mode=EXACT).fill_diagonal_(math.inf) for v in (x, y))
+    excess = 0
+    for j in in_y.topk(k, largest=False).indices.split(1, dim=1):  # (N, k) -> k of (N, 1)
+        rank = 1 + (in_x < in_x.gather(1, j)).sum(dim=1)
+        excess += (rank - k).clamp(min=0).sum().item()
+    return 1 - 2 * excess / (N * k * (2 * N - 3 * k - 1))

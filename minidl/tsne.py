@@ -95,25 +95,6 @@ def tsne(x, perplexity=30, dims=2, steps=800, *, generator=None, say=None):
     return y
 
 
-def trustworthiness(x, y, k=5):
-    r"""T = 1 - 2 / (N k (2 N - 3 k - 1)) sum_i sum_{j in U_i} (r(i, j) - k), at most 1.
-
-    U_i: the points among the k nearest of i in y (N, ...) but not in x (N, ...); r(i, j): the
-    rank of j by its distance from i in x, 1 the nearest, of equal ones all the best. Of random
-    points about 1/2. Venna and Kaski (2001). ValueError for a k not in 1 ... (N - 1) / 2.
-    """
-    x, y, N = x.flatten(1).double(), y.flatten(1).double(), len(x)
-    if not 1 <= k <= (N - 1) / 2 or not (x.isfinite().all() and y.isfinite().all()):
-        raise ValueError(f"found {k} neighbours of {N} points, expected 1 to {(N - 1) // 2} "
-                         "and finite points")
-    in_x, in_y = (_square_distances(v, v).fill_diagonal_(math.inf) for v in (x, y))
-    excess = 0
-    for j in in_y.topk(k, largest=False).indices.split(1, dim=1):  # (N, k) -> k of (N, 1)
-        rank = 1 + (in_x < in_x.gather(1, j)).sum(dim=1)
-        excess += (rank - k).clamp(min=0).sum().item()
-    return 1 - 2 * excess / (N * k * (2 * N - 3 * k - 1))
-
-
 def _square_distances(a, b):
     # not by products, which leave 1e-16 |x|^2 where duplicates have 0
     return torch.cdist(a, b, compute_mode="donot_use_mm_for_euclid_dist").square()

@@ -136,9 +136,7 @@ def genetic_search(trials, space, population, generations, seed, *, mutation=0.2
 def successive_halving(trials, space, n, budgets, seed):
     """n settings with the first budget; of each round the better 1/q goes on to the next,
     q = n^(1/(rounds - 1)), so that one is left for the last. -> the best of the last round.
-
-    Jamieson and Talwalkar (2016).
-    """
+    Jamieson and Talwalkar (2016)."""
     source = random.Random(seed)
     settings = [sample(space, source) for _ in range(n)]
     share = n ** (-1 / max(1, len(budgets) - 1))  # 1/q

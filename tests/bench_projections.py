@@ -24,7 +24,8 @@ import torch
 import data_download
 from minidl import idx, pca
 from minidl.data.sources import FILES, file_of
-from minidl.tsne import affinities, divergence, trustworthiness, tsne
+from minidl.representation import trustworthiness
+from minidl.tsne import affinities, divergence, tsne
 
 try:
     from sklearn import decomposition, manifold

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from minidl import idx, pca
-from minidl.tsne import affinities, descent, divergence, gradient, trustworthiness, tsne
+from minidl.representation import trustworthiness
+from minidl.tsne import affinities, descent, divergence, gradient, tsne
 
 pytestmark = pytest.mark.numeric
 U = 2.0**-53
