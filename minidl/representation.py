@@ -1,5 +1,5 @@
 r"""What a code z (N, D) of images with classes y (N,) holds: how the classes are spread, how
-far apart they lie, and what can be read from it linearly.
+far apart they lie, what can be read from it linearly, and whether a map keeps neighbours.
 
 With N_c examples and mean mu_c of class c, mu the mean of all, every |.|^2 summed over D:
 
@@ -112,7 +112,8 @@ def trustworthiness(x, y, k=5):
     if not 1 <= k <= (N - 1) / 2 or not (x.isfinite().all() and y.isfinite().all()):
         raise ValueError(f"found {k} neighbours of {N} points, expected 1 to {(N - 1) // 2} "
                          "and finite points")
-    in_x, in_y = (torch.cdist(v, v, compute_mode=EXACT).fill_diagonal_(math.inf) for v in (x, y))
+    in_x, in_y = (torch.cdist(v, v, compute_mode=EXACT).fill_diagonal_(math.inf)
+                  for v in (x, y))
     excess = 0
     for j in in_y.topk(k, largest=False).indices.split(1, dim=1):  # (N, k) -> k of (N, 1)
         rank = 1 + (in_x < in_x.gather(1, j)).sum(dim=1)
