@@ -34,7 +34,7 @@ def fit(train, val, V, lambdas=LAMBDAS):
     for penalty in lambdas:  # from the strongest on, each starts where the last one ended
         beta, b = _minimum(pairs, y, penalty, beta, b)
         bag = BagOfWords(beta, b, penalty, 0.0)
-        right = ((bag.outputs(val) > 0) == (val.y == 1)).double().mean().item()
+        right = ((bag.outputs(val) > 0) == (val.y == 1)).cpu().double().mean().item()
         found.append(bag._replace(val_accuracy=right))
     return max(found, key=lambda bag: bag.val_accuracy)
 

@@ -37,7 +37,7 @@ def evaluate(metric, split, *modules, batch_size=1000):
     float64, so that the batch size does not show in the digits that are reported.
     """
     values = per_example(metric, split, *modules, batch_size=batch_size)
-    return values.double().sum().item() / len(values)
+    return values.cpu().double().sum().item() / len(values)
 
 
 @contextlib.contextmanager
@@ -66,6 +66,7 @@ def nats_and_accuracy(classifier, split):
 def nats_and_accuracy_of(logits, y):
     """The same of logits (N, C) and classes y (N,)."""
     right = logits.argmax(dim=1) == y
+    logits, y, right = logits.cpu(), y.cpu(), right.cpu()  # float64 is not on every device
     return F.cross_entropy(logits.double(), y).item(), right.double().mean().item()
 
 

@@ -89,8 +89,8 @@ def excitation_rows(excited, y, classes):
         rows.append({"layer": f"conv {i}", "units": layer[0].shape[1]})
         for when, e in zip(excited, layer, strict=True):
             chosen = selectivity(profile(e, y, classes))
-            rows[-1] |= {f"dead {when}": dead(e).double().mean().item(),
-                         f"excited by, {when}": (e > 0).double().mean().item(),
+            rows[-1] |= {f"dead {when}": dead(e).cpu().double().mean().item(),
+                         f"excited by, {when}": (e > 0).cpu().double().mean().item(),
                          f"selectivity {when}": chosen.mean().item()}
     return rows
 
@@ -117,7 +117,7 @@ def weight_rows(by_time):
             for name, w in next(iter(by_time.values())).items()]
     for when, layers in by_time.items():
         for row in rows:
-            w = layers[row["layer"]].double()
+            w = layers[row["layer"]].cpu().double()
             row |= {f"std {when}": w.std().item(), f"kurtosis {when}": kurtosis(w).item()}
     return rows
 

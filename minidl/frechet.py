@@ -15,7 +15,7 @@ import torch
 
 def moments(features):
     """Features (N, D) -> their mean (D,) and covariance (D, D), in float64."""
-    z = features.flatten(1).double()
+    z = features.flatten(1).cpu().double()
     return z.mean(dim=0), torch.cov(z.T).reshape(z.shape[1], z.shape[1])
 
 

@@ -28,7 +28,7 @@ class Spread(NamedTuple):
 
 def spread(z, y):
     """How the classes 0 ... C-1 of y, each with an example or more, lie in z (N, ...)."""
-    z = z.flatten(1).double()
+    z, y = z.flatten(1).cpu().double(), y.cpu()  # float64 is not on every device
     share = torch.bincount(y).double() / len(y)
     mu = torch.stack([z[y == c].mean(dim=0) for c in range(len(share))])  # (C, D)
     within = torch.stack([(z[y == c] - mu[c]).square().sum(dim=1).mean()
@@ -108,7 +108,7 @@ def trustworthiness(x, y, k=5):
     rank of j by its distance from i in x, 1 the nearest, of equal ones all the best. Of random
     points about 1/2. Venna and Kaski (2001). ValueError for a k not in 1 ... (N - 1) / 2.
     """
-    x, y, N = x.flatten(1).double(), y.flatten(1).double(), len(x)
+    x, y, N = x.flatten(1).cpu().double(), y.flatten(1).cpu().double(), len(x)
     if not 1 <= k <= (N - 1) / 2 or not (x.isfinite().all() and y.isfinite().all()):
         raise ValueError(f"found {k} neighbours of {N} points, expected 1 to {(N - 1) // 2} "
                          "and finite points")

@@ -7,6 +7,7 @@ import torch
 
 from minidl.data import DataError
 from minidl.lab import cli
+from minidl.lab.run import RunError
 
 SIZES = {"quick": {"epochs": 1}, "full": {"epochs": 50, "rate": 0.5}}
 
@@ -88,10 +89,18 @@ def test_a_wrong_flag_is_one_sentence_and_status_2(capsys, argv, found):
     assert found in sentence(capsys, *argv)
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device here")
-def test_cuda_without_a_gpu_is_one_sentence(capsys, tmp_path):
-    assert "torch finds no CUDA device" in sentence(capsys, "--device", "cuda", "--out",
-                                                    str(tmp_path))
+@pytest.mark.parametrize(("there", "wanted", "device"), [
+    (None, "auto", "cpu"), (None, "cuda", None), ("mps", "auto", "mps"), ("mps", "cpu", "cpu"),
+    ("mps", "cuda", None), ("xpu", "xpu", "xpu"), ("cuda", "auto", "cuda:0")])
+def test_the_device_is_what_torch_finds_or_one_sentence(monkeypatch, there, wanted, device):
+    monkeypatch.setattr("torch.accelerator.is_available", lambda: there is not None)
+    monkeypatch.setattr("torch.accelerator.current_accelerator", lambda: torch.device(there))
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    if device is None:
+        with pytest.raises(RunError, match=f"--device {wanted}"):
+            cli._device(wanted)
+    else:
+        assert str(cli._device(wanted)) == device
 
 
 def test_a_folder_for_results_that_cannot_be_made_is_one_sentence(capsys, tmp_path):

@@ -1,5 +1,8 @@
 """minidl/lab/run.py and checkpoint.py: what an epoch records, and how a run goes on."""
 
+import sys
+import types
+
 import pytest
 import torch
 from torch import nn
@@ -264,3 +267,50 @@ def test_a_line_after_every_so_many_epochs_and_the_last(tmp_path, capsys):
     assert [line.split("  ")[1] for line in lines] == ["epoch 2/5", "epoch 4/5", "epoch 5/5"]
     list(Run("s", "default", {}, out=tmp_path / "b").epochs(3, "short", every=3))
     assert len(capsys.readouterr().out.splitlines()) == 1
+
+
+# --- a page that lends the network of one of its trainings -----------------------------------
+
+@pytest.fixture
+def page(monkeypatch):
+    """A page of two trainings, `other` and `wanted`; -> the names of those that were run."""
+    ran, module = [], types.ModuleType("page")
+
+    def main(run, rate: "of learning" = 5.0):
+        run.load()
+        run.results.number("rate", rate, "a unit")
+        for name in ("other", "wanted"):
+            net = nn.Linear(2, 1)
+            for _ in run.epochs(2, name, net=net):
+                ran.append(name)
+                nn.init.constant_(net.weight, rate)
+            run.table("a table", [{"a": torch.rand(())}])
+        raise AssertionError("not reached: the wanted training is done")
+
+    module.main, module.SIZES = main, {"quick": {"rate": 7.0}}
+    monkeypatch.setitem(sys.modules, "page", module)
+    return ran
+
+
+def test_a_page_trains_what_another_wants_and_records_nothing(page, folder, tmp_path):
+    run = Run("script", "quick", {}, out=tmp_path / "script", data=str(folder))
+    run.load()
+    before = torch.get_rng_state(), run.generator.get_state()
+    net = run.trained("page", "wanted")
+    assert page == ["wanted", "wanted"] and net.weight.tolist() == [[7, 7]]
+    assert torch.equal(torch.get_rng_state(), before[0])
+    assert torch.equal(run.generator.get_state(), before[1])
+    assert run.results.numbers == {} and run.results.files == []
+    assert run.trained("page", "wanted", rate=3.0).weight.tolist() == [[3, 3]]
+    with pytest.raises(AssertionError, match="not reached"):
+        run.trained("page", "no such training")
+
+
+def test_a_finished_run_beside_this_one_lends_its_network(page, folder, tmp_path):
+    lender = Run("page", "quick", {"rate": 7.0}, out=tmp_path / "page", data=str(folder))
+    lender.load()
+    for _ in lender.epochs(2, "wanted", net=(net := nn.Linear(2, 1))):
+        nn.init.constant_(net.weight, 7.0)
+    run = Run("script", "quick", {}, out=tmp_path / "script", data=str(folder))
+    run.load()
+    assert run.trained("page", "wanted").weight.tolist() == [[7, 7]] and page == []

@@ -121,7 +121,7 @@ def _add_common(parser, data):
             group.add_argument(f"--{size}", dest="size", action="store_const", const=size,
                                default="default", help=help)
     add = parser.add_argument_group("every script").add_argument
-    add("--device", choices=["auto", "cpu", "cuda"], default="auto", help="(default auto)")
+    add("--device", choices=["auto", "cpu", "cuda", "mps", "xpu"], default="auto", help="(default auto)")
     add("--seed", type=_seed, default=0, metavar="INT",
         help="of the weights, the order and the validation part (default 0)")
     if data:
@@ -150,8 +150,18 @@ def _seed(text):
 
 
 def _device(wanted):
-    if wanted == "cuda" and not torch.cuda.is_available():
-        raise RunError("--device cuda: torch finds no CUDA device; expected cpu or auto here")
-    if wanted == "cpu" or not torch.cuda.is_available():
+    """The device of this name; auto: what torch finds beside the CPU, else the CPU."""
+    if hasattr(torch, "accelerator"):  # torch 2.6
+        there = torch.accelerator.is_available()
+        found = torch.accelerator.current_accelerator() if there else None
+    else:
+        found = torch.device("cuda") if torch.cuda.is_available() else None
+    if wanted not in ("auto", "cpu", found and found.type):
+        other = found.type if found else "no such device"
+        raise RunError(f"--device {wanted}: torch finds {other}, expected a device that is "
+                       "there, cpu or auto")
+    if wanted == "cpu" or found is None:
         return torch.device("cpu")
-    return torch.device("cuda", ranks.local_rank() % torch.cuda.device_count())
+    if found.type == "cuda":
+        return torch.device("cuda", ranks.local_rank() % torch.cuda.device_count())
+    return torch.device(found.type)

@@ -39,8 +39,8 @@ class Paired(NamedTuple):
 
 def paired(a, b):
     """The Paired a - b of one value a seed, or one an example, in the same order."""
-    difference = (torch.as_tensor(a, dtype=torch.float64).cpu()
-                  - torch.as_tensor(b, dtype=torch.float64).cpu())
+    a, b = (torch.as_tensor(values).cpu().double() for values in (a, b))
+    difference = a - b
     n = len(difference)
     error = difference.std().item() / n ** 0.5 if n > 1 else 0.0
     return Paired(difference.mean().item(), error, n)
@@ -135,7 +135,7 @@ class Findings:
 def _summary(value):
     """-> mean, deviation over seeds (None: not known), and number of values (None: one)."""
     if isinstance(value, torch.Tensor) and value.ndim:
-        return value.double().mean().item(), None, len(value)
+        return value.cpu().double().mean().item(), None, len(value)
     if isinstance(value, list):
         std = deviation(value) if len(value) > 1 else None
         return statistics.fmean(value), std, len(value)

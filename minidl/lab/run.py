@@ -10,7 +10,6 @@
 The loop is the script's own; nothing here calls back into it. Checked in tests/test_run.py.
 """
 
-import importlib
 import math
 import platform
 import time
@@ -19,17 +18,17 @@ from pathlib import Path
 import matplotlib
 import numpy
 import torch
-from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from minidl import UserError
 from minidl.data import load as load_images
 from minidl.data.progress import Line, clock
-from minidl.lab import checkpoint, flags, precision, ranks, stamp
+from minidl.lab import checkpoint, precision, ranks, stamp
 from minidl.lab import network as networks
 from minidl.lab.findings import Findings, in_words
 from minidl.lab.folder import Folder
+from minidl.lab.lending import Lending
 from minidl.lab.results import Results, slug
 from minidl.lab.trials import Trials
 
@@ -40,7 +39,7 @@ class RunError(UserError):
     """A run that cannot go on: one sentence."""
 
 
-class Run(Findings):
+class Run(Findings, Lending):
     """One run of a script: what stands above the first `_` is for scripts to use.
 
     device, generator (of the order of examples; on the CPU), history (of the training at hand:
@@ -50,7 +49,8 @@ class Run(Findings):
     def __init__(self, script, size, settings, *, out, device="cpu", seed=0, sheet_data=None,
                  data="auto", data_dir=None, resume=False):
         self.script, self.size, self.settings = script, size, settings
-        self.code, self.commit = _code(script), stamp.commit()  # now: files may be edited
+        self.code = stamp.code_of(self.file_of(script))  # now: files may be edited later
+        self.commit = stamp.commit()
         self.device, self.seed = torch.device(device), seed
         self.sheet_data, self.data, self.data_dir = sheet_data, data, data_dir
         self.out, self.resume = Path(out), resume
@@ -62,8 +62,8 @@ class Run(Findings):
             "torch": str(torch.__version__), **settings}, resume)
         self.results = Results(self.out, self.folder.path)
         self.names = {}  # of a checkpoint's file -> of its training
-        self.title, self.bits, self.kept = script, 32, Kept()
-        self.only = self.borrower = None  # see `trained`
+        self.title, self.bits, self.kept = script, 32, checkpoint.Snapshots()
+        self.only = self.borrower = None  # see minidl/lab/lending.py
         self._begin("")
 
     def seed_everything(self, seed):
@@ -113,13 +113,13 @@ class Run(Findings):
         so that a run that was killed ends with the same numbers as one left alone. A loop that
         is to end early says `run.stop()`: after a `break` nobody knows that it was finished.
         """
-        self.kept = Kept()
+        self.kept = checkpoint.Snapshots()
         if self.only:
             yield from self._lend(n, name, every, parts)
             return
         parts = {**parts, "kept": self.kept}
         path = self.folder.path(self._file_of(name))
-        made_by = self._made_by(self.script, n, self.settings)
+        made_by = self.made_by(self.script, n, self.settings)
         self.history, self.training_seconds, done = {}, 0.0, 0
         start = time.perf_counter()
         if self.resume and path.exists():
@@ -157,56 +157,6 @@ class Run(Findings):
         """This epoch is the training's last."""
         self._stopped = True
 
-    def borrow(self, script, name, n, settings, **parts):
-        """Load `parts` as another script's training left them, in its folder beside this one.
-
-        -> True; False where there is no such training, or one that was not finished or not
-        made with these settings, n epochs and this run's data, seed, device and torch.
-        """
-        path = self.out.parent / script / "checkpoints" / f"{slug(name)}.pt"
-        made_by = self._made_by(script, n, settings)
-        if not path.exists():
-            return False
-        content = checkpoint.read(path, self.device, "delete it, or run that script again")
-        if content["made_by"] != made_by or not content["progress"].get("finished"):
-            return False
-        checkpoint.put_back(path, content, parts)
-        print(f"{name}: taken from {path}, made with the same settings")
-        return True
-
-    def trained(self, script, name="model", **changed):
-        """The networks of another page's training, in this run's size.
-
-        They are taken from its finished run beside this one. Without one its main runs here
-        until the training `name` is done; the others are passed over, and nothing is recorded.
-        The generators are then as they were.
-        """
-        module = importlib.import_module(script)
-        settings = flags.settings(module.main, module.SIZES, self.size) | changed
-        lender = Run(script, self.size, settings, out=self.out / "trained" / script,
-                     device=self.device, seed=self.seed, sheet_data=self.sheet_data,
-                     data=self.wanted_data, data_dir=self.data_dir, resume=self.resume)
-        lender.results, lender.only, lender.borrower = Unheard(lender.out), name, self
-        state = self.generator.get_state(), torch.get_rng_state()
-        try:
-            module.main(lender, **settings)
-        except _Lent as lent:
-            self.generator.set_state(state[0])
-            torch.set_rng_state(state[1])
-            return lent.networks[0] if len(lent.networks) == 1 else lent.networks
-        raise ValueError(f"{script} has no training {name!r}")
-
-    def _lend(self, n, name, every, parts):
-        """The epochs of a page that runs for another: of the training that is wanted."""
-        if name != self.only:
-            self.history = {}
-            return
-        found = {key: part for key, part in parts.items() if isinstance(part, nn.Module)}
-        if not self.borrower.borrow(self.script, name, n, self.settings, **found):
-            self.only = None
-            yield from self.epochs(n, name, every=every, **parts)
-        raise _Lent(list(found.values()))
-
     def track(self, n, **losses):
         """Add a step's losses, means over its n examples; `log` takes the epoch's mean.
 
@@ -224,7 +174,7 @@ class Run(Findings):
         """
         self._logged = True
         for key, pairs in self._tracked.items():
-            losses = torch.stack([loss for loss, _ in pairs]).double().cpu()
+            losses = torch.stack([loss for loss, _ in pairs]).cpu().double()
             for step in (~losses.isfinite()).nonzero().flatten().tolist():
                 raise self._diverged(f", step {step + 1}", key, losses[step].item())
             sizes = torch.tensor([n for _, n in pairs], dtype=torch.float64)
@@ -270,12 +220,6 @@ class Run(Findings):
             file += "_"
         return f"checkpoints/{file}.pt"
 
-    def _made_by(self, script, n, settings):
-        """What a training must share to go on, or to be borrowed."""
-        return {"script": script, "code": _code(script), "data": self.data, "seed": self.seed,
-                "epochs": n, "device": self.device.type, "torch": str(torch.__version__),
-                **settings}
-
     def _begin(self, label):
         self._label, self._line = label, Line()
         self._step, self._tracked, self._logged, self._stopped = 0, {}, False, False
@@ -289,34 +233,3 @@ class Run(Findings):
 
     def _seconds(self):
         return self.seconds_before + time.perf_counter() - self.started
-
-
-class Kept(dict):
-    """Tensors by name, as a part of a checkpoint."""
-
-    def state_dict(self):
-        return dict(self)
-
-    def load_state_dict(self, state):
-        self.clear()
-        self.update(state)
-
-
-class _Lent(Exception):
-    """The training that another script wanted is done: its networks."""
-
-    def __init__(self, networks):
-        self.networks = networks
-
-
-class Unheard(Results):
-    """Results that nobody wants: of a page that runs for another."""
-
-    def number(self, *_, **__):
-        pass
-
-    finding = figure = table = text = number
-
-
-def _code(script):
-    return stamp.code_of(stamp.ROOT / "assignments" / f"{script}.py")
