@@ -28,6 +28,7 @@ import torch
 
 from minidl.data.progress import Line, clock
 from minidl.files import alone, lock, whole_file
+from minidl.lab import cli
 from minidl.lab.results import markdown
 from minidl.publish import kept, readme, restamp
 
@@ -91,7 +92,7 @@ def parse(argv):
     size = parser.add_mutually_exclusive_group()
     size.add_argument("--quick", action="store_true", help="does it run")
     size.add_argument("--full", action="store_true", help="the numbers in the README")
-    parser.add_argument("--device", choices=["auto", "cpu", "cuda", "mps", "xpu"], default="auto")
+    parser.add_argument("--device", choices=cli.DEVICES, default="auto")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--data-dir", metavar="DIR", help="where data sets lie")
     parser.add_argument("--out", type=Path, default=Path("outputs"), metavar="DIR")

@@ -30,6 +30,7 @@ from minidl.lab.run import Run, RunError
 SIZES = {"quick": "does it run: at most 10 s on 2 cores",
          "default": "an honest answer: at most 5 minutes on 2 cores",
          "full": "the numbers in the README"}
+DEVICES = ["auto", "cpu", "cuda", "mps", "xpu"]
 SENTENCES = (UserError, DownloadError)
 
 
@@ -121,7 +122,7 @@ def _add_common(parser, data):
             group.add_argument(f"--{size}", dest="size", action="store_const", const=size,
                                default="default", help=help)
     add = parser.add_argument_group("every script").add_argument
-    add("--device", choices=["auto", "cpu", "cuda", "mps", "xpu"], default="auto", help="(default auto)")
+    add("--device", choices=DEVICES, default="auto", help="(default auto)")
     add("--seed", type=_seed, default=0, metavar="INT",
         help="of the weights, the order and the validation part (default 0)")
     if data:

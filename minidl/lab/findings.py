@@ -142,8 +142,12 @@ def _summary(value):
     return (value if isinstance(value, int) else float(value)), None, None
 
 
-def in_words(claim, size=None):
+def in_words(claim):
     """A kept claim as it is printed: whether it holds, the sentence, its numbers."""
     told = ", ".join(f"{name} {value:.4g}" for name, value in claim["numbers"].items())
-    run = f" (a {size} run)" if size and size != "full" else ""
-    return f"{HOLDS[claim['holds']]}{claim['claim']}{f' [{told}]' if told else ''}{run}"
+    return f"{HOLDS[claim['holds']]}{claim['claim']}{f' [{told}]' if told else ''}"
+
+
+def told(content):
+    """What a results.json says in sentences: its claims, and findings of older scripts."""
+    return [*map(in_words, content.get("claims", ())), *content.get("findings", ())]

@@ -26,7 +26,7 @@ from minidl.data import load as load_images
 from minidl.data.progress import Line, clock
 from minidl.lab import checkpoint, precision, ranks, stamp
 from minidl.lab import network as networks
-from minidl.lab.findings import Findings, in_words
+from minidl.lab.findings import Findings, told
 from minidl.lab.folder import Folder
 from minidl.lab.lending import Lending
 from minidl.lab.results import Results, slug
@@ -200,8 +200,8 @@ class Run(Findings, Lending):
                            "seed": self.seed, "settings": self.settings,
                            "versions": versions, **made_of, "code": self.code,
                            "seconds": round(seconds, 2)})
-        told = [*self.results.findings, *map(in_words, self.results.claims)]
-        print(f"\nFound in this {self.size} run:", *(f"- {words}" for words in told), "",
+        sentences = told({"claims": self.results.claims, "findings": self.results.findings})
+        print(f"\nFound in this {self.size} run:", *(f"- {words}" for words in sentences), "",
               sep="\n")
         print(f"Wrote {', '.join([*self.results.files, 'results.json'])} to {self.out} "
               f"({clock(seconds)})")

@@ -21,6 +21,7 @@ import sys
 from html import escape
 from pathlib import Path
 
+from minidl.lab.findings import told
 from minidl.lab.results import cell, latex, markdown, tex
 from minidl.publish import kept, readme, sheets
 from minidl.publish.companion import mathematics
@@ -148,7 +149,7 @@ class Bundle:
 
     def show(self, script, folder, content, wanted):
         """The findings, figures and tables of a run that are wanted."""
-        if findings := list(filter(wanted, content["findings"])):
+        if findings := list(filter(wanted, told(content))):
             self.page.append("<ul>" + "".join(
                 f"<li>{escape(finding)}</li>" for finding in findings) + "</ul>")
             self.text.append("\\begin{itemize}\n" + "\n".join(

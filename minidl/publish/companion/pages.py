@@ -3,6 +3,7 @@
 import re
 from html import escape
 
+from minidl.lab.findings import told
 from minidl.lab.results import cell
 from minidl.publish import kept, sheets
 from minidl.publish.companion import colours
@@ -171,7 +172,7 @@ class FilePage:
         if self.result.older:
             head += (f'<p class="run"><b>Older than {escape(", ".join(self.result.older))}:'
                      f'</b> <code>{escape(kept.command(found))}</code> makes a new one.</p>')
-        sentences = "".join(f"<li>{escape(words)}</li>" for words in found["findings"])
+        sentences = "".join(f"<li>{escape(words)}</li>" for words in told(found))
         return (f'<h2>What it found</h2>{head}<ul class="findings">{sentences}</ul>'
                 f'<details><summary>Numbers</summary>{numbers(found["numbers"])}</details>'
                 f'<details><summary>Settings</summary><p>{escape(settings)}</p></details>'
