@@ -25,6 +25,12 @@ class Spread(NamedTuple):
     total: float            # T
     fisher: float           # F, without unit: it is the same for z and for 3 z
 
+    @property
+    def pairs(self):
+        """|mu_a - mu_b| of each pair of classes, once: (C (C - 1) / 2,)."""
+        a, b = torch.triu_indices(*self.distance.shape, 1)
+        return self.distance[a, b]
+
 
 def spread(z, y):
     """How the classes 0 ... C-1 of y, each with an example or more, lie in z (N, ...)."""

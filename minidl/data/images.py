@@ -102,9 +102,9 @@ def batches(split, batch_size, generator):
         yield to_unit(split.x.index_select(0, index)), split.y.index_select(0, index)
 
 
-def first_of_each_class(y):
-    """The place of each class's first example in y (N,), for the classes that it has."""
-    return torch.stack([(y == c).nonzero()[0, 0] for c in y.unique()])
+def first_of_each_class(y, n=1):
+    """The places of each class's first n examples in y (N,), for the classes that it has."""
+    return torch.cat([(y == c).nonzero()[:n, 0] for c in y.unique()])
 
 
 def _read_split(source, split):

@@ -57,7 +57,7 @@ SHOWN = {  # item -> the figures and tables of its own, where a script answers s
     "S0.4b": ("new_images", "interpolation", "traversals"),
     "S2.3": ("samples", "reconstructions"), "S2.4": ("denoising",),
     "S2.5": ("latents_2d", "latents_3d"), "S2.6": ("loss",),
-    "S3.3b": ("b_within",), "S3.3c": ("differ_most", "b_c_spread"),
+    "S3.3b": ("b_within",), "S3.3c": ("c_distance",),
     "S4.5b": ("layers_15_14", "layers_trained"),
 }
 NOT_OURS = {"S4.6": "a project idea of one's own"}
