@@ -15,19 +15,43 @@ measured is the cost to whoever changes nothing but the weights' start.
 # sheet: S4.1
 
 import itertools
-import statistics
 
 import _path  # noqa: F401
 import torch
-from asst8_fc_ae import UNITS, lecun_normal, train
 from torch import nn
 
-from minidl.data import to_unit
-from minidl.lab import cli, plot
-from minidl.lab.results import deviation, markdown
+from minidl.data import batches, steps_per_epoch, to_unit
+from minidl.evaluation import evaluate
+from minidl.lab import cli, paired, plot
+from minidl.losses import bce
+from minidl.schedules import one_cycle
 
-LECUN, TORCH = "LeCun's normal", "torch's default"
 DEPTHS = 3, 9, 15  # layers of SELU; 3 is exercise 1's
+
+
+def build(depth, start):
+    """A new autoencoder with `depth` layers of SELU, an odd number: x -> logits."""
+    side = [100] * (depth // 2)
+    layers = [nn.Flatten()]
+    for n, m in itertools.pairwise([784, *side, 30, *side]):
+        layers += [nn.Linear(n, m), nn.SELU()]
+    layers += [nn.Linear(100, 784), nn.Unflatten(1, (1, 28, 28))]
+    for layer in layers:
+        if start == "lecun" and isinstance(layer, nn.Linear):
+            nn.init.normal_(layer.weight, std=layer.in_features ** -0.5)
+            nn.init.zeros_(layer.bias)
+    return nn.Sequential(*layers)
+
+
+@torch.no_grad()
+def deviations(network, x):
+    """The standard deviation over images and units, of x and behind each SELU."""
+    found = [x.std().item()]
+    for layer in network:
+        x = layer(x)
+        if isinstance(layer, nn.SELU):
+            found.append(x.std().item())
+    return found
 
 
 def main(run,
@@ -37,84 +61,43 @@ def main(run,
          learning_rate: "the highest of the one-cycle schedule" = 4e-3,
          images: "training images used, validation included; amount" = 60_000):
     data = run.load(images)
-    x, before = to_unit(data.train.x[:1000]), {}
-    loss = {job: [] for job in itertools.product(DEPTHS, (LECUN, TORCH))}
-    for (depth, start), seed in itertools.product(loss, range(run.seed, run.seed + seeds)):
-        run.seed_everything(seed)
-        autoencoder = build(depth, start).to(run.device)
-        before.setdefault((depth, start), moments(autoencoder, x))
-        train(run, f"{depth} layers, {start}, seed {seed}", autoencoder, data, epochs,
-              batch_size, learning_rate)
-        loss[depth, start].append(run.history["val_bce"][-1])
-    show_activations(run, data, before)
-    show_loss(run, data, before, loss)
+    final, before, some = {}, {}, to_unit(data.train.x[:1000])
+    for depth, start in itertools.product(DEPTHS, ("lecun", "default")):
+        name = f"{start} {depth} layers"
+        final[name] = []
+        for seed in run.seeded(seeds):
+            autoencoder = run.network(build(depth, start))
+            before.setdefault(name, deviations(autoencoder, some))
+            optimizer = torch.optim.Adam(autoencoder.parameters(), learning_rate,
+                                         betas=(0.9, 0.98), fused=True)
+            schedule = one_cycle(optimizer, epochs * steps_per_epoch(data.train, batch_size))
+            for _ in run.epochs(epochs, f"{name}, seed {seed}", autoencoder=autoencoder,
+                                optimizer=optimizer, schedule=schedule):
+                for x, _ in batches(data.train, batch_size, run.generator):
+                    loss = bce(autoencoder(x), x).mean()
+                    optimizer.zero_grad(); loss.backward(); optimizer.step(); schedule.step()
+                    run.track(len(x), train_bce=loss)
+                run.log(val_bce=evaluate(lambda x, _, net=autoencoder: bce(net(x), x),
+                                         data.val, autoencoder))
+            final[name].append(run.history["val_bce"][-1])
 
-
-def build(depth, start):
-    """A new autoencoder with `depth` layers of SELU, an odd number: x -> logits."""
-    side = [100] * (depth // 2)
-    network = nn.Sequential(nn.Flatten(), *(
-        part for sizes in itertools.pairwise([784, *side, 30, *side])
-        for part in (nn.Linear(*sizes), nn.SELU())),
-        nn.Linear(100, 784), nn.Unflatten(1, (1, 28, 28)))
-    for layer in network:
-        if isinstance(layer, nn.Linear) and start == LECUN:
-            lecun_normal(layer, layer.in_features)
-    return network
-
-
-@torch.no_grad()
-def moments(network, x):
-    """[(mean, standard deviation)] over images and units, of x and behind each SELU."""
-    found = [(x.mean().item(), x.std().item())]
-    for layer in network:
-        x = layer(x)
-        if isinstance(layer, nn.SELU):
-            found.append((x.mean().item(), x.std().item()))
-    return found
-
-
-def show_activations(run, data, before):
-    """Layer by layer before training: exercise 1's in a table, the deepest in a figure."""
-    rows = [{"behind": layer, "mean, LeCun": a[0], "std, LeCun": a[1], "mean, torch": b[0],
-             "std, torch": b[1]} for layer, a, b in zip(
-        ("the pixels", "SELU, 100", "SELU, 30: the code", "SELU, 100 again"),
-        before[DEPTHS[0], LECUN], before[DEPTHS[0], TORCH], strict=True)]
-    run.results.table("activations", rows, f"{data.title}: activations before training")
-    print(markdown(rows))
-    deepest = DEPTHS[-1]
-    run.results.figure("activations", plot.curves(
-        {start: (range(deepest + 1), [std for _, std in before[deepest, start]])
-         for start in (LECUN, TORCH)} | {"SELU's fixed point": 1.0},
-        f"{data.title}: activations before training", "layer of SELU, 0: the pixels",
-        "standard deviation over images and units"))
-
-
-def show_loss(run, data, before, loss):
-    """What the default costs at each depth, paired."""
+    run.scores("nats an image", val_bce=final)
     run.results.figure("loss", plot.dots(
-        {f"{depth} layers, {start}": values for (depth, start), values in loss.items()},
-        f"{data.title}: loss by depth and start, a dot a seed",
-        f"validation BCE, {UNITS['bce']}"))
-    rows, epochs = [], len(run.history["val_bce"])
-    for depth in DEPTHS:
-        ours, default = loss[depth, LECUN], loss[depth, TORCH]
-        cost = [b - a for a, b in zip(ours, default, strict=True)]
-        for name, values in (("lecun", ours), ("default", default), ("cost", cost)):
-            run.results.mean(f"val_bce_{name}_{depth}_layers", values, UNITS["bce"])
-        a, b = (before[depth, start][-1][1] for start in (LECUN, TORCH))
-        rows.append({"layers of SELU": depth, "last std, LeCun": a, "last std, torch": b,
-                     "BCE, LeCun": statistics.mean(ours),
-                     "BCE, torch": statistics.mean(default),
-                     "paired cost": statistics.mean(cost), "std of the cost": deviation(cost)})
-        run.results.finding(
-            f"{data.title}, {depth} layers of SELU: before training, the last has activations "
-            f"of standard deviation {a:.2f} from {LECUN}, {b:.2f} from {TORCH}. At the end of "
-            f"epoch {epochs} the validation BCE from the second less that from the first is "
-            f"{statistics.mean(cost):+.2f} +- {deviation(cost):.2f} {UNITS['bce']}, above 0 "
-            f"in {sum(c > 0 for c in cost)} of {len(cost)} pairs.")
-    run.results.table("starts", rows, f"{data.title}: two starts of SELU networks")
-    print(markdown(rows))
+        final, f"{run.title}: loss by start and depth, a dot a seed",
+        "validation BCE, nats an image"))
+    run.curves("activations", "activations before training",
+               "standard deviation over images and units", "layer of SELU, 0: the pixels",
+               **{name: (range(len(values)), values) for name, values in before.items()})
+    cost = {depth: torch.tensor(final[f"default {depth} layers"])
+            - torch.tensor(final[f"lecun {depth} layers"]) for depth in DEPTHS}
+    run.claim("LeCun's normal gives exercise 1's network a lower loss than torch's default.",
+              paired(final["default 3 layers"], final["lecun 3 layers"]))
+    run.claim("Torch's default costs a network of 15 layers more than one of 3.",
+              paired(cost[15], cost[3]))
+    ours, default = (before[f"{start} 15 layers"][-1] for start in ("lecun", "default"))
+    run.claim("Before training, activations behind 15 layers have a standard deviation above "
+              "1/2 with LeCun's normal, but below 1/4 with torch's default.",
+              ours > 0.5 and default < 0.25, lecun=ours, default=default)
 
 
 SIZES = {"quick": {"seeds": 1, "epochs": 1, "images": 3000}, "full": {"epochs": 20}}

@@ -120,7 +120,7 @@ def test_a_script_ends_with_its_headlines_and_figures_and_reads_the_test_split_o
     for headline in TABLE[name][2]:
         assert math.isfinite(content["numbers"][headline]["value"]), headline
     assert content["numbers"] and any(file.endswith(".png") for file in content["files"])
-    assert all((outputs / name / file).stat().st_size > 100 for file in content["files"])
+    assert all((outputs / name / file).stat().st_size > 50 for file in content["files"])
 
     assert name == "hw1_regression" or "step" in events
     tests = events.count("test")
@@ -132,7 +132,7 @@ def test_a_script_ends_with_its_headlines_and_figures_and_reads_the_test_split_o
 
 
 @pytest.mark.parametrize(("name", "epochs"), [
-    ("ex2_few_labels", 14), ("asst8_conv_ae", 4), ("hw2_gan", 3), ("hw2_vae", 2),
+    ("ex2_few_labels", 14), ("asst8_conv_ae", 6), ("hw2_gan", 3), ("hw2_vae", 2),
     ("asst8_rnn", 4)])
 def test_stopped_in_the_middle_and_resumed_it_ends_as_if_left_alone(
         name, epochs, whole, module_folder, tmp_path, interrupted):
