@@ -6,10 +6,11 @@ r"""Homework 2: an autoencoder of Fashion-MNIST, convolutional and fully connect
     python assignments/hw2_conv_ae.py            under 5 minutes on 2 CPU cores
     python assignments/hw2_conv_ae.py --full     the number in the README
 
-The convolutional one is exercise 2's with d = 16: ex2_conv_ae.py explains its layers. The fully
-connected one does not know which pixels are neighbours, and learns every place by itself. The
-homework expects similar errors, since the images are small. PCA is the baseline: in MSE no
-linear code of d numbers is better on the training images. Its pixels are cut to [0, 1].
+The convolutional one is exercise 2's with d = 16: ex2_conv_ae.py explains its layers. The
+fully connected one does not know which pixels are neighbours, and learns every place by
+itself. The homework expects similar errors, since the images are small. PCA is the baseline:
+in MSE no linear code of d numbers is better on the training images. Its pixels are cut to
+[0, 1], as the sigmoid does for the networks.
 
 hw2_conv_ae_study.py compares optimizers and regularisation, hw2_tuning.py searches for
 settings. --full shows half of the images slightly turned, sized and slanted.
