@@ -193,9 +193,11 @@ def test_names_of_classes_at_one_place_are_written_apart(dims, monkeypatch):
     assert overlapping(figure, figure.axes[0].texts) == 10 * 9 / 2
 
 
-def test_what_stands_below_images_does_not_run_together():
+@pytest.mark.parametrize("rows", [1, 9])
+def test_what_stands_below_and_beside_images_does_not_run_together_and_is_not_cut(rows):
     labels = [f"ankle boot\nnot pullover\np = 0.00{i % 9}" for i in range(20)]
-    figure = plot.image_rows({"a long name, with two parts": torch.zeros(20, 1, 28, 28)}, "t",
+    names = [f"a long name, with two parts{' ' * i}" for i in range(rows)]
+    figure = plot.image_rows({name: torch.zeros(20, 1, 28, 28) for name in names}, "t",
                              labels, columns=10)
     texts = [text for axes in figure.axes
              for text in (*axes.get_xticklabels(), *axes.get_yticklabels())]

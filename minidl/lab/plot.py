@@ -107,7 +107,7 @@ def image_rows(rows, title, column_labels=(), columns=20, signed=False):
     below = 0.14 * max(map(len, labels), default=0)  # inches, as is an image's side
     height = (side + 0.04) * len(rows) * blocks + (below + 0.11) * blocks + 0.5
     width = side * columns + 0.5 + 0.095 * max(len(name.strip()) for name in rows)
-    figure = Figure(figsize=(width, height), layout="constrained")
+    figure = Figure(figsize=(width, height), layout="compressed")  # as images keep their shape
     figure.suptitle(title, fontsize=11)
     grid = figure.subplots(blocks, squeeze=False)[:, 0]
     for block, axes in enumerate(grid):
