@@ -49,8 +49,8 @@ ITEMS = {
     "S4.5b": "5: the number of its trained parameters",
 }
 SHOWN = {  # item -> the figures and tables of its own, where a script answers several items
-    "S1.3": ("trials", "scores"),
-    "S1.4": ("confusion_cnn", "hardest", "layers_cnn"),
+    "S1.3": ("trials", "scores", "cross_validation"),
+    "S1.4": ("layers_cnn", "errors_by_class"),
     "S1.5a": ("weights_before_after", "first_layer_filters"),
     "S1.5b": ("activation_profile",), "S1.5c": ("receptive_fields",),
     "S1.6": ("feature_maps", "exciting_patches", "activation_maximisation"),
