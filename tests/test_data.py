@@ -11,10 +11,13 @@ import data_download
 from minidl import idx
 from minidl.data import (
     DataError,
+    Split,
+    balanced,
     batches,
     first_of_each_class,
     glyphs,
     load,
+    steps,
     steps_per_epoch,
     to_unit,
 )
@@ -102,6 +105,23 @@ def test_batches_are_the_generators_and_leave_torchs_own_alone(small):
             for random in (torch.Generator().manual_seed(3) for _ in range(2)))
     assert a == b
     assert torch.equal(before, torch.get_rng_state())
+
+
+def test_steps_show_every_image_once_a_pass_in_a_new_order_each(generator):
+    few = Split(torch.zeros(12, 1, dtype=torch.uint8), torch.arange(12))
+    found = [y for _, y in steps(few, 4, generator, 7)]
+    passes = [torch.cat(found[:3]), torch.cat(found[3:6])]
+    assert len(found) == 7
+    assert all(torch.equal(one.sort().values, few.y) for one in passes)
+    assert not torch.equal(*passes)
+
+
+def test_a_balanced_draw_has_as_many_of_each_class_and_another_seed_draws_others():
+    split = Split(torch.arange(40).view(-1, 1), torch.arange(40) % 4)
+    one, same, other = (balanced(split, 4, 13, seed) for seed in (1, 1, 2))
+    assert torch.bincount(one.y).tolist() == [3] * 4
+    assert torch.equal(one.x[:, 0] % 4, one.y)
+    assert torch.equal(one.x, same.x) and not torch.equal(one.x, other.x)
 
 
 def test_the_first_of_each_class_is_found_and_a_class_without_examples_left_out():

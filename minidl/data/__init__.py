@@ -3,13 +3,15 @@
 from minidl.data.images import (
     Dataset,
     Split,
+    balanced,
     batches,
     first_of_each_class,
     load,
+    steps,
     steps_per_epoch,
 )
 from minidl.data.sources import DataError
 from minidl.evaluation import to_unit
 
-__all__ = ["DataError", "Dataset", "Split", "batches", "first_of_each_class", "load",
-           "steps_per_epoch", "to_unit"]
+__all__ = ["DataError", "Dataset", "Split", "balanced", "batches", "first_of_each_class",
+           "load", "steps", "steps_per_epoch", "to_unit"]

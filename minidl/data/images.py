@@ -6,6 +6,7 @@ Checked in tests/test_data.py.
 """
 
 import hashlib
+import itertools
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -100,6 +101,23 @@ def batches(split, batch_size, generator):
         index = order[i * batch_size:(i + 1) * batch_size]
         # index_select copies whole images; x[index] goes pixel by pixel, 25 times slower
         yield to_unit(split.x.index_select(0, index)), split.y.index_select(0, index)
+
+
+def steps(split, batch_size, generator, n):
+    """Yield n batches: of the split again and again, each time in a new order.
+
+    Where a split is a few batches, an epoch says little, and steps are counted.
+    """
+    passes = (batches(split, batch_size, generator) for _ in itertools.count())
+    yield from itertools.islice(itertools.chain.from_iterable(passes), n)
+
+
+def balanced(split, C, n, seed):
+    """n // C examples of each of the C classes, drawn by the seed: the classes in order."""
+    order = torch.randperm(len(split.y), generator=torch.Generator().manual_seed(seed))
+    order = order.to(split.y.device)
+    index = torch.cat([order[split.y[order] == c][:n // C] for c in range(C)])
+    return Split(split.x[index], split.y[index])
 
 
 def first_of_each_class(y, n=1):
