@@ -25,10 +25,11 @@ TABLE = {  # script -> what its sheet asks for, small settings, the headlines of
     "ex2_conv_ae_study": (MNIST, ["--epochs", "1", "--seeds", "1", "--images", "60"], []),
     "ex2_classifier": (MNIST, ["--epochs", "2"], ["test_accuracy"]),
     "ex2_classifier_decoding": (MNIST, ["--epochs", "2"], ["test_l1"]),
-    "ex2_few_labels": (MNIST, ["--seeds", "1", "--rounds", "2", "--largest", "10"],
-                       ["test_accuracy_plain", "test_accuracy_best"]),
-    "ex2_transfer": (MNIST, ["--seeds", "1", "--rounds", "2", "--unlabelled-rounds", "2"],
-                     ["test_accuracy_plain", "test_accuracy_transfer", "paired_gain"]),
+    "ex2_few_labels": (MNIST, [], ["test_accuracy_plain", "test_accuracy_best"]),
+    "ex2_few_labels_study": (MNIST, ["--largest", "10"], []),
+    "ex2_transfer": (MNIST, [], ["test_accuracy_plain", "test_accuracy_transfer",
+                                 "paired_gain"]),
+    "ex2_transfer_study": (MNIST, [], ["test_accuracy_stretch"]),
     "hw1_regression": (None, ["--points", "60", "--trials", "3", "--folds", "2"],
                        ["test_mse", "noise_floor_mse", "test_mse_untuned"]),
     "hw1_classification": (FASHION, ["--hidden", "32"],
@@ -78,6 +79,8 @@ def shortened():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(grammar, "texts", lambda: texts)
         for script, name, few in (("ex2_few_labels", "ROUND", 2), ("ex2_transfer", "ROUND", 2),
+                                  ("ex2_few_labels_study", "ROUND", 2),
+                                  ("ex2_transfer_study", "ROUND", 2),
                                   ("hw2_fine_tuning", "EVERY", 3),
                                   ("hw2_denoising", "COMPONENTS", (2, 8)),
                                   ("hw2_gan_study", "AHEAD", (0, 2))):
@@ -132,12 +135,12 @@ def test_a_script_ends_with_its_headlines_and_figures_and_reads_the_test_split_o
 
 
 @pytest.mark.parametrize(("name", "epochs"), [
-    ("ex2_few_labels", 14), ("asst8_conv_ae", 6), ("hw2_gan", 3), ("hw2_vae", 2),
+    ("ex2_few_labels_study", 8), ("asst8_conv_ae", 6), ("hw2_gan", 3), ("hw2_vae", 2),
     ("asst8_rnn", 4)])
 def test_stopped_in_the_middle_and_resumed_it_ends_as_if_left_alone(
         name, epochs, whole, module_folder, tmp_path, interrupted):
-    """Many short trainings with snapshots; a network that is borrowed or, here, trained; two
-    players; a schedule of the loss itself; reviews of uneven lengths."""
+    """Many short trainings, one of which keeps a round's weights; a network that is borrowed
+    or, here, trained; two players; a schedule of the loss; reviews of uneven lengths."""
     argv, data = command(name, module_folder), TABLE[name][0]
     with interrupted(epochs):
         whole_runs.start(name, tmp_path, *argv, data=data)

@@ -1,0 +1,142 @@
+"""Exercise 2, tasks 4 and 5 and their studies: few labels, and what transfer moves."""
+
+import math
+
+import ex2_conv_ae
+import ex2_few_labels
+import ex2_few_labels_study
+import ex2_transfer
+import ex2_transfer_study
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+import whole_runs
+from torch import nn
+
+from minidl import idx
+from minidl.data import Split, glyphs, load
+from minidl.lab import flags
+from minidl.lab.run import Run
+
+pytestmark = pytest.mark.numeric
+SCRIPTS = (ex2_few_labels, ex2_few_labels_study, ex2_transfer, ex2_transfer_study)
+
+
+@pytest.fixture(autouse=True)
+def short_rounds(monkeypatch):
+    for script in SCRIPTS:
+        monkeypatch.setattr(script, "ROUND", 2)
+
+
+def start(script, folder, out, *argv):
+    return whole_runs.start(script.__name__, out, "--data", str(folder), *argv, data="mnist")
+
+
+def weights(out, name):
+    return torch.load(out / f"{name}.pt", weights_only=True)["parts"]
+
+
+@pytest.mark.parametrize("size", ["default", "full"])
+def test_tasks_4_and_5_have_task_1s_encoder(size):
+    task_1, *others = (flags.settings(script.main, script.SIZES, size) for script in (
+        ex2_conv_ae, ex2_few_labels, ex2_transfer, ex2_transfer_study))
+    for other in others:
+        assert [other[name] for name in ("filters", "hidden", "images")] == [
+            task_1[name] for name in ("filters", "hidden", "images")]
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_more_than_ten_classes_and_every_schedule_to_its_end(script, tmp_path, monkeypatch):
+    """Twelve classes: ten labels cannot be balanced. 110 images are less than one batch of
+    unlabelled ones, and still each round has all its steps."""
+    random, schedules, folder = np.random.default_rng(0), [], tmp_path / "twelve"
+    folder.mkdir()
+    for n, (images, labels) in zip((240, 36), glyphs.FILES.values(), strict=True):
+        idx.write(folder / images, random.integers(0, 256, (n, 28, 28), dtype=np.uint8))
+        idx.write(folder / labels, (np.arange(n) % 12).astype(np.uint8))
+    monkeypatch.setattr(script, "one_cycle", lambda *args, f=script.one_cycle: [
+        schedules.append((f(*args), args[1])), schedules[-1][0]][1])
+    content = start(script, folder, tmp_path / "out")
+    assert content["numbers"] and "test_accuracy_best_10_labels" not in content["numbers"]
+    files = list((tmp_path / "out/checkpoints").glob("*.pt"))
+    for file in files:
+        bias = torch.load(file, weights_only=True)["parts"]["classifier"]["1.2.bias"]
+        assert bias.shape == (12,), file
+    assert len(schedules) == len(files) >= 2
+    for schedule, steps in schedules:
+        assert schedule.last_epoch == steps
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_where_no_network_is_better_than_another_nothing_is_claimed(
+        script, folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(script, "nats_and_accuracy", lambda *_: (0.5, 0.75))
+    monkeypatch.setattr(script, "LABELS", (10, 100, 105), raising=False)
+    content = start(script, folder, tmp_path, "--seeds", "2")
+    assert len(content["claims"]) >= 2
+    assert not any(claim["holds"] for claim in content["claims"])
+
+
+def test_early_stopping_keeps_the_round_that_is_best_on_a_fifth_it_does_not_train_on(
+        tmp_path, monkeypatch):
+    """Twenty images apart, told from the others by their labels; the second of three rounds
+    is the best on them, and its weights are what is left."""
+    study, seen, after = ex2_few_labels_study, set(), []
+    run = Run("s", "quick", {"rounds": 3, "batch_size": 10, "learning_rate": 1e-3},
+              out=tmp_path)
+    x = torch.randint(0, 256, (100, 1, 28, 28), dtype=torch.uint8, generator=run.generator)
+
+    def look(classifier, apart):
+        after.append(({key: value.clone() for key, value in classifier.state_dict().items()},
+                      set(apart.y.tolist())))
+        return 1.0, (0.2, 0.6, 0.4)[len(after) - 1]
+
+    loss = F.cross_entropy
+    monkeypatch.setattr(study.F, "cross_entropy", lambda logits, y: [
+        seen.update(y.tolist()), loss(logits, y)][1])
+    monkeypatch.setattr(study, "nats_and_accuracy", look)
+    monkeypatch.setattr(study, "ROUND", 8)
+    found = study.train(run, "n", Split(x, torch.arange(100)), 100, {"apart": 0.2})
+    assert len(after) == 3 and all(len(apart) == 20 for _, apart in after)
+    assert seen | after[0][1] == set(range(100)) and not seen & after[0][1]
+    assert all(torch.equal(value, after[1][0][key])
+               for key, value in found.state_dict().items())
+    assert not torch.equal(found[1][2].weight, after[2][0]["1.2.weight"])
+
+
+def test_a_frozen_encoder_stands_and_one_that_is_frozen_at_first_moves_less(folder, tmp_path):
+    start(ex2_transfer_study, folder, tmp_path)
+    before = weights(tmp_path / "trained/ex2_conv_ae/checkpoints",
+                     "autoencoder")["autoencoder"]
+    after = {name: weights(tmp_path / "checkpoints", f"{name}_seed_0")["classifier"]
+             for name in ("frozen", "frozen_then_fine_tuned", "fine_tuned")}
+    encoder = [key for key in before if key.startswith("0.")]
+    assert all(torch.equal(after["frozen"][key], before[key]) for key in encoder)
+    batches = [key for key in encoder if key.endswith("num_batches_tracked")]
+    for name, steps in (("frozen_then_fine_tuned", 2), ("fine_tuned", 4)):
+        assert not torch.equal(after[name]["0.0.weight"], before["0.0.weight"])
+        assert {int(after[name][key] - before[key]) for key in batches} == {steps}
+
+
+def test_the_loss_of_unlabelled_images_counts_only_those_the_network_is_sure_of(
+        tmp_path, monkeypatch):
+    """Without augmentation an image's loss is -log of its largest probability: of two images
+    with 0.9 and 0.6, where tau is 0.8, half of -log 0.9 is added to that of the labelled."""
+    run = Run("s", "quick", {}, out=tmp_path)
+    monkeypatch.setattr(ex2_transfer_study, "changed", lambda x, generator: x)
+    p = torch.tensor([[0.25, 0.75], [0.9, 0.1], [0.4, 0.6]], dtype=torch.float64)
+    x, u = p[:1].log(), p[1:].log()  # as logits, of a network that does nothing
+    for tau, sure in ((0.8, -math.log(0.9) / 2), (1.0, 0)):
+        found = ex2_transfer_study.with_unlabelled(run, nn.Identity(), x, torch.tensor([1]),
+                                                   u, tau)
+        # float64; fewer than 12 logarithms and sums, of numbers below 3
+        assert found.item() == pytest.approx(-math.log(0.75) + sure, abs=12 * 3 * 2**-52)
+    run.log()
+    assert run.history["trusted"] == [0.25]  # one of two images, then none
+
+
+@pytest.mark.real_data
+def test_the_sheets_subset_of_the_real_mnist_has_5_to_14_images_a_class(real_data):
+    data = load("mnist", data_dir=real_data, say=lambda _: None)
+    assert torch.bincount(data.head().y).tolist() == [13, 14, 6, 11, 11, 5, 11, 10, 8, 11]
