@@ -12,9 +12,8 @@ against torch.nn.RNN in tests/test_recurrence.py.
 """
 
 import torch
+import torch.nn.functional as F
 from torch.autograd.function import once_differentiable
-
-from minidl.evaluation import evaluating
 
 
 def recurrence(a, W):
@@ -54,38 +53,23 @@ class _Recurrence(torch.autograd.Function):
         return d, (d_t.T @ before).to(W.dtype)
 
 
-# --- how a recurrent network reads: a score o(w), the log-odds of "positive" ---------------
+# --- how far back the gradient reaches -------------------------------------------------------
 
-@torch.no_grad()
-def pushes(network, w, batch_size=64):
-    """o(w) - o(w without its t-th word), for every t, in nats: w (T,) of 2 or more -> (T,).
+def one_by_one(rnn, x):
+    """The states h_1 ... h_T of a torch.nn.RNN, (B, h) each: x (T, B, d), a_t = W_xh x_t + b.
 
-    The network is asked about T shorter reviews: no derivative, so no assumption that the
-    score is nearly linear in a word.
+    Each is a tensor of its own, so that autograd can be asked for the gradient at each.
     """
-    T = len(w)
-    others = ~torch.eye(T, dtype=torch.bool, device=w.device)
-    without = w.expand(T, T)[others].view(T, T - 1)
-    with evaluating(network):
-        o = network(w[None], torch.tensor([T], device=w.device))
-        n = torch.full((T,), T - 1, device=w.device)
-        parts = [network(*pair) for pair in zip(without.split(batch_size),
-                                                n.split(batch_size), strict=True)]
-    return o - torch.cat(parts)
+    h, W = x.new_zeros(x.shape[1], rnn.hidden_size), rnn.weight_hh_l0
+    for a_t in F.linear(x, rnn.weight_ih_l0, rnn.bias_ih_l0 + rnn.bias_hh_l0):
+        h = torch.tanh(a_t + h @ W.T)  # a review a row
+        yield h
 
 
-def by_distance(o, h, n):
-    """|do/dh_{n-k}|, k = 0 ... n - 1: o (B,), h (T states (B, h)) that lead to it -> (B, n).
+def by_distance(o, h):
+    """|do/dh_{T-k}|, k = 0 ... T - 1: o (B,), states h (T of (B, h)) leading to it -> (B, T).
 
-    All the gradient there is, whatever way it takes from h_{n-k} to o. n is a whole number:
-    the reviews are of one length.
+    All the gradient there is, whatever way it takes from h_{T-k} to o.
     """
-    gradients = torch.autograd.grad(o.sum(), h[:n])  # of a review's o its own states only
+    gradients = torch.autograd.grad(o.sum(), h)  # of a review's o its own states only
     return torch.stack(gradients[::-1], dim=1).norm(dim=2)
-
-
-def shuffled(w, n, generator):
-    """The words of each review in a new order, the padding where it was: -> w (B, T)."""
-    place = torch.rand(w.shape, generator=generator).to(w.device)
-    after = torch.arange(w.shape[1], device=w.device) >= n[:, None]
-    return w.gather(1, place.masked_fill(after, 2.0).argsort(dim=1))

@@ -153,6 +153,8 @@ PITFALLS = [
     (11, VAE, "kl = kl_to_std_normal(mu, logvar).mean()  ",
      "kl = kl_to_std_normal(mu, logvar).mean() / mu.shape[1]  "),
     (11, VAE, "loss = reconstruction + beta(t) * kl", "loss = reconstruction - beta(t) * kl"),
+    (12, "assignments/asst8_rnn.py",
+     "return h[n - 1, torch.arange(len(n), device=n.device)]", "return h[-1]"),
     (15, "assignments/hw2_denoising.py", "x_hat = forward(corrupt(x, run.generator))",
      "x = corrupt(x, run.generator); x_hat = forward(x)"),
     (17, CONTRASTIVE, "return s.logsumexp(dim=1) - s[i, i.roll(len(z) // 2)]",

@@ -86,7 +86,7 @@ def _head(n):
 
 def steps_per_epoch(split, batch_size):
     """The number of batches that `batches` yields."""
-    return max(1, len(split.x) // batch_size)
+    return max(1, len(split.y) // batch_size)
 
 
 def batches(split, batch_size, generator):

@@ -96,11 +96,9 @@ ROWS = [
     Row("exercise 3", "", "", "gaussian_kl vae",
         "the KL of two Gaussians has the VAE's term in it; a VAE's forward pass"),
     Row("recurrent network", "asst8_rnn", "loss", "rnn",
-        "film reviews: padding read as text, the vanishing gradient and its cure"),
-    Row("", "asst8_rnn_reading", "gradient", "rnn",
-        "how far back it feels, which words push its score, what their order matters"),
+        "film reviews: padding read as text, a start that remembers, a bag of words"),
     Row("", "asst8_rnn_study", "variants", "rnn",
-        "which part of the cure lets it learn: one change at a time"),
+        "how far back the gradient reaches; which part of the remedy lets it learn"),
     Row("1-D CNN", "asst8_text_cnn", "phrases", "textcnn shapes",
         "film reviews: sizes and parameters, padding, the phrases that decide")]
 PICTURES = {  # scripts whose figure is kept, too; what a reader who cannot see it is told

@@ -127,11 +127,9 @@ HEADLINES = {  # script -> the numbers it is known by, each with its words in th
     "asst8_rnn": {"test_accuracy_unpacked": "test accuracy with padding read",
                   "test_accuracy_last": "cured", "test_accuracy_best": "best",
                   "test_accuracy_bag_of_words": "bag of words"},
-    "asst8_rnn_reading": {
-        "gradient_per_word_torch_last_trained": "gradient's factor a word, torch's start",
-        "gradient_per_word_last_trained": "cured"},
     "asst8_rnn_study": {"val_accuracy_cured_h_n": "validation accuracy cured",
-                        "val_accuracy_torch_s_start_h_n": "with torch's start"},
+                        "val_accuracy_torch_s_start_h_n": "from torch's start",
+                        "gradient_per_word_torch_s_start_h_n": "its gradient a word back"},
     "asst8_text_cnn": {"test_accuracy": "test accuracy",
                        "test_accuracy_mean": "mean over time",
                        "test_accuracy_bag_of_words": "bag of words"},
