@@ -5,6 +5,8 @@ given, so that a unit which is off can still be asked for its gradient. A channe
 at many places. Checked in tests/test_hw1_features.py.
 """
 
+import copy
+
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -71,16 +73,6 @@ def scale(activations):
     return activations.std(dim=0, correction=0).clamp(min=1e-6)
 
 
-def pick(profiles, n):
-    """The n most selective units, each of another favourite class while there are such."""
-    order = selectivity(profiles).argsort(descending=True).tolist()
-    favourite, seen, first, others = profiles.argmax(dim=1).tolist(), set(), [], []
-    for unit in order:
-        (others if favourite[unit] in seen else first).append(unit)
-        seen.add(favourite[unit])
-    return (first + others)[:n]
-
-
 def excitation_rows(excited, y, classes):
     """{when: excitation} -> a row a layer: its units, the share of them that is dead, the
     share of images that excite a unit, the mean selectivity."""
@@ -97,11 +89,21 @@ def excitation_rows(excited, y, classes):
 
 @torch.no_grad()
 def shown_maps(network, x, chosen):
-    """Maps after the ReLU, for the eye: as large as x (B, 1, H, W), each unit in shares of its
-    highest value here. chosen: the units of each layer. -> (B, all of them, H, W)."""
+    """x (B, 1, H, W) and, for the eye, maps after the ReLU: as large as x, each unit in shares
+    of its highest value here. chosen: the units of each layer. -> (B, 1 + all of them, H, W).
+    """
     layers = [m[:, units].relu() for m, units in zip(maps(network, x), chosen, strict=True)]
-    return torch.cat([F.interpolate(m / m.amax(dim=(0, 2, 3), keepdim=True).clamp(min=1e-12),
-                                    x.shape[2:]) for m in layers], dim=1)
+    shares = [m / m.amax(dim=(0, 2, 3), keepdim=True).clamp(min=1e-12) for m in layers]
+    return torch.cat([x, *(F.interpolate(m, x.shape[2:]) for m in shares)], dim=1)
+
+
+def with_new_weights(network):
+    """A copy of the network as it would start: weights drawn anew, running statistics too."""
+    new = copy.deepcopy(network)
+    for part in new.modules():
+        if hasattr(part, "reset_parameters"):
+            part.reset_parameters()
+    return new
 
 
 def weights(network):

@@ -1,11 +1,10 @@
-r"""What a unit sees of the image: its receptive field by formula, by gradient, in pictures.
+r"""What a unit sees of the image: its receptive field by formula and by gradient.
 
 A unit is a layer's channel at one place (minidl/features.py). Checked in
 tests/test_hw1_features.py; the formula is proven in theory/test_shapes.py.
 """
 
 import torch
-import torch.nn.functional as F
 from torch import nn
 
 from minidl.evaluation import evaluating
@@ -101,20 +100,20 @@ def holding(gradient, share):
     return min(len(part) for part in parts if part.sum() >= share * inner.sum())
 
 
-def crop(x, seen, i, j):
-    """The part of x (1, H, W) that unit (i, j) sees, black beyond the border; all of x where
-    the field is no smaller. seen: the unit's (size, jump, start)."""
-    size, jump, start = seen
-    if size >= x.shape[-1]:
-        return x
-    top, left = (start + size + o * jump for o in (i, j))
-    return F.pad(x, (size,) * 4)[:, top:top + size, left:left + size]
+def measured(network, images, generator):
+    """Every layer's field by the formula and by the gradient on images of noise.
 
-
-@torch.no_grad()
-def exciting_parts(network, layer, unit, x):
-    """The part of each image (B, 1, H, W) that excites the unit most: (B, 1, size, size)."""
-    m, seen = maps(network, x)[layer][:, unit], field(network, layer)
-    places = [divmod(int(place), m.shape[2]) for place in m.flatten(1).argmax(dim=1)]
-    return torch.stack([crop(image, seen, i, j)
-                        for image, (i, j) in zip(x, places, strict=True)])
+    -> a row a layer, name -> the gradient's map, name -> the formula's (first pixel, size).
+    They agree where both have the same first and last pixel, in both directions.
+    """
+    rows, gradients, squares = [], {}, {}
+    for layer in range(len(relus(network))):
+        name, (size, jump, start) = f"conv {layer + 1}", field(network, layer)
+        gradient, first = by_gradient(network, layer, images, generator)
+        ends = support(gradient)
+        rows.append({"layer": name, "size": size, "jump": jump, "start": start,
+                     "by the gradient": ends[1] - ends[0] + 1,
+                     "agree": ends == 2 * (first, first + size - 1),
+                     "holds 90%": holding(gradient, 0.9)})
+        gradients[name], squares[name] = gradient.numpy(), (first, size)
+    return rows, gradients, squares

@@ -74,26 +74,6 @@ def test_a_field_is_read_off_the_parts_that_come_before(network):
         kernels(odd := nn.Sequential(nn.Conv2d(1, 1, (3, 5))), odd[0])
 
 
-def test_a_crop_is_what_the_unit_sees_and_black_beyond_the_border():
-    x = torch.arange(1.0, 101).view(1, 10, 10)
-    assert torch.equal(fields.crop(x, (3, 2, -1), 2, 1)[0], x[0, 3:6, 1:4])
-    corner = fields.crop(x, (3, 2, -1), 0, 0)[0]
-    assert corner[0].abs().sum() == corner[:, 0].abs().sum() == 0
-    assert torch.equal(corner[1:, 1:], x[0, :2, :2])
-    assert fields.crop(x, (10, 2, -4), 0, 0) is x
-
-
-def test_the_exciting_part_is_where_the_pattern_is():
-    """A filter that is a cross finds the cross, wherever it stands."""
-    finder = nn.Sequential(nn.Conv2d(1, 1, 3, padding=1, bias=False), nn.ReLU())
-    cross = torch.tensor([[0.0, 1, 0], [1, 1, 1], [0, 1, 0]])
-    finder[0].weight.data[0, 0] = cross - 0.5
-    x = torch.zeros(2, 1, 12, 12)
-    x[0, 0, 2:5, 6:9] = x[1, 0, 9:12, 0:3] = cross
-    for part in fields.exciting_parts(finder, 0, 0, x):
-        assert torch.equal(part[0], cross), part
-
-
 def test_the_middle_that_holds_a_share():
     g = torch.zeros(9, 9)
     g[1:8, 1:8] = 1.0
@@ -128,8 +108,6 @@ def test_selectivity_of_known_profiles():
     assert features.profile(excited, y, 4)[:, 3].tolist() == [0, 0, 0]  # not nan
     assert features.selectivity(profiles).tolist() == [0, 1, 0]
     assert features.selectivity(torch.tensor([[3.0, 1, 1]])).item() == 0.5
-    assert features.pick(torch.tensor([[9.0, 0, 0], [9, 1, 0], [0, 9, 8]]), 2) == [0, 2]
-    assert features.pick(torch.tensor([[9.0, 0, 0], [9, 1, 0], [0, 9, 8]]), 3) == [0, 2, 1]
 
 
 def test_the_weights_deviation_and_kurtosis():
@@ -140,6 +118,14 @@ def test_the_weights_deviation_and_kurtosis():
     (row,) = features.weight_rows({"before": {"a": two}, "after": {"a": 3 * two + 5}})
     assert row["std after"] == pytest.approx(3 * row["std before"], rel=1e-14)
     assert row["kurtosis before"] == row["kurtosis after"] == 1
+
+
+def test_new_weights_are_of_a_copy_and_the_shapes_remain(network):
+    old = {name: value.clone() for name, value in network.state_dict().items()}
+    new = features.with_new_weights(network).state_dict()
+    for name, value in network.state_dict().items():
+        assert torch.equal(value, old[name]) and new[name].shape == value.shape
+        assert value.dim() < 2 or not torch.equal(value, new[name]), name
 
 
 # --- activation maximisation -----------------------------------------------------------------

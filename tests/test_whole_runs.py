@@ -34,7 +34,7 @@ TABLE = {  # script -> what its sheet asks for, small settings, the headlines of
                        ["test_mse", "noise_floor_mse", "test_mse_untuned"]),
     "hw1_classification": (FASHION, ["--hidden", "32"],
                            ["test_accuracy_mlp", "test_accuracy_cnn"]),
-    "hw1_features": (FASHION, ["--profiled", "60", "--steps", "4", "--judge-epochs", "1"], []),
+    "hw1_features": (FASHION, ["--profiled", "60", "--steps", "4"], []),
     "hw1_optimizers": (FASHION, ["--rounds", "1", "--seeds", "1", "--rates", "1", "--images",
                                  "100", "--points", "20"], []),
     "hw1_tuning": (FASHION, ["--seeds", "1", "--subset", "60", "--epochs", "1", "--folds", "2",

@@ -53,7 +53,7 @@ SHOWN = {  # item -> the figures and tables of its own, where a script answers s
     "S1.4": ("layers_cnn", "errors_by_class"),
     "S1.5a": ("weights_before_after", "first_layer_filters"),
     "S1.5b": ("activation_profile",), "S1.5c": ("receptive_fields",),
-    "S1.6": ("feature_maps", "exciting_patches", "activation_maximisation"),
+    "S1.6": ("feature_maps", "activation_maximisation", "ideal_inputs"),
     "S0.4b": ("new_images", "interpolation", "traversals"),
     "S2.3": ("samples", "reconstructions"), "S2.4": ("denoising",),
     "S2.5": ("latents_2d", "latents_3d"), "S2.6": ("loss",),
