@@ -107,7 +107,8 @@ def main(run,
              for name in VARIANTS}
     base, changed = score["base"], [name for name in DESIGNS if name != "base"]
     run.scores(unit, test_l1=score, paired_difference={
-        name: [b - a for a, b in zip(base, score[name], strict=True)] for name in changed})
+        name: [b - a for a, b in zip(base, score[name], strict=True)] for name in changed},
+        black_image_test_l1=l1(torch.zeros_like(x), x))
     run.scores("trainable numbers", table="parameters", parameters={
         name: parameter_count(nets[name][0]) for name in VARIANTS})
     run.results.figure("designs", plot.dots(
@@ -128,13 +129,12 @@ def main(run,
 
 def show_collapse(run, x, nets, curves):
     """(d) Which trainings end in the black image: less than a tenth of the digits' ink."""
-    black, unit = l1(torch.zeros_like(x), x), "mean |x - x_hat| per pixel"
     fallen = {name: [float(infer(net, x).abs().mean() < 0.1 * x.mean()) for net in nets[name]]
               for name in nets}
     run.scores("fraction of the seeds", table="collapsed", collapsed=fallen)
-    run.scores(unit, table="black_image", black_image_test_l1=black)
-    run.curves("collapse", "validation images, first seed", unit, log_y=True,
-               **{name: curves[name] for name in nets}, black_image_test=black.mean())
+    run.curves("collapse", "validation images, first seed", "mean |x - x_hat| per pixel",
+               log_y=True, **{name: curves[name] for name in nets},
+               black_image_test=x.mean())                   # |0 - x|, over pixels and images
     without = [seed for name in NO_NORM for seed in fallen[name]]
     run.claim("(d) Without normalisation every training ends in the black image; with it, "
               "before a sigmoid, none does.", all(without) and not any(fallen["base"]),

@@ -125,7 +125,9 @@ def test_a_balanced_draw_has_as_many_of_each_class_and_another_seed_draws_others
 
 
 def test_the_first_of_each_class_is_found_and_a_class_without_examples_left_out():
-    assert first_of_each_class(torch.tensor([3, 0, 3, 1, 0])).tolist() == [1, 3, 0]
+    y = torch.tensor([3, 0, 3, 1, 0, 3])
+    assert first_of_each_class(y).tolist() == [1, 3, 0]
+    assert first_of_each_class(y, 2).tolist() == [1, 4, 3, 0, 2]
 
 
 # --- what is wrong with a folder ---------------------------------------------------------

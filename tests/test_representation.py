@@ -32,7 +32,7 @@ def test_spread_by_hand():
     z = torch.tensor([[0, 0], [2, 0], [4, 4]])  # class means (1, 0), (4, 4), of all (2, 4/3)
     s = spread(z, torch.tensor([0, 0, 1]))
     assert s.within.tolist() == [1, 0]          # W = 2/3 * 1 + 1/3 * 0
-    assert s.distance.tolist() == [[0, 5], [5, 0]]
+    assert s.distance.tolist() == [[0, 5], [5, 0]] and s.pairs.tolist() == [5]
     assert s.fisher == pytest.approx(25 / 3, rel=SUMS)  # B = 2/3 * 25/9 + 1/3 * 100/9 = 50/9
     assert s.total == pytest.approx(2 / 3 + 50 / 9, rel=SUMS)
 

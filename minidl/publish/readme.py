@@ -34,7 +34,7 @@ ROWS = [
     Row("", "ex2_conv_ae_study", "collapse", "losses",
         "bottleneck, filters, strides, layers, nonlinearity, d; the L1 collapse"),
     Row("task 2", "ex2_classifier", "hardest", "losses",
-        "the same encoder and an MLP: curves, confusions, the hardest images"),
+        "the same encoder and an MLP: curves, the hardest images"),
     Row("task 3", "ex2_classifier_decoding", "digits", "",
         "the classifier's code decoded: what it keeps of class and style"),
     Row("task 4", "ex2_few_labels", "accuracy", "training",
