@@ -31,7 +31,7 @@ from minidl.schedules import one_cycle
 
 
 def build(d):
-    """A new autoencoder with a code of d <= 576: x (B, 1, 28, 28) -> logits of that shape."""
+    """x (B, 1, 28, 28) -> logits (B, 1, 28, 28), through z of d <= 576 dimensions."""
     encoder = [
         nn.Conv2d(1, 16, 3, padding="same"), nn.SELU(), nn.MaxPool2d(2),     # (B, 16, 14, 14)
         nn.Conv2d(16, 32, 3, padding="same"), nn.SELU(), nn.MaxPool2d(2),    # (B, 32, 7, 7)

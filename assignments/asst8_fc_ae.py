@@ -32,7 +32,7 @@ from minidl.schedules import one_cycle
 
 
 def build():
-    """A new autoencoder: x (B, 1, 28, 28) -> logits (B, 1, 28, 28)."""
+    """x (B, 1, 28, 28) -> logits (B, 1, 28, 28)."""
     network = nn.Sequential(
         nn.Flatten(),                               # (B, 784)
         nn.Linear(784, 100), nn.SELU(),

@@ -30,12 +30,13 @@ DEPTHS = 3, 9, 15  # layers of SELU; 3 is exercise 1's
 
 
 def build(depth, start):
-    """A new autoencoder with `depth` layers of SELU, an odd number: x -> logits."""
+    """x (B, 1, 28, 28) -> logits (B, 1, 28, 28), by an odd number `depth` of SELUs."""
     side = [100] * (depth // 2)
-    layers = [nn.Flatten()]
-    for n, m in itertools.pairwise([784, *side, 30, *side]):
+    n, layers = 784, [nn.Flatten()]
+    for m in (*side, 30, *side):
         layers += [nn.Linear(n, m), nn.SELU()]
-    layers += [nn.Linear(100, 784), nn.Unflatten(1, (1, 28, 28))]
+        n = m
+    layers += [nn.Linear(n, 784), nn.Unflatten(1, (1, 28, 28))]
     for layer in layers:
         if start == "lecun" and isinstance(layer, nn.Linear):
             nn.init.normal_(layer.weight, std=layer.in_features ** -0.5)
