@@ -63,6 +63,23 @@ def _sort(values, i, j):
     values[i], values[j] = torch.minimum(a, b), torch.maximum(a, b)
 
 
+def linear_map(noisy, x, penalty=0.01):
+    r"""The best linear map from noisy images v to clean ones x: -> the function v -> x_hat.
+
+        minimise over W, b   1/N sum_n |W (v_n - m) + b - x_n|^2 + penalty |W|^2
+        W = C_xv (C_vv + penalty I)^-1,   b the mean of x,   m the mean of v
+
+    Of images (N, 1, H, W); C_xv = 1/N sum_n (x_n - b)(v_n - m)^T. x_hat is cut to [0, 1].
+    """
+    v, y = noisy.flatten(1).double(), x.flatten(1).double()
+    m, b = v.mean(dim=0), y.mean(dim=0)
+    v, y = v - m, y - b
+    C_vv = v.T @ v / len(v) + penalty * torch.eye(v.shape[1], dtype=v.dtype, device=v.device)
+    W = torch.linalg.solve(C_vv, v.T @ y / len(v)).T
+    m, b, W = (part.to(x.dtype) for part in (m, b, W))
+    return lambda noisy: ((noisy.flatten(1) - m) @ W.T + b).clamp(0, 1).view_as(noisy)
+
+
 def psnr(mse):
     """Peak signal-to-noise ratio, 10 log10(1 / MSE), in dB; the peak of a pixel is 1."""
     return 10 * math.log10(1 / mse)

@@ -69,6 +69,31 @@ def test_a_median_filter_takes_a_speck_away_and_leaves_an_edge():
         assert torch.equal(noise.median_filter(x, size), windows.median(dim=-1).values), size
 
 
+def test_no_step_away_from_the_linear_map_lowers_its_objective(generator):
+    """At the minimum of a quadratic every step h raises it: of W by penalty h^2 = 2e-7 or
+    more, of b by h^2, and rounding is of 1e-15."""
+    v = torch.randint(0, 5, (40, 1, 2, 2), generator=generator).double() / 4
+    x = 0.5 * v + 0.25 * v.flip(3)
+    penalty, h, P = 0.25, 2.0**-10, 4
+    f = noise.linear_map(v, x, penalty)
+    points = torch.cat([torch.zeros(1, P), torch.eye(P)]).double().view(-1, 1, 2, 2)
+    b, *columns = f(points).flatten(1)
+    A = torch.stack([column - b for column in columns], dim=1)       # x_hat = A v + b
+
+    def objective(A, b):
+        error = v.flatten(1) @ A.T + b - x.flatten(1)
+        return error.square().sum(dim=1).mean() + penalty * A.square().sum()
+
+    least = objective(A, b)
+    for step in (h, -h):
+        for i in range(P):
+            for j in range(P):
+                moved = A.clone()
+                moved[i, j] += step
+                assert objective(moved, b) > least
+            assert objective(A, b + step * torch.eye(P, dtype=torch.double)[i]) > least
+
+
 def test_psnr_of_known_errors():
     assert noise.psnr(1) == 0 and noise.psnr(0.01) == pytest.approx(20)
     assert noise.psnr(0.5e-3) - noise.psnr(1e-3) == pytest.approx(3.0103, abs=1e-4)

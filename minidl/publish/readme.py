@@ -67,7 +67,7 @@ ROWS = [
     Row("tuning", "hw2_tuning", "trials", "",
         "random search and successive halving at one budget, cross-validated"),
     Row("denoising", "hw2_denoising", "images_Gaussian", "",
-        "three kinds of noise, also unseen ones, beside a median filter and PCA"),
+        "three kinds of noise, also unseen, beside a median filter, PCA and a linear map"),
     Row("fine-tuning", "hw2_fine_tuning", "speed_few", "",
         "the encoder on labels: accuracy and learning speed, all labels and 1%"),
     Row("latent space", "hw2_latent_space", "codes_t_SNE_2_D", "linear_autoencoder",
