@@ -8,11 +8,11 @@ r"""Assignment 8, exercise 4, a study: which part of the remedy lets the network
 asst8_rnn.py starts from small words and W_hh = I, clips the gradient, and moves W_hh slowly.
 Here one of these at a time is as torch has it, W_hh is another orthogonal matrix, or the mean
 of all states is read. The figure "gradient" shows |do/dh_t| before training. Words from
-N(0, 1) saturate tanh, and torch's W_hh shrinks: either makes the product vanish, and the early
-words of a review teach nothing. The mean over time gives each state a gradient of its own.
-Through an orthogonal W_hh the gradient reaches as far as through W_hh = I, but the network
-learns less: reach is needed, and not enough. Few reviews are used, so all accuracies are below
-those of asst8_rnn.py. For each seed, all variants see the same reviews in the same order.
+N(0, 1) saturate tanh, and torch's W_hh shrinks: either makes the product vanish, so the early
+words of a review teach nothing at first. The mean over time gives each state a gradient of its
+own. Through an orthogonal W_hh the gradient reaches as far as through W_hh = I, but less is
+learned: reach alone is not enough. Few reviews are used, so all accuracies are below those of
+asst8_rnn.py. For each seed, all variants see the same reviews in the same order.
 """
 # sheet: S4.4
 
