@@ -132,8 +132,8 @@ def main(run,
         kind.replace(", D", "").replace(" steps", ""): values
         for kind, values in found.items()} | {"real images": frechet_distance(real, other)})
     flat, steep = norm["saturating"], norm["non-saturating"]
-    run.claim("The further D is ahead, the shorter is the saturating loss's gradient beside the "
-              "non-saturating one's.", steep[-1] / flat[-1] > steep[0] / flat[0],
+    run.claim("The further D is ahead, the shorter is the saturating loss's gradient beside "
+              "the non-saturating one's.", steep[-1] / flat[-1] > steep[0] / flat[0],
               ratio_at_the_start=steep[0] / flat[0], ratio_at_the_end=steep[-1] / flat[-1])
     for ahead in (0, AHEAD[-1]):
         a, b = (found[f"{name}, D {ahead} steps ahead"] for name in LOSSES)

@@ -1,4 +1,4 @@
-"""Exercise 2, task 1 and its study: sizes of the networks, the L1 collapse, what is learned."""
+"""assignments/ex2_conv_ae.py and its study: the sheet's shapes, L1, and the collapse."""
 
 import ex2_conv_ae
 import ex2_conv_ae_study as study

@@ -69,7 +69,8 @@ def test_d_alone_takes_as_many_steps_as_told_and_g_none(run):
 def test_no_gradient_of_ds_step_reaches_g(run):
     G, D = hw2_gan_study.build(run)
     x_hat = hw2_gan_study.generate(run, G, 6)
-    hw2_gan_study.step_of_D(run, D, hw2_gan_study.adam(run, D), torch.rand(6, 1, 28, 28), x_hat)
+    optimizer = hw2_gan_study.adam(run, D)
+    hw2_gan_study.step_of_D(run, D, optimizer, torch.rand(6, 1, 28, 28), x_hat)
     assert all(p.grad is None for p in G.parameters())
     non_saturating(D(x_hat)).mean().backward()
     assert all(p.grad.abs().max() > 0 for p in G.parameters())
