@@ -4,19 +4,20 @@ Two ways to the same number are compared in float64: sums of 24 and of 9 product
 numbers of size 10 at the most, are off by 33 * 100 * 24 * 2^-53 = 1e-11.
 """
 
+from types import SimpleNamespace
+
 import asst8_text_cnn
 import pytest
 import torch
 import torch.nn.functional as F
-from asst8_text_cnn import MaxOverTime, MeanOverTime, TextCNN, trained_numbers
+import whole_runs
+from asst8_text_cnn import MaxOverTime, MeanOverTime, TextCNN
 
-from minidl import bag_of_words
 from minidl.data import grammar
-from minidl.data.reviews import Corpus, Reviews, outputs, turned
-from minidl.lab import phrases
+from minidl.data.reviews import Corpus, Reviews, load, turned
+from minidl.lab import infer, phrases
 from minidl.lab.layers import layer_rows
 from minidl.lab.precision import autocast
-from minidl.lab.run import Run
 
 pytestmark = pytest.mark.numeric
 CLOSE = {"rtol": 0, "atol": 1e-10}  # of float64, see above
@@ -24,45 +25,35 @@ D64, WORDS, CHANNELS = torch.float64, 13, {2: 4, 4: 5}  # Figure 15.14's, as in 
 POOLS = [MaxOverTime(), MeanOverTime()]
 
 
-def network(pool=None, seed=0, channels=CHANNELS):
+def network(pool=None, channels=CHANNELS):
     """The figure's network, its words as large as its biases, so that all of it matters."""
-    torch.manual_seed(seed)
+    torch.manual_seed(0)
     made = TextCNN(WORDS, 6, channels, pool=pool)
     made.E.weight.data *= 10
     return made.eval()
 
 
-def corpus_of(train, test):
-    """So many reviews of the embedded corpus are all that there are."""
-    texts = list(grammar.texts(train, test))
-    return lambda: texts
-
-
-def batch(*lengths, seed=0):
+def batch(*lengths):
     """Reviews of these lengths -> w (B, T), n (B,)."""
-    torch.manual_seed(seed)
+    torch.manual_seed(0)
     n = torch.tensor(lengths)
     w = torch.randint(1, WORDS, (len(n), int(n.max())))
     return w * (torch.arange(w.shape[1]) < n[:, None]), n
 
 
-def split_of(w, n, y=None):
+def split_of(w, n):
     words = torch.cat([row[:k] for row, k in zip(w, n.tolist(), strict=True)])
     starts = torch.cat([n.new_zeros(1), n.cumsum(0)])
-    return Reviews(words.int(), starts, torch.arange(len(n)) % 2 if y is None else y)
-
-
-CORPUS = Corpus("some", "some words", ("(padding)", *"abcdefghijkl"), *3 * [None])
+    return Reviews(words.int(), starts, torch.arange(len(n)) % 2)
 
 
 # --- sizes ----------------------------------------------------------------------------------
 
-def test_the_sizes_of_figure_15_14_and_its_197_numbers_beside_the_table():
+def test_the_sizes_of_figure_15_14_and_its_197_parameters_beside_the_table():
     rows = layer_rows(network(), *batch(11))
     assert [(row["output shape"], row["parameters"]) for row in rows] == [
         ("B x 11 x 6", 6 * WORDS), ("B x 4 x 10", 52), ("B x 4", 0), ("B x 5 x 8", 125),
         ("B x 5", 0), ("B x 9", 0), ("B x 2", 20), ("", 197 + 6 * WORDS)]
-    assert trained_numbers(WORDS, 6, CHANNELS) == 197 + 6 * WORDS
 
 
 # --- the forward pass -----------------------------------------------------------------------
@@ -92,13 +83,11 @@ def test_the_forward_pass_is_the_docstrings_equations(pool, over_time):
 
 
 def test_trap_13_the_maximum_over_time_is_a_maximum():
-    """Against the largest of the windows; and a review read four times over has the windows
-    of one that is read twice, others as often: the same maximum, another mean."""
+    """A review read four times over has the windows of one that is read twice, others as
+    often: the same maximum, another mean."""
     w = batch(9)[0].repeat(1, 2)
     (n, more), longer = torch.tensor([[18], [36]]), w.repeat(1, 2)
     net, mean = network().to(D64), network(MeanOverTime()).to(D64)
-    m = [Z.relu().flatten(2).max(dim=2).values for Z, _ in net.windows(w, n)]
-    torch.testing.assert_close(net(w, n), net.output(torch.cat(m, dim=1)), **CLOSE)
     torch.testing.assert_close(net(longer, more), net(w, n), **CLOSE)
     assert not torch.allclose(mean(longer, more), mean(w, n), **CLOSE)
 
@@ -106,12 +95,10 @@ def test_trap_13_the_maximum_over_time_is_a_maximum():
 def test_the_gradient_reaches_the_words_of_winning_windows_and_never_padding():
     net, (w, n) = network(), batch(12, 3, 1)
     net(w, n).square().sum().backward()
-    gradient = net.E.weight.grad
-    assert torch.equal(gradient[0], torch.zeros(6))
-    found = phrases.winners(net, split_of(w, n))
-    won = {int(i) for c in range(9) for review in range(3) if found.m[review, c] > 0
-           for i in w[review, found.at[review, c]:found.at[review, c] + found.k[c]]}
-    assert {i for i in range(1, WORDS) if gradient[i].any()} == won - {0}
+    gradient, split = net.E.weight.grad, split_of(w, n)
+    where, inside = phrases.places(split, phrases.parts(net, split))
+    won = set(split.w[where[inside]].tolist())
+    assert {i for i in range(WORDS) if gradient[i].any()} == won and 0 not in won
 
 
 # --- padding and batches --------------------------------------------------------------------
@@ -128,8 +115,6 @@ def test_trap_12_words_after_the_nth_change_no_bit(pool, precision, lengths):
             assert torch.equal(net(F.pad(w, (0, more)), n), o)
         other = torch.where(torch.arange(w.shape[1]) < n[:, None], w, WORDS - 1)
         assert torch.equal(net(other, n), o)
-    careless = net(F.pad(w, (0, 5)), torch.full_like(n, w.shape[1] + 5))
-    assert not torch.allclose(careless, o.float(), atol=1e-3)
 
 
 def test_trap_12_a_window_on_padding_does_not_win_even_where_it_would():
@@ -145,83 +130,85 @@ def test_trap_12_a_window_on_padding_does_not_win_even_where_it_would():
 def test_the_order_and_the_size_of_batches_change_no_score(pool):
     net, (w, n) = network(pool).to(D64), batch(*range(1, 40))
     split = split_of(w, n)
-    o = outputs(net, split, 40)
-    order = torch.randperm(len(n), generator=torch.Generator().manual_seed(1))
-    for i, batch_size in (order, 5), (order, 39), (torch.arange(39), 1):
-        again = outputs(net, split.of(i), 40, batch_size=batch_size)
-        torch.testing.assert_close(again, o[i], **CLOSE)
+    o, order = infer(net, split), torch.randperm(39)
+    torch.testing.assert_close(infer(net, split.of(order)), o[order], **CLOSE)
+    torch.testing.assert_close(torch.cat([infer(net, split.of(i[None])) for i in order]),
+                               o[order], **CLOSE)
 
 
 # --- training -------------------------------------------------------------------------------
 
-def test_words_that_a_step_does_not_see_are_unknown_and_padding_stays(tmp_path, monkeypatch):
-    monkeypatch.setattr(grammar, "texts", corpus_of(300, 40))
-    run = Run("asst8_text_cnn", "quick", {}, out=tmp_path, sheet_data="imdb", data="embedded")
-    data, seen = run.load_reviews(), []
+@pytest.fixture
+def script(tmp_path, monkeypatch):
+    """script.run(sizes of the embedded corpus, flags); its nets in the order they are made
+    (the figure's, one for its sizes, maximum, mean), and seen, (w, n) of every step."""
+    script = SimpleNamespace(nets=[], seen=[])
 
     class Watched(TextCNN):
+        def __init__(self, *args, **options):
+            super().__init__(*args, **options)
+            script.nets.append(self)
+
         def forward(self, w, n):
             if self.training:
-                inside = torch.arange(w.shape[1]) < n[:, None]
-                seen.append(((w == 1) & inside).sum() / inside.sum())
-                assert torch.equal(w > 0, inside)
+                script.seen.append((w, n))
             return super().forward(w, n)
 
-    for share in (0.0, 0.25):
-        seen.clear()
-        net = Watched(len(data.words), 6, CHANNELS)
-        start = net.E.weight.detach().clone()
-        asst8_text_cnn.train(run, f"{share}", net, data, 1, 20, 1e-3, share, 100, "float32")
-        # 270 reviews of 10 words or more: five deviations of a share of 2,700 are 0.042
-        assert torch.stack(seen).mean().item() == pytest.approx(share, abs=0.042)
-        assert torch.equal(net.E.weight[0], torch.zeros(6))
-        assert not torch.equal(net.E.weight, start)
+    def run(texts, *flags):
+        every = list(grammar.texts(*texts))
+        monkeypatch.setattr(grammar, "texts", lambda: every)
+        monkeypatch.setattr(asst8_text_cnn, "TextCNN", Watched)
+        whole_runs.start("asst8_text_cnn", tmp_path, "--data", "embedded", *flags, data="imdb")
+
+    script.run = run
+    return script
 
 
-def test_a_network_is_taken_as_it_was_with_the_least_validation_loss(tmp_path, monkeypatch):
-    monkeypatch.setattr(grammar, "texts", corpus_of(100, 20))
-    run = Run("s", "quick", {}, out=tmp_path, sheet_data="imdb", data="embedded")
-    data, losses, words = run.load_reviews(), iter([0.3, 0.1, 0.2]), []
-    trained = TextCNN(len(data.words), 6, CHANNELS)
+@pytest.mark.parametrize("share", [0.0, 0.25])
+def test_words_that_a_step_does_not_see_are_unknown_and_padding_stays(script, share):
+    script.run((300, 40), "--word-dropout", str(share))
+    unseen = sum(int((w == 1).sum()) for w, _ in script.seen)
+    words = sum(int(n.sum()) for _, n in script.seen)
+    # five deviations of the number of unseen words; without dropout each word is known
+    assert words and abs(unseen - share * words) <= 5 * (share * (1 - share) * words) ** 0.5
+    for w, n in script.seen:
+        assert torch.equal(w > 0, torch.arange(w.shape[1]) < n[:, None])
+    assert not any(net.E.weight[0].any() for net in script.nets)
+
+
+def test_a_network_is_taken_as_it_was_with_the_least_validation_loss(script, monkeypatch):
+    losses, weights = iter([0.3, 0.1, 0.2, 0.1, 0.2, 0.3]), []
 
     def rigged(o, y):
-        words.append(trained.E.weight.detach().clone())
+        weights.append(script.nets[-1].E.weight.detach().clone())
         return next(losses), 0.5
 
     monkeypatch.setattr(asst8_text_cnn, "nats_and_accuracy_of", rigged)
-    asst8_text_cnn.train(run, "some", trained, data, 3, 32, 1e-2, 0.0, 50, "float32")
-    assert [torch.equal(trained.E.weight, w) for w in words] == [False, True, False]
+    script.run((100, 20), "--epochs", "3")
+    for net, best in zip(script.nets[2:], (1, 3), strict=True):
+        assert [torch.equal(net.E.weight, w) for w in weights] == [i == best for i in range(6)]
 
 
-def test_order_is_read_where_a_bag_of_words_is_at_chance(tmp_path, monkeypatch):
-    """On the half of the embedded corpus whose twins have the same words in another order. The
-    bag gives both twins one answer, so it is right on exactly half of them."""
-    monkeypatch.setattr(grammar, "texts", corpus_of(1500, 200))
-    run = Run("s", "quick", {}, out=tmp_path, sheet_data="imdb", data="embedded")
-    data = run.load_reviews()
-    run.seed_everything(0)
-    net = TextCNN(len(data.words), 16, {5: 16})
-    asst8_text_cnn.train(run, "n", net, data, 4, 32, 2e-2, 0.0, 100, "float32")
+def test_order_is_read_where_a_bag_of_words_is_at_chance(script):
+    """On the half of the embedded corpus whose twins have the same words in another order: a
+    bag is right on exactly half of them, tests/test_reviews.py."""
+    script.run((1000, 200), "--epochs", "3")
+    data = load("embedded", vocabulary=2000)
     test = data.test()
-    of_turned = turned(data, test)
-    o = outputs(net.eval(), test, 100).detach()
-    right = (o.argmax(dim=1) == test.y)[of_turned].double().mean()
-    bag = bag_of_words.fit(data.train, data.val, len(data.words), (1e-3,))
-    assert ((bag.outputs(test) > 0) == (test.y == 1))[of_turned].double().mean() == 0.5
-    assert right > 0.9, right
+    right = infer(script.nets[2], test).argmax(dim=1) == test.y
+    assert right[turned(data, test)].double().mean() > 0.9
 
 
 # --- which phrases decide -------------------------------------------------------------------
 
 def test_what_the_windows_add_is_all_of_the_answer():
     net, (w, n) = network().to(D64), batch(12, 12, 5, 3, 1)
-    split = split_of(w, n)
-    parts = phrases.parts(phrases.winners(net, split))
+    parts = phrases.parts(net, split_of(w, n))
     o, a = net(w, n), net.output.bias
     total = torch.zeros(5, dtype=D64).index_add(0, parts.review, parts.value)
     torch.testing.assert_close(total, o[:, 1] - o[:, 0] - (a[1] - a[0]), **CLOSE)
     places = list(zip(*(part.tolist() for part in parts[:3]), strict=True))
-    assert len(set(places)) == len(places) and max(map(places.count, places)) == 1
+    assert len(set(places)) == len(places)
 
 
 def test_a_channel_that_knows_a_phrase_finds_it_in_every_review():
@@ -235,16 +222,20 @@ def test_a_channel_that_knows_a_phrase_finds_it_in_every_review():
     net.output.weight.data = torch.tensor([[0.0, 0.0], [3.0, 0.0]])
     w = torch.tensor([[5, 1, 2, 6], [2, 1, 3, 4], [1, 2, 0, 0]])  # e a b f, b a c d, a b
     split = split_of(w, torch.tensor([4, 4, 2]))
-    found = phrases.winners(net, split)
-    assert found.m[:, 0].tolist() == [1, 0, 1] and found.at[[0, 2], 0].tolist() == [1, 0]
-    assert found.k.tolist() == [2, 3] and found.v.tolist() == [3, 0]
-    parts = phrases.parts(found)
-    strongest = phrases.strongest(CORPUS, split, parts, 1, 1)
-    assert strongest == {"a b": [3.0, 3.0]}
-    assert phrases.strongest(CORPUS, split, parts, 1, 1, often=2) == strongest
-    assert phrases.fires_most_on(CORPUS, split, found, 0, 1) == ["a b"]
-    assert phrases.texts(CORPUS, split, torch.tensor([2, 0]), torch.tensor([1, 0]),
-                         torch.tensor([3, 3])) == ["b", "e a b"]  # cut at the review's end
+    corpus = Corpus("some", "some words", ("(padding)", *"abcdefghijkl"), *3 * [None])
+    parts = phrases.parts(net, split)
+    assert [part.tolist() for part in parts] == [[0, 2], [1, 0], [2, 2], [3, 3]]
+    assert phrases.strongest(corpus, split, parts, 1, 1, often=2) == {"a b": [3, 3]}
+    assert phrases.strongest(corpus, split, parts, 1, 1, often=3) == {}
+    assert phrases.erased(split, parts).w.tolist() == [5, 1, 1, 6, 2, 1, 3, 4, 1, 1]
+    assert len(phrases.parts(net, phrases.erased(split, parts)).value) == 0  # nothing wins
+
+
+def test_the_first_part_of_each_review_is_the_one_with_the_largest_score():
+    parts = phrases.Parts(torch.tensor([0, 0, 2, 2]), torch.arange(4), torch.full((4,), 3),
+                          torch.tensor([1.0, 2, -4, -5]))
+    assert parts.first_by(parts.value).at.tolist() == [1, 2]
+    assert parts.first_by(-parts.value).at.tolist() == [0, 3]
 
 
 def test_a_network_of_which_no_channel_gets_above_0_has_no_phrase():
@@ -252,14 +243,6 @@ def test_a_network_of_which_no_channel_gets_above_0_has_no_phrase():
     for convolution in net.convolutions:
         convolution.bias.data.fill_(-1000.0)
     split = split_of(w, n)
-    parts = phrases.parts(phrases.winners(net, split))
-    assert len(parts.value) == 0
-    assert phrases.strongest(CORPUS, split, parts, 1, 3) == {}
-    assert phrases.texts(CORPUS, split, *parts[:3]) == []
-
-
-def test_phrases_of_a_review_do_not_overlap():
-    parts = phrases.Parts(torch.zeros(4).long(), torch.tensor([0, 1, 3, 6]),
-                          torch.tensor([3, 3, 3, 2]), torch.tensor([1.0, 2, 0.5, -4]))
-    assert phrases.apart(parts, 1, 2) == [1, 3]
-    assert phrases.apart(parts, -1, 3) == [3, 2, 0]
+    parts = phrases.parts(net, split)
+    assert len(parts.value) == 0 and phrases.strongest(None, split, parts, 1, 3) == {}
+    assert torch.equal(phrases.erased(split, parts.first_by(parts.value)).w, split.w)

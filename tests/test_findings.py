@@ -36,6 +36,8 @@ def test_scores_are_recorded_by_metric_and_method_with_a_deviation_over_seeds_al
         "accuracy_a_b": {"value": 0.75, "unit": "fraction", "std": 0.125**0.5, "n": 2},
         "accuracy_c": {"value": 0.75, "unit": "fraction", "n": 4},
         "other": {"value": 3, "unit": "fraction"}}
+    run.scores("fraction", own="max", best={"max": 0.5, "mean": 1.0})
+    assert [run.results.numbers[name]["value"] for name in ("best", "best_mean")] == [0.5, 1]
     run.scores("fraction", one_seed=[0.5])
     assert run.results.numbers["one_seed"] == {"value": 0.5, "unit": "fraction", "n": 1}
 

@@ -106,3 +106,4 @@ def test_infer_reads_reviews_in_their_order():
     split = reviews.Reviews(torch.arange(2, 8, dtype=torch.int32),
                             torch.tensor([0, 3, 4, 6]), torch.zeros(3, dtype=torch.int64))
     assert infer(lambda w, n: w.sum(1) * 10 + n, split, 2).tolist() == [72, 51, 132]
+    assert infer(lambda w, n: w.sum(1) * 10 + n, split).tolist() == [93, 51, 132]  # of all

@@ -43,8 +43,8 @@ def test_every_script_is_run_and_takes_networks_only_from_what_ran_before():
     for name, needs in run_all.NEEDS.items():
         source = (run_all.HERE / f"{name}.py").read_text()
         calls = re.findall(r"^from (\w+) import .*\btrained\w*", source, re.M)
-        calls += re.findall(r"= (\w+)\.trained\w*\(", source)
-        calls += re.findall(r'run\.borrow\("(\w+)"', source)
+        calls += re.findall(r"= (?!run\b)(\w+)\.trained\w*\(", source)
+        calls += re.findall(r'run\.(?:borrow|trained)\(\s*"(\w+)"', source)
         calls = {"hw1_classification" if call == "hw1" else call for call in calls} - {name}
         assert calls <= set(needs), f"{name} takes networks from {calls}, listed are {needs}"
         assert all(run_all.NEEDS.get(need) is not None for need in needs)

@@ -67,18 +67,18 @@ class Findings:
         if not self.only:  # see Run.trained
             print(markdown(rows))
 
-    def scores(self, unit, *, table="scores", **metrics):
+    def scores(self, unit, *, table="scores", own="", **metrics):
         """Record, tabulate and print metric -> value, or metric -> {method -> value}.
 
         A value is a number, a list of one a seed (their mean and deviation are told), or a
         tensor of one an example (their mean). It is recorded as <metric>, of a method as
-        <metric>_<method>; method "" is recorded as <metric>.
+        <metric>_<method>; the script's `own` method is recorded as <metric>.
         """
         rows = {}
         for metric, values in metrics.items():
             values = values if isinstance(values, dict) else {"": values}
             for method, value in values.items():
-                name = "_".join(filter(None, (metric, slug(method))))
+                name = metric if method in ("", own) else f"{metric}_{slug(method)}"
                 mean, std, n = _summary(value)
                 self.results.number(name, mean, unit, std, n)
                 row = rows.setdefault(method, {"method": method} if method else {})

@@ -78,11 +78,11 @@ def infer(net, x, longest=None, size=1000):
 
     net   a network, or any function of a batch.
     x     a tensor; bytes are taken as pixels in [0, 1]. Or Reviews: then it is net(w, n), of
-          at most `longest` words.
+          its last `longest` words, or all.
     """
     with evaluating(*([net] if isinstance(net, nn.Module) else [])):
         if not isinstance(x, torch.Tensor):
             from minidl.data.reviews import outputs  # not for images: it reads a grammar
-            return outputs(net, x, longest)
+            return outputs(net, x, longest or int(x.lengths.max()))
         return torch.cat([net(to_unit(part) if part.dtype == torch.uint8 else part)
                           for part in x.split(size)])

@@ -99,8 +99,10 @@ ROWS = [
         "film reviews: padding read as text, a start that remembers, a bag of words"),
     Row("", "asst8_rnn_study", "variants", "rnn",
         "how far back the gradient reaches; which part of the remedy lets it learn"),
-    Row("1-D CNN", "asst8_text_cnn", "phrases", "textcnn shapes",
-        "film reviews: sizes and parameters, padding, the phrases that decide")]
+    Row("1-D CNN", "asst8_text_cnn", "loss", "textcnn shapes",
+        "film reviews: all sizes and parameters, the maximum and the mean over time"),
+    Row("", "asst8_text_cnn_study", "phrases", "textcnn shapes",
+        "which phrases decide, and whether the answer depends on them")]
 PICTURES = {  # scripts whose figure is kept, too; what a reader who cannot see it is told
     "ex2_conv_ae": "Ten test images of MNIST, what the autoencoder makes of 12 numbers each, "
                    "and PCA with as many",

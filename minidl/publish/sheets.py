@@ -133,6 +133,9 @@ HEADLINES = {  # script -> the numbers it is known by, each with its words in th
     "asst8_text_cnn": {"test_accuracy": "test accuracy",
                        "test_accuracy_mean": "mean over time",
                        "test_accuracy_bag_of_words": "bag of words"},
+    "asst8_text_cnn_study": {
+        "answers_changed_without_largest": "answers changed without the strongest window",
+        "answers_changed_without_random": "without another one"},
 }
 TAG = re.compile(r"\s*# sheet: (\w+\.\w+(?:, \w+\.\w+)*)$")
 
