@@ -152,17 +152,29 @@ def test_the_first_picture_is_kept_and_stands_above_the_fold():
     assert len(head.splitlines()) < 12
 
 
-def test_the_exercise_in_ten_lines_runs_as_it_stands(tmp_path, folder):
+@pytest.fixture
+def example():
     (text,) = re.findall(r"```python\n(.*?)```", (ROOT / "CONTRIBUTING.md").read_text(), re.S)
+    return text
+
+
+def test_the_exercise_in_ten_lines_runs_as_it_stands(example, tmp_path, folder):
     script = tmp_path / "example.py"
-    script.write_text(text)
+    script.write_text(example)
     shutil.copy(ROOT / "assignments" / "_path.py", tmp_path)
     done = subprocess.run(
         [sys.executable, script, "--quick", "--data", folder, "--out", tmp_path / "out"],
         capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)})
     assert done.returncode == 0, done.stderr
     content = json.loads((tmp_path / "out" / "results.json").read_text())
-    assert 0 < content["numbers"]["test_mse"]["value"] < 0.1 and content["findings"]
+    assert 0 < content["numbers"]["test_mse"]["value"] < 0.1 and content["claims"][0]["holds"]
+
+
+@pytest.mark.skipif(not shutil.which("ruff"), reason="ruff is not installed")
+def test_the_exercise_in_ten_lines_is_clean_as_a_file_of_assignments(example):
+    done = subprocess.run(["ruff", "check", "--stdin-filename", "assignments/example.py", "-"],
+                          input=example, capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0, done.stdout
 
 
 def test_the_pages_name_files_that_are_there():
