@@ -119,9 +119,9 @@ VAE, CONTRASTIVE = "assignments/hw2_vae.py", "minidl/contrastive.py"
 PITFALLS = [
     (1, CLASSIFIER, "F.cross_entropy(classifier(x), y)",
      "F.cross_entropy(classifier(x).softmax(dim=1), y)"),
-    (2, "minidl/losses.py", "return values.double().sum().item() / len(values)",
+    (2, "minidl/evaluation.py", "return values.cpu().double().sum().item() / len(values)",
      "return values[-(len(values) % batch_size or batch_size):].double().mean().item()"),
-    (2, "minidl/losses.py", "return values.double().sum().item() / len(values)",
+    (2, "minidl/evaluation.py", "return values.cpu().double().sum().item() / len(values)",
      "return torch.stack([v.mean() for v in values.split(batch_size)]).mean().item()"),
     (3, FEW, "few, held_out = data.head(), Split(*(part[:1000] for part in data.val))",
      "few, held_out = data.head(), data.test()"),
