@@ -1,34 +1,33 @@
 r"""Homework 2, the search for the autoencoder's hyper-parameters, at a stated budget.
 
-    score(s) = validation MSE of the autoencoder trained with s for b epochs
+    score(s) = validation MSE of the autoencoder trained with the settings s for b epochs
+    error(s) = 1/k sum_{i <= k} MSE of the one trained without fold i, on fold i
 
     python assignments/hw2_tuning.py                              under 5 minutes, one core
     torchrun --nproc-per-node 2 assignments/hw2_tuning.py         the same table, half the time
 
-Random search gives each draw the same number of epochs; successive halving one epoch to many
-draws, and more to the better ones. Both may spend as many epochs in all. A seed of a search
-has training images of its own, and both searches see the same. The winners' final score is
-cross-validated, with the longest training; the best of them sees the test images, once.
+Random search gives each draw the same number of epochs. Successive halving gives many draws
+one epoch, and more to the better ones; both may spend as many epochs in all. Each seed has
+training images of its own for both searches. The winners are trained for longer and
+cross-validated, beside the settings of hw2_conv_ae.py, which no search has chosen. The best
+winner, trained on all images, sees the test images once, again beside those settings.
+
+A search on few images also chooses for few steps. Small batches win there because they make
+more steps of an epoch; with all images there are enough, and that advantage is gone.
 """
 # sheet: S0.2
 
-import functools
 import statistics
 
 import _path  # noqa: F401
 import torch
 from ex2_conv_ae import Decoder, Encoder
-from hw1_tuning import own_images, scores_of_winners
-from hw2_conv_ae import SQUARED
 from torch import nn
 
 from minidl import tune
-from minidl.data import Split, batches, steps_per_epoch
-from minidl.data.progress import Line
-from minidl.evaluation import evaluate
-from minidl.lab import cli, plot
-from minidl.lab.importance import importance, importance_in_words, logarithmic
-from minidl.lab.results import deviation, markdown, slug
+from minidl.data import Split, batches, steps_per_epoch, to_unit
+from minidl.lab import cli, infer, paired, plot
+from minidl.lab.importance import importance, logarithmic
 from minidl.losses import mse
 from minidl.schedules import one_cycle
 
@@ -36,162 +35,113 @@ SPACE = {"learning_rate": tune.LogUniform(3e-4, 1e-1), "filters": tune.Integer(4
          "hidden": tune.Integer(32, 256), "batch_size": tune.Choice((32, 64, 128)),
          "weight_decay": tune.LogUniform(1e-5, 1.0),
          "activation": tune.Choice(("GELU", "ReLU", "Tanh"))}
-LATENT = 16
+UNTUNED = {"learning_rate": 6e-3, "filters": 16, "hidden": 256, "batch_size": 128,
+           "weight_decay": 0.01, "activation": "GELU"}  # of hw2_conv_ae.py
+LATENT, UNIT = 16, "mean (x - x_hat)^2 per pixel"
+
+
+def train(run, settings, split, epochs, seed):
+    """Exercise 2's autoencoder from random weights, with the nonlinearity of the settings."""
+    torch.manual_seed(seed)
+    generator = torch.Generator().manual_seed(seed)
+    size = LATENT, settings["filters"], settings["hidden"]
+    model = run.network(nn.Sequential(Encoder(*size), Decoder(*size)))
+    for half in model:
+        for i, layer in enumerate(half):
+            if isinstance(layer, nn.GELU):
+                half[i] = getattr(nn, settings["activation"])()
+    optimizer = torch.optim.AdamW(model.parameters(), settings["learning_rate"],
+                                  betas=(0.9, 0.97), weight_decay=settings["weight_decay"],
+                                  fused=True)
+    schedule = one_cycle(optimizer, epochs * steps_per_epoch(split, settings["batch_size"]))
+    for _ in range(epochs):
+        for x, _ in batches(split, settings["batch_size"], generator):
+            loss = mse(model(x), x).mean()
+            optimizer.zero_grad(); loss.backward(); optimizer.step(); schedule.step()
+        if not loss.isfinite():  # a failed trial: recorded, ranked last
+            raise FloatingPointError(f"the loss is {loss.item()}")
+    return model
+
+
+def errors(model, split):
+    """The MSE of each image, (N,)."""
+    return mse(infer(model, split.x), to_unit(split.x)).double()
+
+
+def cross_validated(run, settings, split, folds, epochs, seed):
+    """error(settings). It holds this split and can reach no other images."""
+    parts = tune.folds(len(split.y), folds, seed)
+    return statistics.mean(
+        errors(train(run, settings, of(split, inside), epochs, seed),
+               of(split, outside)).mean().item() for inside, outside in parts)
+
+
+def of(split, index):
+    return Split(split.x[index], split.y[index])
 
 
 def main(run,
          seeds: "searches of each kind; amount" = 3,
          trials: "draws of random search; amount" = 12,
          epochs: "of each of them; halving ends with three times as many; amount" = 3,
-         folds: "parts of the winners' cross-validation; amount" = 3,
-         subset: "training images of a search; amount" = 2000,
+         folds: "k, parts of the winners' cross-validation; 2 to 20; amount" = 3,
+         subset: "training images of a search, at most; >= 20; amount" = 2000,
          images: "training images used, validation included; amount" = 60_000):
     data = run.load(images)
     torch.set_num_threads(1)  # sums in one order, so that each number of processes agrees
-    parts = own_images(data, seeds, subset, folds)
-    budgets = (1, epochs, 3 * epochs)
-    draws = halving_draws(trials * epochs, budgets)
-    val, line = Split(data.val.x[:1000], data.val.y[:1000]), Line()
+    size, budgets = min(subset, len(data.train.y) // seeds), (1, epochs, 3 * epochs)
+    parts = [of(data.train, slice(i * size, (i + 1) * size)) for i in range(seeds)]
+    val = of(data.val, slice(1000))
+    draws = tune.halving_draws(trials * epochs, budgets)
+    searches = {
+        "random search": lambda log, seed: tune.random_search(log, SPACE, trials, seed),
+        "successive halving": lambda log, seed: tune.successive_halving(
+            log, SPACE, draws, budgets, seed),
+        "untuned": lambda *_: {"settings": UNTUNED}}
 
-    # --- the searches, at the same number of epochs ------------------------------------------
-    done, best = {}, {}
-    for seed, part in enumerate(parts):
-        objective = functools.partial(trained_and_scored, part, val, epochs, seed, line)
-        for name, search in (
-                ("random search", lambda t, s: tune.random_search(t, SPACE, trials, s)),
-                ("successive halving", lambda t, s: tune.successive_halving(
-                    t, SPACE, draws, budgets, s))):
-            log = run.trials(f"{name} {seed}", objective)
-            best[name, seed] = search(log, run.seed + seed)
-            done[name, seed] = log.done
-            line.done(f"{name}, seed {seed}: {len(log.done)} trials, best validation MSE "
-                      f"{best[name, seed]['score']:.5f}")
-
-    # --- the winners, cross-validated with the longest training ------------------------------
+    # --- the searches, at the same number of epochs; the winners, cross-validated ------------
+    names, winners, of_random = [], [], []
+    for i, part in enumerate(parts):
+        for name, search in searches.items():
+            log = run.trials(f"{name} {i}", lambda settings, budget, i=i, part=part: errors(
+                train(run, settings, part, budget or epochs, run.seed + i), val).mean().item())
+            best = search(log, run.seed + i)
+            names.append(name)
+            winners.append({"seed": i, "settings": best["settings"]})
+            of_random += log.done if name == "random search" else []
+            print(f"{name}, seed {i}: done")
     final = run.trials("winners", lambda job, _: cross_validated(
-        parts[job["seed"]], folds, budgets[-1], job["seed"], job["settings"], line))
-    found = final([{"seed": seed, "settings": trial["settings"]}
-                   for (_, seed), trial in best.items()])
-    scores = scores_of_winners(best, found)
-    tabulate(run, data, done, best, scores, epochs, budgets)
-    draw(run, data, done)
-    winner = min(scores, key=scores.get)
-    model = fit(best[winner]["settings"], data.train, epochs, run.seed, line)
-    line.clear()
-    finish(run, data, model, winner, best[winner], scores, epochs)
-
-
-def halving_draws(epochs, budgets):
-    """The most draws with which successive halving spends at most so many epochs."""
-    def spent(n):
-        kept = [max(1, round(n * n ** (-i / (len(budgets) - 1)))) for i in range(len(budgets))]
-        return sum(k * b for k, b in zip(kept, budgets, strict=True))
-
-    return max(n for n in range(1, epochs + 1) if n == 1 or spent(n) <= epochs)
-
-
-def trained_and_scored(split, val, epochs, seed, line, settings, budget):
-    """The objective of a search. It is given a training and a validation split, no others."""
-    model = fit(settings, split, budget or epochs, seed, line)
-    return evaluate(lambda x, _: mse(model(x), x), val, model)
-
-
-def cross_validated(split, folds, epochs, seed, settings, line):
-    errors = []
-    for pair in tune.folds(len(split.y), folds, seed):
-        train, fold = (Split(split.x[index], split.y[index]) for index in pair)
-        errors.append(trained_and_scored(train, fold, epochs, seed, line, settings, None))
-    return statistics.mean(errors)
-
-
-def build(filters, hidden, activation):
-    """Exercise 2's autoencoder; of another nonlinearity, where that is asked for."""
-    model = nn.Sequential(Encoder(LATENT, filters, hidden), Decoder(LATENT, filters, hidden))
-    for half in model:
-        for i, layer in enumerate(half):
-            if isinstance(layer, nn.GELU):
-                half[i] = getattr(nn, activation)()
-    return model
-
-
-def fit(settings, split, epochs, seed, line):
-    """Train from random weights; -> the autoencoder."""
-    torch.manual_seed(seed)
-    generator = torch.Generator().manual_seed(seed)
-    model = build(*(settings[key] for key in ("filters", "hidden", "activation")))
-    model.to(split.x.device)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=settings["learning_rate"],
-                                  betas=(0.9, 0.97), weight_decay=settings["weight_decay"],
-                                  fused=True)
-    schedule = one_cycle(optimizer, epochs * steps_per_epoch(split, settings["batch_size"]))
-    for epoch in range(1, epochs + 1):
-        model.train()
-        line.update(f"epoch {epoch}/{epochs} of {settings}")
-        for x, _ in batches(split, settings["batch_size"], generator):
-            loss = mse(model(x), x).mean()
-            optimizer.zero_grad(); loss.backward(); optimizer.step(); schedule.step()
-        if not loss.isfinite():
-            raise FloatingPointError(f"the loss is {loss.item()} after epoch {epoch}")
-    return model
-
-
-def tabulate(run, data, done, best, scores, epochs, budgets):
-    """A row a search: what it spent and what its winners are worth."""
-    rows, errors = [], {}
-    for name in dict.fromkeys(name for name, _ in done):
-        keys = [key for key in done if key[0] == name]
-        errors[name] = [scores[key] for key in keys]
-        rows.append({"search": name, "draws": len({
-            str(trial["settings"]) for trial in done[keys[0]]}),
-            "epochs in all": sum(trial["budget"] or epochs for trial in done[keys[0]]),
-            "best validation MSE": statistics.mean(best[key]["score"] for key in keys),
-            "cross-validated MSE": statistics.mean(errors[name]),
-            "std": deviation(errors[name]), "seeds": len(keys)})
-        run.results.mean(f"cross_validated_mse_{slug(name)}", errors[name], SQUARED)
-        run.results.number(f"epochs_{slug(name)}", rows[-1]["epochs in all"], "a search")
-    run.results.table("searches", rows, f"{data.title}, d = {LATENT}; means over the seeds")
-    print(markdown(rows))
-    one, other = errors
-    gain = [b - a for a, b in zip(errors[one], errors[other], strict=True)]
-    run.results.mean("paired_difference_halving", gain, SQUARED)
-    run.results.finding(
-        f"{data.title}, d = {LATENT}: with {rows[0]['epochs in all']} epochs a search, {one} "
-        f"tries {rows[0]['draws']} settings and {other}, with {rows[1]['epochs in all']}, "
-        f"{rows[1]['draws']}. Trained for {budgets[-1]} epochs their winners have a "
-        f"cross-validated MSE of {rows[0]['cross-validated MSE']:.5f} and "
-        f"{rows[1]['cross-validated MSE']:.5f}; paired difference "
-        f"{statistics.mean(gain):+.5f} +- {deviation(gain):.5f}, halving better for "
-        f"{sum(g < 0 for g in gain)} of {len(gain)} seeds.")
-
-
-def draw(run, data, done):
-    """All trials of random search, and which parameter mattered."""
-    found = [trial for (name, _), trials in done.items() if name == "random search"
-             for trial in trials]
+        run, job["settings"], parts[job["seed"]], folds, budgets[-1], run.seed + job["seed"]))
+    found = [tune.best([trial])["score"] for trial in final(winners)]
+    scores = {name: [score for which, score in zip(names, found, strict=True)
+                     if which == name] for name in searches}
+    run.scores(UNIT, cross_validated_mse=scores)
+    shares = importance(SPACE, of_random)
     run.results.figure("trials", plot.trials(
-        found, f"{data.title}: the {len(found)} trials of random search", "validation MSE",
-        logarithmic(SPACE)))
-    shares = importance(SPACE, found)
-    run.results.figure("importance", plot.bars(
-        {"random search": list(shares.values())},
-        [name.replace("_", " ") for name in shares], f"{data.title}: which parameter mattered",
-        "parameter", "share of the ranks' variance, beyond chance"))
-    failed = sum("failure" in trial for trials in done.values() for trial in trials)
-    run.results.finding(f"Random search: {importance_in_words(shares, len(found))}; "
-                        f"{failed} trials of all searches failed.")
+        of_random, f"{data.title}: the {len(of_random)} trials of random search",
+        "validation MSE", logarithmic(SPACE)))
+    run.bars("importance", "which parameter mattered", "share of the ranks' variance",
+             [name.replace("_", " ") for name in shares], random_search=shares.values())
 
-
-def finish(run, data, model, winner, trial, scores, epochs):
-    """The test images, read once: the best winner, trained on all training images."""
+    # --- the test set, read once -------------------------------------------------------------
+    score, name, winner = min(
+        ((score, name, job["settings"]) for score, name, job in
+         zip(found, names, winners, strict=True) if name != "untuned"), key=lambda t: t[0])
+    models = [train(run, settings, data.train, epochs, run.seed)
+              for settings in (winner, UNTUNED)]
     test = data.test()
-    error = evaluate(lambda x, _: mse(model(x), x), test, model)
-    run.results.number("test_mse", error, SQUARED, n=len(test.y))
-    run.results.finding(
-        f"{data.title}: the best winner, of {winner[0]} (seed {winner[1]}), has a "
-        f"cross-validated MSE of {scores[winner]:.5f}; trained for {epochs} epochs on "
-        f"{len(data.train.y):,} images it has {error:.5f} on the test images. Its settings: "
-        + ", ".join(f"{name} {value:.3g}" if isinstance(value, float) else f"{name} {value}"
-                    for name, value in trial["settings"].items()) + ".")
+    tuned, untuned = (errors(model, test) for model in models)
+    run.scores(UNIT, table="test", test_mse=tuned, test_mse_untuned=untuned,
+               cross_validated_mse_of_the_best=score)
+    run.table("best", [{"found by": name} | winner], "The best winner")
+    run.claim("At the same number of epochs, successive halving finds better settings than "
+              "random search.", paired(scores["random search"], scores["successive halving"]))
+    run.claim("On the images of a search, settings found by random search are better than "
+              "untuned ones.", paired(scores["untuned"], scores["random search"]))
+    run.claim("Trained on all images, the untuned settings are better than the best winner.",
+              paired(tuned, untuned))
+    run.claim("Of the six parameters, the learning rate matters most.",
+              max(shares, key=shares.get) == "learning_rate", share=shares["learning_rate"])
 
 
 SIZES = {"quick": {"seeds": 1, "trials": 6, "epochs": 2, "folds": 2, "subset": 200,

@@ -92,7 +92,7 @@ HEADLINES = {  # script -> the numbers it is known by, each with its words in th
                     "pca_test_mse": "PCA"},
     "hw2_conv_ae_study": {"test_mse_base": "test MSE of the base",
                           "test_mse_SGD": "of SGD instead"},
-    "hw2_tuning": {"test_mse": "test MSE of the best"},
+    "hw2_tuning": {"test_mse": "test MSE of the best", "test_mse_untuned": "untuned"},
     "hw2_denoising": {"psnr_gain_db": "above PCA and a median filter"},
     "hw2_fine_tuning": {
         "steps_to_85_all_random_weights": "steps to 85% from random weights",
