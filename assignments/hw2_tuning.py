@@ -7,13 +7,11 @@ r"""Homework 2, the search for the autoencoder's hyper-parameters, at a stated b
     torchrun --nproc-per-node 2 assignments/hw2_tuning.py         the same table, half the time
 
 Random search gives each draw the same number of epochs. Successive halving gives many draws
-one epoch, and more to the better ones; both may spend as many epochs in all. Each seed has
-training images of its own for both searches. The winners are trained for longer and
-cross-validated, beside the settings of hw2_conv_ae.py, which no search has chosen. The best
-winner, trained on all images, sees the test images once, again beside those settings.
-
-A search on few images also chooses for few steps. Small batches win there because they make
-more steps of an epoch; with all images there are enough, and that advantage is gone.
+one epoch, and more to the better ones; both may spend as many epochs in all. The winners are
+trained for longer and cross-validated, beside the untuned settings of hw2_conv_ae.py. The best
+winner, trained on all images, sees the test images once. A search on few images also chooses
+for few steps: small batches win there because they make more steps of an epoch, an advantage
+that is gone where all images give enough of them.
 """
 # sheet: S0.2
 
