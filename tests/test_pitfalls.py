@@ -104,7 +104,7 @@ def tasks_4_and_5(uneven, tmp_path_factory):
         for which, folder in (("first", uneven), ("other", others)):
             out = tmp_path_factory.mktemp(which)
             for task, script in (("few", ex2_few_labels), ("transfer", ex2_transfer)):
-                runs[task, which] = start(script, folder, out / task)
+                runs[task, which] = start(script, folder, out / task, seeds=1, rounds=2)
     return runs
 
 
@@ -114,7 +114,7 @@ def standing_still(uneven, tmp_path_factory):
     out = tmp_path_factory.mktemp("still")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ex2_transfer, "ROUND", 4)
-        _, parts = start(ex2_transfer, uneven, out, learning_rate=0, rounds=1)
+        _, parts = start(ex2_transfer, uneven, out, seeds=1, rounds=1, learning_rate=0)
     path = out / "trained/ex2_conv_ae/checkpoints/autoencoder.pt"
     autoencoder = torch.load(path, weights_only=True)["parts"]["autoencoder"]
     return {name: part["classifier"] for name, part in parts.items()}, autoencoder
