@@ -231,6 +231,7 @@ def trials(done, title, y_label, log=()):
         _log_y(axes)
         if name in log:
             axes.set_xscale("log")
+            axes.tick_params(axis="x", which="minor", labelbottom=False)  # they would touch
         elif not isinstance(values[0], str):
             _ticks(axes, set(values))
         axes.grid(alpha=0.3)

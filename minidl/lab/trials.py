@@ -13,6 +13,7 @@ import os
 import time
 from pathlib import Path
 
+from minidl.data.progress import Line
 from minidl.lab import ranks
 
 
@@ -36,7 +37,11 @@ class Trials:
         keys = [_key(trial) for trial in wanted]
         new = {key: trial for key, trial in zip(keys, wanted, strict=True)
                if key not in self.known}
-        own = {key: self._run(dict(new[key])) for key in list(new)[self.rank::self.size]}
+        own, line = {}, Line()
+        for key in list(new)[self.rank::self.size]:
+            line.update(f"{self.folder.name}  trial {len(self.known) + len(own) + 1}")
+            own[key] = self._run(dict(new[key]))
+        line.clear()
         self.known |= self._gather(own)
         # a log has lists for tuples: the settings are those that were given
         found = [self.known[key] | trial for key, trial in zip(keys, wanted, strict=True)]

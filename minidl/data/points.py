@@ -1,0 +1,67 @@
+r"""Noisy points of a known function, or points from a file of one's own.
+
+    y = f(x) + sigma e,   f(x) = sin(1.5 x) + x / 4,   sigma = 0.25,   e ~ N(0, 1)
+
+Checked in tests/test_hw1_regression.py.
+"""
+
+import re
+from pathlib import Path
+from textwrap import shorten
+
+import torch
+
+from minidl.data.sources import DataError
+
+SIGMA = 0.25
+GAPS = (-3.0, -2.0), (1.5, 2.5)  # where the training points of hw1_regression.py have none
+NUMBER = re.compile(r"[ \t]*[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]+)?[ \t]*", re.I)
+LARGEST = 1e15  # of a point: float32 squares it
+
+
+def f(x):
+    """The function that is to be found."""
+    return torch.sin(1.5 * x) + x / 4
+
+
+def draw_points(n, gaps, generator):
+    """n noisy points, x and y (n, 1), with x uniform in -5 ... 5 but for the gaps."""
+    x = 10 * torch.rand(3 * n, 1, generator=generator) - 5
+    for low, high in gaps:
+        x = x[(x <= low) | (x >= high)].unsqueeze(1)
+    x = x[:n]
+    return x, f(x) + SIGMA * torch.randn(n, 1, generator=generator)
+
+
+def read_points(path):
+    """The points of a CSV file, x (N, 1) and y (N, 1); a first line of two words is a heading.
+
+    Errors: DataError with the line's number for a row that is not two numbers of float32.
+    """
+    rows = []
+    try:
+        text = Path(path).read_text(encoding="utf-8-sig")  # spreadsheets put a mark in front
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"--csv {path}: found no readable text file ({error}), expected lines "
+                        "x,y") from error
+    for number, line in enumerate(text.split("\n"), start=1):
+        cells = line.split(",")
+        values = [float(cell) for cell in cells if NUMBER.fullmatch(cell)]
+        if len(values) == len(cells) == 2 and max(map(abs, values)) <= LARGEST:
+            rows.append(values)
+        elif line.strip() and not (number == 1 and _is_heading(cells)):
+            raise DataError(f"{path}, line {number}: found {shorten(line, 60)!r}, expected "
+                            "two finite numbers x,y")
+    if len(rows) < 10:
+        raise DataError(f"{path}: found {len(rows)} points, expected 10 or more")
+    x, y = torch.tensor(rows).split(1, dim=1)
+    if not (x.std() > 0 and y.std() > 0):
+        raise DataError(f"{path}: found one value of x or of y in all lines, expected several")
+    return x, y
+
+
+def _is_heading(cells):
+    """Two words that begin with a letter; nan and inf are numbers, though none to train on."""
+    words = [cell.strip(' "').lower() for cell in cells]
+    return len(words) == 2 and all(
+        word[:1].isalpha() and word not in ("nan", "inf", "infinity") for word in words)
