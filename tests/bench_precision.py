@@ -4,8 +4,7 @@
 
 Both take turns, a step each, on the same batch; printed is the median over the rounds of
 float32's time over bfloat16's, and of torch's own order of pixels over channels last (see
-minidl/lab/layout.py), with the quartiles. That accuracy stays the same is told by
-`python assignments/hw1_classification.py --precision float32` beside its default.
+minidl/lab/layout.py), with the quartiles.
 """
 
 import statistics
