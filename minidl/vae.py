@@ -1,16 +1,46 @@
-r"""What a VAE's latents carry, and what -ELBO lies between. All in nats.
+r"""A VAE's two terms of the loss over a set of images, and what its latents carry, in nats.
 
     q(z|x) = N(mu(x), diag(s(x)^2)),   p(z) = N(0, I),   logvar = log s^2
 
--ELBO's own terms are losses.bce and gaussian.kl_to_std_normal. Checked in
+The terms themselves are losses.bce and gaussian.kl_to_std_normal. Checked in
 tests/test_hw2_vae.py.
 """
 
-import math
+from typing import NamedTuple
 
 import torch
+from torch import nn
 
-from minidl.gaussian import kl_to_std_normal
+from minidl.evaluation import evaluating, to_unit
+from minidl.gaussian import kl_to_std_normal, reparametrise
+from minidl.losses import bce
+
+
+class Terms(NamedTuple):
+    bce: torch.Tensor     # (N,) float64, nats an image
+    kl: torch.Tensor      # (N,) float64, nats an image
+    mu: torch.Tensor      # (N, D)
+    logvar: torch.Tensor  # (N, D)
+    z: torch.Tensor       # (N, D)
+
+
+@torch.no_grad()
+def elbo_terms(encode, decode, x, seed, size=1000):
+    r"""-ELBO(x) = BCE + KL of every image: BCE = -log p(x|z) at one z ~ q(z|x), KL exactly.
+
+    encode  images (B, 1, H, W) in [0, 1] -> mu, logvar (B, D) each, or both side by side.
+    decode  z (B, D) -> logits (B, 1, H, W). Networks are in evaluation mode meanwhile.
+    x       bytes (N, 1, H, W), taken `size` at a time; seed: of z, the same in each call.
+    """
+    generator, found = torch.Generator().manual_seed(seed), []
+    with evaluating(*(f for f in (encode, decode) if isinstance(f, nn.Module))):
+        for part in map(to_unit, x.split(size)):
+            code = encode(part)
+            mu, logvar = code.chunk(2, dim=1) if isinstance(code, torch.Tensor) else code
+            z = reparametrise(mu, logvar, generator)
+            found.append((bce(decode(z), part).double(), kl_to_std_normal(mu, logvar).double(),
+                          mu, logvar, z))
+    return Terms(*map(torch.cat, zip(*found, strict=True)))
 
 
 def kl_per_latent(mu, logvar):
@@ -29,15 +59,6 @@ def active_units(mu, threshold=0.01):
     Importance Weighted Autoencoders, section 5.2, with the same threshold.
     """
     return mu.var(dim=0, correction=0) > threshold
-
-
-def importance_bound(log_weights):
-    r"""L_K = log 1/K sum_k w_k,   w_k = p(x, z_k) / q(z_k|x),   z_k ~ q(z|x) independent.
-
-    log w (K, B) -> (B,); gaussian.elbo_joint gives each log w_k. L_1 is the ELBO at one z, and
-    E L_K <= E L_{K+1} <= log p(x), to which it tends: Burda et al. (2016), theorem 1.
-    """
-    return log_weights.logsumexp(dim=0) - math.log(len(log_weights))
 
 
 def pixel_entropy(x):

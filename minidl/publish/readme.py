@@ -73,7 +73,7 @@ ROWS = [
     Row("latent space", "hw2_latent_space", "codes_t_SNE_2_D", "linear_autoencoder",
         "PCA, t-SNE, lines, new images and why they are not good"),
     Row("VAE", "hw2_vae", "plane", "vae gaussian_kl",
-        "the ELBO's two terms, latents in use, samples, two latents' plane, a tighter bound"),
+        "the ELBO's two terms, latents in use, samples, the plane of two latents"),
     Row("", "hw2_vae_study", "trade", "vae",
         "what beta trades; posterior collapse, and what repairs it"),
     Row("a report's VAE", "hw2_report_vae", "samples", "vae",
