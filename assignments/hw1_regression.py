@@ -36,11 +36,11 @@ SPACE = {"width": tune.Choice((16, 32, 64)), "layers": tune.Integer(1, 3),
          "weight_decay": tune.LogUniform(1e-4, 1.0), "steps": tune.Choice((300, 600, 1200))}
 
 
-def build(width, layers, activation):
-    """1 -> width -> ... -> 1, with `layers` hidden layers."""
+def build(width, layers, kind):
+    """x (B, 1) -> g(x) (B, 1), through `layers` hidden layers; kind: of the activation."""
     parts = []
     for inputs in [1, *[width] * (layers - 1)]:
-        parts += [nn.Linear(inputs, width), getattr(nn, activation)()]
+        parts += [nn.Linear(inputs, width), getattr(nn, kind)()]
     return nn.Sequential(*parts, nn.Linear(width, 1))
 
 

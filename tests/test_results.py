@@ -56,7 +56,7 @@ def test_results_json_holds_numbers_with_units_and_no_unknowns(tmp_path):
     assert json.loads((tmp_path / "results.json").read_text()) == {
         "script": "x", "numbers": {"a": {"value": 0.5, "unit": "fraction", "std": 0.1, "n": 3},
                                    "b": {"value": 7, "unit": "s"}},
-        "findings": ["Half of it."], "files": ["t.md", "t.tex"]}
+        "claims": [], "findings": ["Half of it."], "files": ["t.md", "t.tex"]}
 
 
 def test_a_number_that_is_not_finite_is_no_json(tmp_path):
