@@ -20,7 +20,7 @@ PAGES = {name: ast.parse(source) for name, source in SOURCES.items()
          if "run.claim(" in source and not re.search("autocast|captured|layout", source)}
 SIZES = {"B": 4, "C": 10, "T": 9, "V": 50, "d": 7, "D": 5, "depth": 5, "filters": 4,
          "hidden": 8, "width": 8, "layers": 2, "classes": 10, "words": 50, "start": "lecun",
-         "channels": {3: 2, 5: 4}, "activation": nn.Tanh, "kind": "Tanh"}  # what has no default
+         "channels": {3: 2, 5: 4}, "activation": nn.Tanh, "kind": "Tanh"}  # without default
 NONE = inspect.Parameter.empty
 ARROWS = {  # where a docstring has none, or not all of it
     ("ex2_conv_ae_study", "build"): "x (B, 1, 28, 28) -> x_hat (B, 1, 28, 28)",
