@@ -53,30 +53,14 @@ def evaluating(*modules):
             part.training = training
 
 
-def logits_of(classifier, split):
-    """The classifier's logits (N, C) of all of a split, in evaluation mode."""
-    return per_example(lambda x, _: classifier(x), split, classifier)
-
-
 def nats_and_accuracy(classifier, split):
     """-> (mean cross-entropy in nats, accuracy as a fraction) over all of the split."""
-    return nats_and_accuracy_of(logits_of(classifier, split), split.y)
+    logits = per_example(lambda x, _: classifier(x), split, classifier)
+    return nats_and_accuracy_of(logits, split.y)
 
 
 def nats_and_accuracy_of(logits, y):
     """The same of logits (N, C) and classes y (N,)."""
+    logits, y = logits.cpu(), y.cpu()  # float64 is not on every device
     right = logits.argmax(dim=1) == y
-    logits, y, right = logits.cpu(), y.cpu(), right.cpu()  # float64 is not on every device
     return F.cross_entropy(logits.double(), y).item(), right.double().mean().item()
-
-
-def confusion_matrix(y, predicted, C):
-    """(C, C) whole numbers: examples of the row's class that are taken for the column's."""
-    return torch.bincount(y * C + predicted, minlength=C * C).view(C, C)
-
-
-def most_confused(confusion):
-    """-> (true class, class it is taken for, how many), the largest entry off the diagonal."""
-    off = confusion - confusion.diag().diag()
-    a, b = divmod(int(off.argmax()), len(off))
-    return a, b, int(off[a, b])

@@ -4,14 +4,13 @@
 
 Both take turns, a step each, on the same batch; printed is the median over the rounds of
 float32's time over bfloat16's, and of torch's own order of pixels over channels last (see
-minidl/lab/layout.py), with the quartiles.
+minidl/lab/fast.py), with the quartiles.
 """
 
 import statistics
 import sys
 import time
 from pathlib import Path
-from unittest import mock
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "assignments")]
@@ -22,7 +21,8 @@ import torch.nn.functional as F
 from hw1_classification import CNN, MLP
 from torch import nn
 
-from minidl.lab.precision import autocast, has_bfloat16
+from minidl.lab.fast import has_bfloat16
+from minidl.lab.network import network as made_fast
 
 BATCH = 128
 
@@ -31,29 +31,18 @@ def autoencoder():
     return nn.Sequential(ex2_conv_ae.Encoder(), ex2_conv_ae.Decoder())
 
 
-def autoencoder_in_torchs_order():
-    with mock.patch.multiple(ex2_conv_ae, Flatten=nn.Flatten, Unflatten=nn.Unflatten):
-        return autoencoder().to(memory_format=torch.contiguous_format)
+NETWORKS = {"MLP 784-512-256-10": lambda: MLP(512, 10), "CNN, 24 filters": lambda: CNN(24, 10),
+            "CNN, 64 filters": lambda: CNN(64, 10), "convolutional autoencoder": autoencoder}
 
 
-def cnn(filters):
-    return CNN(filters, 10).to(memory_format=torch.channels_last)
-
-
-NETWORKS = {"MLP 784-512-256-10": lambda: MLP(512, 10), "CNN, 24 filters": lambda: cnn(24),
-            "CNN, 64 filters": lambda: cnn(64), "convolutional autoencoder": autoencoder}
-
-
-def stepper(make, precision):
+def stepper(network):
     """-> a function that takes a step and tells its seconds."""
-    network = make()
     optimizer = torch.optim.AdamW(network.parameters(), fused=True)
     x, y = torch.rand(BATCH, 1, 28, 28), torch.arange(BATCH) % 10
 
     def step():
         start = time.perf_counter()
-        with autocast("cpu", precision):
-            out = network(x).float()
+        out = network(x)
         loss = F.mse_loss(out, x) if out.dim() == 4 else F.cross_entropy(out, y)
         optimizer.zero_grad(); loss.backward(); optimizer.step()
         return time.perf_counter() - start
@@ -65,12 +54,10 @@ def main(rounds):
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, batch {BATCH}, "
           f"instructions for bfloat16: {has_bfloat16('cpu')}")
     for name, make in NETWORKS.items():
-        show(f"{name:<28} float32 / bfloat16", stepper(make, "float32"),
-             stepper(make, "bfloat16"), rounds)
-    for precision in ("float32", "bfloat16"):
-        show(f"{'convolutional autoencoder':<28} torch's order / channels last, {precision}",
-             stepper(autoencoder_in_torchs_order, precision), stepper(autoencoder, precision),
-             rounds)
+        show(f"{name:<28} float32 / bfloat16", stepper(made_fast(make(), "cpu")),
+             stepper(made_fast(make(), "cpu", bits=16)), rounds)
+    show(f"{'convolutional autoencoder':<28} torch's order / channels last",
+         stepper(autoencoder()), stepper(made_fast(autoencoder(), "cpu")), rounds)
 
 
 def show(name, over, under, rounds):

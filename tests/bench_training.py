@@ -40,7 +40,7 @@ from minidl.data import batches, steps_per_epoch, to_unit
 from minidl.data import images as datasets
 from minidl.evaluation import evaluate
 from minidl.gaussian import kl_to_std_normal, reparametrise
-from minidl.lab.precision import autocast, has_bfloat16
+from minidl.lab.fast import has_bfloat16
 from minidl.lab.run import Run
 from minidl.losses import bce
 
@@ -60,9 +60,9 @@ class VAE(nn.Module):
         return self.to_mu(h).float(), self.to_logvar(h).float()
 
 
-def minidl_loss(vae, x, generator, precision="float32"):
+def minidl_loss(vae, x, generator, bits=32):
     """-ELBO (B,), in nats."""
-    with autocast(x.device, precision):
+    with torch.autocast(x.device.type, torch.bfloat16, enabled=bits == 16):
         mu, logvar = vae.encode(x)
         logits = vae.decoder(reparametrise(mu, logvar, generator))
     return bce(logits.float(), x) + kl_to_std_normal(mu, logvar)
@@ -94,14 +94,14 @@ def tensors(split):
     return TensorDataset(to_unit(split.x), split.y)
 
 
-def minidl(train, test, run, rounds, precision):
+def minidl(train, test, run, rounds, bits):
     """-> functions: its training of an epoch, the test after it, the limit of the training."""
     vae = VAE()
     optimizer = torch.optim.Adam(vae.parameters(), lr=1e-3, fused=True)
-    epochs = run.epochs(10 * rounds, precision, vae=vae, optimizer=optimizer)
+    epochs = run.epochs(10 * rounds, str(bits), vae=vae, optimizer=optimizer)
 
     def step(x):
-        loss = minidl_loss(vae, x, run.generator, precision).mean()
+        loss = minidl_loss(vae, x, run.generator, bits).mean()
         optimizer.zero_grad(); loss.backward(); optimizer.step()
         return loss
 
@@ -113,7 +113,7 @@ def minidl(train, test, run, rounds, precision):
     def testing():
         z = torch.Generator().manual_seed(0)
         run.log(test_nats=evaluate(
-            lambda x, _: minidl_loss(vae, x, z, precision), test, vae))
+            lambda x, _: minidl_loss(vae, x, z, bits), test, vae))
 
     def limit():
         x = to_unit(train.x[:BATCH])
@@ -172,20 +172,20 @@ def main(rounds):
     print(f"{data.title}: {len(train.x):,} training and {len(test.x):,} test images, batch "
           f"{BATCH}; {torch.get_num_threads()} threads, {rounds} rounds")
     with tempfile.TemporaryDirectory() as folder:
-        for precision in ["float32", "bfloat16"][:1 + has_bfloat16("cpu")]:
-            run = Run("bench", "default", {}, out=Path(folder) / precision)
-            training, testing, limit = minidl(train, test, run, rounds, precision)
+        for bits in (32, 16)[:1 + has_bfloat16("cpu")]:
+            run = Run("bench", "default", {}, out=Path(folder) / str(bits))
+            training, testing, limit = minidl(train, test, run, rounds, bits)
 
             def ours(training=training, testing=testing):
                 training()
                 testing()
 
-            show(f"minidl / limit, {precision}", training, limit, rounds)
+            show(f"minidl / limit, {bits} bits", training, limit, rounds)
             for change, options in (
                     ("", {}), (", 1 worker", {"workers": 1}),
                     (", images as tensors", {"images": tensors}),
                     (", Adam fused", {"fused": True})):
-                show(f"textbook{change} / minidl, {precision}",
+                show(f"textbook{change} / minidl, {bits} bits",
                      textbook(train, test, **options), ours, rounds)
 
 

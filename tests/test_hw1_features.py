@@ -9,7 +9,7 @@ from torch import nn
 from minidl import features, fields, maximise, pca
 from minidl.augment import random_affine
 from minidl.data import Split, to_unit
-from minidl.evaluation import logits_of
+from minidl.evaluation import per_example
 from minidl.fields import kernels, receptive_field
 from minidl.lab.run import Run
 
@@ -170,7 +170,7 @@ def test_the_ascent_raises_its_unit_and_smoothness_lowers_the_total_variation(
     """Of the same starts: a unit deep inside, each way; the plain picture varies most."""
     run = Run("s", "quick", {}, out=tmp_path)
     ways = maximise.ways(maximise.GaussianPrior(pca.fit(images.x, 784)), 0.02, run.generator)
-    s = logits_of(network, images).std(dim=0)
+    s = per_example(lambda x, _: network(x), images, network).std(dim=0)
 
     def logits(x):
         return network(x).diagonal() / s

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from minidl.data import reviews
-from minidl.lab import infer, precision
+from minidl.lab import fast, infer
 from minidl.lab.network import network
 
 
@@ -41,7 +41,7 @@ def test_a_copy_and_a_part_of_it_are_networks_of_their_own(x):
 
 
 def test_bits_16_are_used_while_it_trains_alone_and_float32_comes_out(x, monkeypatch):
-    monkeypatch.setattr(precision, "has_bfloat16", lambda device: True)
+    monkeypatch.setattr(fast, "has_bfloat16", lambda device: True)
     net, plain = network(cnn(), "cpu", bits=16), cnn()
     plain.load_state_dict(net.state_dict())
     types = []
@@ -52,8 +52,18 @@ def test_bits_16_are_used_while_it_trains_alone_and_float32_comes_out(x, monkeyp
     assert torch.allclose(net(x), plain.eval()(x), rtol=0, atol=1352 * 2**-24 * 10)
 
 
+@pytest.mark.parametrize("able", [True, False])
+def test_bits_16_are_for_a_processor_that_has_instructions_for_them(x, monkeypatch, able):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": able},
+                        raising=False)
+    net, types = network(cnn(), "cpu", bits=16), []
+    net[-1].register_forward_hook(lambda *call: types.append(call[2].dtype))
+    net(x)
+    assert types == [torch.bfloat16 if able else torch.float32]
+
+
 def test_a_pass_that_fails_leaves_the_precision_as_it_was(x, monkeypatch):
-    monkeypatch.setattr(precision, "has_bfloat16", lambda device: True)
+    monkeypatch.setattr(fast, "has_bfloat16", lambda device: True)
     net = network(cnn(), "cpu", bits=16)
     with pytest.raises(RuntimeError):
         net(x[:, :, :5])
@@ -68,10 +78,10 @@ def test_a_flatten_of_the_batch_stays_torchs():
 @pytest.mark.numeric
 def test_torchs_rnn_has_the_same_states_and_gradients(generator):
     x, found = torch.randn(7, 3, 4, generator=generator, dtype=torch.float64), []
-    for fast in (False, True):
+    for swapped in (False, True):
         torch.manual_seed(0)
         rnn = nn.RNN(4, 5, dtype=torch.float64)
-        h, last = (network(rnn, "cpu") if fast else rnn)(x)
+        h, last = (network(rnn, "cpu") if swapped else rnn)(x)
         assert last.shape == (1, 3, 5)
         (h.square().sum() + last.sum()).backward()
         found.append([h, *(p.grad for p in rnn.parameters())])
@@ -81,7 +91,7 @@ def test_torchs_rnn_has_the_same_states_and_gradients(generator):
 
 def test_a_recorded_network_replays_for_its_batch_and_no_copy_of_it_does(x, monkeypatch):
     net, replayed = cnn(), []
-    monkeypatch.setattr("minidl.lab.network.recorded",
+    monkeypatch.setattr("minidl.lab.fast.recorded",
                         lambda net, x: lambda now: replayed.append(len(now)) or torch.ones(1))
     monkeypatch.setattr(torch.Tensor, "is_cuda", True)
     network(net, "cpu", graph=x)

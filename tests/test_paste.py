@@ -113,7 +113,7 @@ def test_a_network_works_in_a_file_that_imports_torch_alone(script, name):
 
 
 def test_a_network_that_needs_something_of_ours_fails(monkeypatch):
-    page = ("from minidl.lab.layout import Flatten\n"
+    page = ("from minidl.lab.fast import Flatten\n"
             "def build():\n    return nn.Sequential(Flatten(), nn.Linear(784, 10))")
     monkeypatch.setitem(SOURCES, "page", page)
     with pytest.raises(NameError, match="Flatten"):

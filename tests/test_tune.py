@@ -13,7 +13,7 @@ import pytest
 import torch
 import torch.distributed as ranks
 
-from minidl.lab.importance import epsilon_squared, importance, importance_in_words
+from minidl.lab.importance import epsilon_squared, importance
 from minidl.lab.trials import Trials
 from minidl.tune import (
     Choice,
@@ -255,11 +255,6 @@ def test_a_share_is_not_below_0_and_not_defined_for_as_many_groups_as_trials():
         settings, (1, 2, 4, 3), strict=True)]
     shares = importance(SPACE, found)
     assert math.isnan(shares["rate"]) and shares["momentum"] == shares["kind"] == 0
-
-
-def test_in_words_the_largest_share_comes_first_and_one_not_defined_is_named():
-    words = importance_in_words({"a_b": 0.25, "c": 0.5, "d": math.nan}, 9)
-    assert words.index("c 50%") < words.index("a b 25%") < words.index("not defined for d")
 
 
 # --- the ranks of torch.distributed ----------------------------------------------------

@@ -63,15 +63,3 @@ def epsilon_squared(groups):
     if len(values) == len(groups) or not total:
         return math.nan
     return 1 - within / (len(values) - len(groups)) / (total / (len(values) - 1))
-
-
-def importance_in_words(shares, n):
-    """What `importance` found in n trials, the largest share first, for a finding."""
-    known = sorted((name for name in shares if not math.isnan(shares[name])),
-                   key=shares.get, reverse=True)
-    words = [f"{name.replace('_', ' ')} {shares[name]:.0%}" for name in known]
-    if unknown := [name.replace("_", " ") for name in shares if name not in known]:
-        words.append(f"not defined for {' and '.join(unknown)}, which made as many groups as "
-                     "there are trials")
-    return (f"of the variance of the ranks of {n} trials a parameter explains alone, beyond "
-            f"chance: {', '.join(words)}")

@@ -12,9 +12,7 @@ import torch
 from torch import nn
 
 from minidl.evaluation import evaluating, to_unit
-from minidl.lab import layout
-from minidl.lab.capture import recorded
-from minidl.lab.precision import autocast
+from minidl.lab import fast
 
 
 def network(net, device, bits=32, graph=None):
@@ -27,7 +25,7 @@ def network(net, device, bits=32, graph=None):
            backwards, so not for a network that a step asks twice.
     """
     for part in net.modules():
-        layout.faster(part)
+        fast.faster(part)
     net.to(device, memory_format=torch.channels_last)
     if bits == 16:
         net.register_forward_pre_hook(_in_16_bits)
@@ -42,7 +40,8 @@ _OPEN = []  # contexts of the forward passes at hand, the innermost last
 
 def _in_16_bits(net, _):
     device = next(net.parameters()).device
-    context = autocast(device, "auto" if net.training else "float32")
+    context = torch.autocast(device.type, torch.bfloat16,
+                             enabled=net.training and fast.has_bfloat16(device))
     context.__enter__()
     _OPEN.append(context)
 
@@ -57,7 +56,7 @@ def _out_of_16_bits(net, _, output):
 def _replay(net, x):
     """Let this network, but no copy of it, replay its recorded passes in training."""
     try:
-        forward = recorded(net, x)
+        forward = fast.recorded(net, x)
     except RuntimeError as error:
         print(f"No CUDA graph of this network, so every layer is launched: {error}")
         return

@@ -24,7 +24,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from minidl import UserError
 from minidl.data import load as load_images
 from minidl.data.progress import Line, clock
-from minidl.lab import checkpoint, precision, ranks, stamp
+from minidl.lab import checkpoint, fast, ranks, stamp
 from minidl.lab import network as networks
 from minidl.lab.findings import Findings, told
 from minidl.lab.folder import Folder
@@ -190,13 +190,13 @@ class Run(Findings, Lending):
         seconds = self._seconds()
         versions = {"python": platform.python_version(), "torch": str(torch.__version__),
                     "numpy": numpy.__version__, "matplotlib": matplotlib.__version__}
-        wanted = "auto" if self.bits == 16 else self.settings.get("precision", "float32")
+        half = self.bits == 16 and fast.has_bfloat16(self.device)
         made_of = {"commit": self.commit} if self.commit else {}
         self.results.save({"script": self.script, "size": self.size, "data": self.data,
                            "device": self.device.type,
                            "processor": stamp.processor(self.device),
                            "threads": torch.get_num_threads(),
-                           "precision": precision.used(self.device, wanted),
+                           "precision": "bfloat16" if half else "float32",
                            "seed": self.seed, "settings": self.settings,
                            "versions": versions, **made_of, "code": self.code,
                            "seconds": round(seconds, 2)})
