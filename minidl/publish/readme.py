@@ -80,7 +80,7 @@ ROWS = [
         "its exact network trained anew, samples over the epochs, denoising, PCA"),
     Row("", "hw2_report_vae_search", "searches", "",
         "its genetic search beside random search; what becomes of the settings it names"),
-    Row("SimCLR", "hw2_simclr", "labels", "gan_simclr",
+    Row("SimCLR", "hw2_simclr", "views", "gan_simclr",
         "features without labels, on a ladder of frozen linear probes"),
     Row("", "hw2_simclr_study", "augmentations", "gan_simclr", "which augmentation matters"),
     Row("GAN", "hw2_gan", "samples_over_time", "gan_simclr",
