@@ -1,8 +1,5 @@
-"""Homework 2: what noise, its filters and neighbours are; fine-tuning, codes, the search."""
+"""Homework 2: what noise, its filters and neighbours are; the study, the search."""
 
-import hw2_conv_ae
-import hw2_fine_tuning
-import hw2_latent_space
 import hw2_tuning
 import pytest
 import torch
@@ -11,7 +8,6 @@ from torch import nn
 
 from minidl import noise, tune
 from minidl.data import Split
-from minidl.lab import flags
 from minidl.lab.run import Run
 from minidl.losses import contraction
 from minidl.representation import nearest
@@ -98,43 +94,7 @@ def test_psnr_of_known_errors():
     assert noise.psnr(0.5e-3) - noise.psnr(1e-3) == pytest.approx(3.0103, abs=1e-4)
 
 
-# --- fine-tuning ----------------------------------------------------
-
-def test_few_labels_are_as_many_of_each_class():
-    split = Split(torch.arange(1000).view(-1, 1), torch.arange(1000) % 4)
-    chosen = hw2_fine_tuning.few(split, 0.02, seed=1)
-    assert torch.bincount(chosen.y).tolist() == [5] * 4
-    assert torch.equal(chosen.x[:, 0] % 4, chosen.y)
-    assert not torch.equal(chosen.x, hw2_fine_tuning.few(split, 0.02, seed=2).x)
-
-
-def test_the_first_look_with_the_accuracy_counts():
-    history = {"val_accuracy": [0.5, 0.81, 0.79, 0.9], "seconds": [1.0, 2.0, 3.0, 4.0],
-               "steps": [20, 40, 60, 80]}
-    assert hw2_fine_tuning.reached(history, 0.8) == (40, 2.0)
-    assert hw2_fine_tuning.reached(history, 0.9) == (80, 4.0)
-    assert hw2_fine_tuning.reached(history, 0.95) is None
-
-
-def test_the_pretrained_encoder_is_copied_and_the_mlps_begin_alike(tmp_path):
-    run = Run("s", "quick", {}, out=tmp_path)
-    size = flags.settings(hw2_conv_ae.main, hw2_conv_ae.SIZES, "quick")
-    autoencoder = hw2_conv_ae.build(hw2_conv_ae.CONV, size["latent"], size["filters"],
-                                    size["hidden"])
-    built = {}
-    for name in (hw2_fine_tuning.SCRATCH, hw2_fine_tuning.PRETRAINED):
-        run.seed_everything(3)
-        built[name] = hw2_fine_tuning.build(run, name, autoencoder, 10)
-    scratch, pretrained = built.values()
-    for name, tensor in autoencoder[0].state_dict().items():
-        copy = pretrained[0].state_dict()[name]
-        assert torch.equal(copy, tensor) and copy.data_ptr() != tensor.data_ptr()
-    assert not torch.equal(scratch[0][0].weight, pretrained[0][0].weight)
-    for a, b in zip(scratch[1].parameters(), pretrained[1].parameters(), strict=True):
-        assert torch.equal(a, b)
-
-
-# --- the latent space, the study, the search -------------------------------------------
+# --- the study, the search --------------------------------------------------------------
 
 def test_adam_without_decay_is_adamw():
     """The base of the study is AdamW's class, called Adam; with decay the two differ."""
@@ -158,23 +118,6 @@ def test_nearest_is_what_a_double_loop_finds(generator):
     for n, one in enumerate(x):
         all_of_them = torch.stack([(one - other).square().sum().sqrt() for other in others])
         assert distance[n] == all_of_them.min() == all_of_them[index[n]]
-
-
-def test_codes_by_each_rule_are_like_the_codes_that_it_was_fitted_to(generator):
-    y = torch.arange(4000) % 2
-    z = torch.randn(4000, 3, generator=generator) @ torch.diag(torch.tensor([1.0, 2, 3]))
-    z[y == 1] += 10
-    torch.manual_seed(0)
-    rules = hw2_latent_space.rules_for(z, y)
-    box, one, per_class = (rule.sample((4000,)) for rule in rules.values())
-    assert (box >= z.amin(dim=0)).all() and (box <= z.amax(dim=0) + 1e-5).all()
-    for drawn in (one, per_class):  # 5 deviations, of up to 6 / sqrt(4000), of a mean
-        assert (drawn.mean(dim=0) - z.mean(dim=0)).abs().max() < 0.5
-        assert (torch.cov(drawn.T) - torch.cov(z.T)).abs().max() < 3
-    between = [((d.mean(dim=1) - 5).abs() < 1).float().mean().item() for d in (one, per_class)]
-    assert between[0] > 0.1 and between[1] < 0.02  # one Gaussian fills the gap of two
-    surprise = [-rule.log_prob(z).mean().item() for rule in rules.values()]
-    assert surprise[2] < surprise[1] < surprise[0]  # the more a rule knows, the less
 
 
 def test_a_contraction_is_on_average_the_squared_norm_of_the_jacobian():

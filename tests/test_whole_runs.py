@@ -8,6 +8,7 @@ tests/test_torture.py, of any script.
 """
 
 import math
+from pathlib import Path
 
 import hw1_regression
 import pytest
@@ -16,7 +17,9 @@ import whole_runs
 
 from minidl import tune
 from minidl.data import grammar
+from minidl.publish import sheets
 
+ROOT = Path(__file__).resolve().parents[1]
 SMALL_VAE = ["--batch-size", "20", "--filters", "2", "--hidden", "16"]
 SMALL_RNN = ["--reviews", "200", "--longest", "8"]
 MNIST, FASHION, IMDB = "mnist", "fashion-mnist", "imdb"
@@ -115,6 +118,22 @@ def command(name, folder):
     data, argv, _ = TABLE[name]
     where = {None: [], IMDB: ["--data", "embedded"]}.get(data, ["--data", str(folder)])
     return [*where, *argv]
+
+
+@pytest.mark.parametrize("item", sheets.ANSWERS)
+def test_the_numbers_and_figures_that_answer_an_item_are_in_its_scripts_run(item, whole):
+    script, *names = sheets.ANSWERS[item]
+    content, _ = whole(script)
+    found = {*content["numbers"], *(Path(file).stem for file in content["files"])}
+    assert [name for name in names if name not in found] == [], sorted(found)
+
+
+def test_every_item_has_an_answer_in_a_run_or_in_a_proof():
+    proven = {item for path in ROOT.glob("theory/test_*.py") for _, item in sheets.tags(path)}
+    assert sheets.ITEMS.keys() == sheets.ANSWERS.keys() | proven
+    for item, (script, *_) in sheets.ANSWERS.items():
+        tagged = {tag for _, tag in sheets.tags(ROOT / "assignments" / f"{script}.py")}
+        assert item in tagged
 
 
 @pytest.mark.parametrize("name", TABLE)

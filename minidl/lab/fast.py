@@ -77,8 +77,8 @@ def recorded(network, x):
 
     A small network on a GPU waits for Python: some hundred launches a step, each of which
     takes the processor longer than the GPU. They are recorded once, for batches of x's shape,
-    and replayed. Recording runs the network; weights, running statistics, the generators and the
-    modes are put back, also where it fails (RuntimeError): it does not count as training.
+    and replayed. Recording runs the network; weights, running statistics, the generators and
+    the modes are put back, also where it fails (RuntimeError): it does not count as training.
     """
     weights = dict(network.named_parameters())
     state = copy.deepcopy(network.state_dict())
