@@ -169,6 +169,9 @@ PITFALLS = [
     (17, "assignments/hw2_simclr.py",
      "with frozen(encoder):  # raises where a weight or a running statistic moves",
      "with torch.no_grad():"),
+    (17, "assignments/hw2_simclr.py",
+     "x = torch.cat([view(x, g, mirror), view(x, g, mirror)])  # p = i + N",
+     "x = torch.cat([view(x, g, mirror), view(x.roll(1, 0), g, mirror)])"),
 ]
 
 OPERATORS = {

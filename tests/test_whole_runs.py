@@ -171,7 +171,7 @@ def test_stopped_in_the_middle_and_resumed_it_ends_as_if_left_alone(
     ("hw1_classification", "--batch-size", "1"), ("hw1_regression", "--folds", "1"),
     ("hw1_tuning", "--folds", "61"), ("hw1_tuning", "--subset", "1000"),
     ("hw2_tuning", "--folds", "1"), ("hw2_gan", "--samples", "1"),
-    ("hw2_simclr", "--tau", "0"), ("hw2_latent_space", "--perplexity", "10"),
+    ("hw2_simclr", "--tau", "0"), ("hw2_latent_space", "--perplexity", "30"),
     ("asst8_text_cnn", "--windows", "3,x"), ("asst8_text_cnn", "--word-dropout", "1")])
 def test_a_setting_that_cannot_work_is_one_sentence_that_names_it(
         name, flag, value, module_folder, tmp_path, capsys):
