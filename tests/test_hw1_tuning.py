@@ -1,4 +1,4 @@
-"""assignments/hw1_tuning.py: killed, spread over processes; its images."""
+"""assignments/hw1_tuning.py: killed, spread over processes, its images, what it chooses."""
 
 import json
 import subprocess
@@ -10,10 +10,10 @@ import torch
 import whole_runs
 
 from minidl.data import Split, load
-from minidl.data.progress import Line
+from minidl.tune import SearchError
 
-SMALL = ["--seeds", "1", "--subset", "60", "--epochs", "2", "--folds", "2", "--curve-points",
-         "20", "--curve-steps", "2"]
+SMALL = ["--seeds", "1", "--subset", "60", "--epochs", "2", "--folds", "2"]
+TRIALS = 2 * 2**5 + 1  # of grid and random search, and the untuned one
 BUSY = 600  # seconds; 10 s on an idle machine
 
 
@@ -32,32 +32,29 @@ def threads():
 
 @pytest.fixture(scope="module")
 def alone(module_folder, tmp_path_factory):
-    """A run's results, and how many trainings it took."""
-    trained, fit = [], hw1.fit
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(hw1, "fit", lambda *args: [trained.append(1), fit(*args)][1])
-        return start(module_folder, tmp_path_factory.mktemp("tuning")), len(trained)
+    return start(module_folder, tmp_path_factory.mktemp("tuning"))
 
 
 def test_killed_in_the_middle_it_goes_on_to_the_same_numbers(
         alone, module_folder, tmp_path, monkeypatch):
-    fit, ran = hw1.fit, []
+    train, ran = hw1.train, []
 
-    def dies(settings, *rest):
-        ran.append(settings)
+    def dies(*args):
+        ran.append(args)
         if len(ran) == 50:
             raise KeyboardInterrupt
-        return fit(settings, *rest)
+        return train(*args)
 
-    monkeypatch.setattr(hw1, "fit", dies)
+    monkeypatch.setattr(hw1, "train", dies)
     with pytest.raises(SystemExit):
         start(module_folder, tmp_path)
     kept = sum(len(path.read_text().splitlines()) for path in tmp_path.rglob("*.jsonl"))
     assert kept == 49 // 2  # two folds a trial
     before = len(ran)
     content = start(module_folder, tmp_path, "--resume")
-    assert content["numbers"] == alone[0]["numbers"]
-    assert len(ran) - before == alone[1] - 2 * kept
+    assert content["numbers"] == alone["numbers"]
+    # no kept trial ran again; the three winners do, and two networks see the test images
+    assert len(ran) - before == 2 * (TRIALS - kept) + 3 + 2
 
 
 def test_two_processes_of_torchrun_write_what_one_does(alone, module_folder, tmp_path):
@@ -67,7 +64,7 @@ def test_two_processes_of_torchrun_write_what_one_does(alone, module_folder, tmp
         capture_output=True, text=True, timeout=BUSY)
     assert done.returncode == 0, done.stderr
     content = json.loads((tmp_path / "results.json").read_text())
-    assert content["numbers"] == alone[0]["numbers"]
+    assert content["numbers"] == alone["numbers"]
     logs = sorted(path.name for path in (tmp_path / "trials").rglob("*.jsonl"))
     assert set(logs) == {"rank_0.jsonl", "rank_1.jsonl"}  # both worked
     assert done.stdout.count("Wrote ") == 1  # one tells
@@ -76,13 +73,24 @@ def test_two_processes_of_torchrun_write_what_one_does(alone, module_folder, tmp
 def test_searches_of_other_seeds_have_other_images(module_folder):
     """Else their scores would not be independent, and no standard error of them right."""
     data = load("fashion-mnist", str(module_folder), say=lambda _: None)
-    images = [{x.numpy().tobytes() for x in own.x} for own in hw1.own_images(data, 2, 40, 2)]
+    parts = hw1.own_images(data.train, 40, 2)
+    images = [{x.numpy().tobytes() for x in part.x} for part in parts]
     assert list(map(len, images)) == [40, 40] and not images[0] & images[1]
 
 
-def test_a_trial_that_diverges_says_where():
-    settings = {"hidden": 8, "dropout": 0.0, "learning_rate": 1e30, "momentum": 0.9,
-                "weight_decay": 0.0}
+def test_a_trial_is_scored_by_networks_that_have_not_seen_the_fold(monkeypatch):
+    seen, scored = [], []
+    monkeypatch.setattr(hw1, "train", lambda _, split, *rest: seen.append(split))
+    monkeypatch.setattr(hw1, "error", lambda _, split: [scored.append(split), 0.0][1])
+    split = Split(torch.arange(60).view(60, 1), torch.arange(60))
+    hw1.cross_validated(split, 10, 3, 1, 0)({}, None)
+    for inside, outside in zip(seen, scored, strict=True):
+        assert sorted([*inside.y.tolist(), *outside.y.tolist()]) == list(range(60))
+    assert torch.cat([fold.y for fold in scored]).sort().values.tolist() == list(range(60))
+
+
+def test_a_training_that_diverges_is_one_sentence():
+    settings = hw1.UNTUNED | {"learning_rate": 1e30}
     split = Split(torch.randint(0, 255, (200, 1, 28, 28)).byte(), torch.arange(200) % 10)
-    with pytest.raises(FloatingPointError, match="nan after epoch"):
-        hw1.fit(settings, split, 10, 3, 0, Line())
+    with pytest.raises(SearchError, match="nan"):
+        hw1.train(settings, split, 10, 3, 0)

@@ -57,7 +57,7 @@ ROWS = [
     Row("optimizers", "hw1_optimizers", "classification_optimizer", "training",
         "initialisations, optimizers, schedules, regularisation, both tasks; L1 and sparsity"),
     Row("tuning", "hw1_tuning", "trials_Fashion_MNIST", "",
-        "grid, random search, successive halving; over several processes by `torchrun`"),
+        "grid, random search, untuned settings; over several processes by `torchrun`"),
     Row("features", "hw1_features", "activation_maximisation", "shapes",
         "weights, activations, receptive fields, pictures that excite a unit"),
     Row("homework 2, autoencoder", "hw2_conv_ae", "reconstructions", "linear_autoencoder",
