@@ -14,8 +14,8 @@ FRACTION = "fraction"
 
 
 def to_unit(x):
-    """uint8 (B, ...) -> float32 in [0, 1]: bytes / 255."""
-    return x.float().div_(255)
+    """uint8 (B, ...) -> float32 in [0, 1]: bytes / 255. Floats are no bytes: they stay."""
+    return x if x.is_floating_point() else x.float().div_(255)
 
 
 @torch.no_grad()

@@ -4,8 +4,6 @@ w weights, g = dL/dw at w, lr the learning rate; all tensors have w's shape. The
 at 0. Equal to torch.optim's own over many steps: tests/test_optim.py.
 """
 
-import torch
-
 
 def sgd_momentum_step(w, g, v, lr, momentum, nesterov=False):
     r"""-> (w, v) after a step; mu = momentum, v the velocity in torch's convention.
@@ -36,23 +34,3 @@ def adam_step(w, g, m, v, t, lr=1e-3, betas=(0.9, 0.999), eps=1e-8):
     v = b2 * v + (1 - b2) * g**2
     m_hat, v_hat = m / (1 - b1**t), v / (1 - b2**t)
     return w - lr * m_hat / (v_hat.sqrt() + eps), m, v
-
-
-def difference_to_torch(network, batches, loss, **options):
-    """Train the network by torch, and a copy of its weights by hand on the same gradients.
-
-    options: lr, momentum, nesterov of SGD; or, without momentum, lr, betas, eps of Adam.
-    -> the largest |w - w of torch| after the last of the batches (x, y).
-    """
-    weights = list(network.parameters())
-    kind = torch.optim.SGD if "momentum" in options else torch.optim.Adam
-    optimizer = kind(weights, **options)
-    hand = [(w.detach().clone(), torch.zeros_like(w), torch.zeros_like(w)) for w in weights]
-    for t, (x, y) in enumerate(batches, start=1):
-        optimizer.zero_grad(); loss(network(x), y).backward(); optimizer.step()
-        for i, (w, m, v) in enumerate(hand):
-            g = weights[i].grad
-            hand[i] = (adam_step(w, g, m, v, t, **options) if kind is torch.optim.Adam else
-                       (*sgd_momentum_step(w, g, m, **options), v))
-    return max((w - ours).abs().max().item()
-               for w, (ours, _, _) in zip(weights, hand, strict=True))

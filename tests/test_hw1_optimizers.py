@@ -8,10 +8,11 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from minidl import optim
-from minidl.data import Split
+from minidl.data import load, steps
+from minidl.lab import infer
 from minidl.lab.run import Run
-from minidl.mlp import INITIALISATIONS, linear, mlp, pruned
+from minidl.lab.task import classification, regression
+from minidl.mlp import INITIALISATIONS, linear, mlp, share_near_0
 from minidl.schedules import SCHEDULES
 
 pytestmark = pytest.mark.numeric
@@ -19,16 +20,19 @@ pytestmark = pytest.mark.numeric
 
 @pytest.fixture
 def run(tmp_path):
-    return Run("s", "default", {}, out=tmp_path, data="points")
+    return Run("s", "default", {"rounds": 3}, out=tmp_path, data="points")
 
 
 @pytest.fixture
-def task(run):
-    return hw1.regression(run, 40)._replace(steps=4)
+def task():
+    generator = torch.Generator().manual_seed(0)
+    return regression(40, generator, "cpu")._replace(steps=4)
 
 
 def train(run, task, name="a", seed=0, rounds=3, rate=1e-3, **change):
-    return hw1.train(run, task, name, seed, rounds, rate, **hw1.BASE | change)
+    run.settings["rounds"] = rounds
+    run.seed_everything(seed)
+    return hw1.train(run, task, name, rate, hw1.BASE | change)
 
 
 # --- what a comparison rests on -----------------------------------------------------------
@@ -65,38 +69,53 @@ def test_paired_seeds_share_the_first_weights(run):
             assert torch.equal(a.weight, b.weight)
 
 
-def test_the_validation_and_the_training_points_are_apart_and_have_the_units_of_the_file(task):
+def test_points_come_with_deviation_1_and_their_error_in_their_own_unit(task):
     assert (len(task.train.x), len(task.val.x)) == (40, 160)
     assert not torch.isin(task.val.x, task.train.x).any()
     # sums of 40 in float32, of x up to twice its deviation: 2 * 40 * 2^-24
     assert abs(task.train.x.std() - 1) < 5e-6 and task.train.x.mean().abs() < 5e-6
     y = task.train.y.double()
-    y_std = task.scores(y + 1, y)[0] ** 0.5  # a prediction off by one deviation
+    y_std = task.measure(y + 1, y)[1] ** 0.5  # a prediction off by one deviation
     assert 0.8 < y_std < 1.5 and abs(y_std - 1) > 0.01  # the points' own unit, not 1
+
+
+def test_images_are_trained_on_as_vectors_in_0_to_1(module_folder, generator):
+    task = classification(load("mnist", str(module_folder), say=lambda _: None), 50)
+    (x, _), = steps(task.train, 50, generator, 1)
+    assert x.shape == (50, 784) and x.min() == 0 and 0.5 < x.max() <= 1
 
 
 @pytest.mark.parametrize(("early", "kept"), [(False, 2), (True, 1)])
 def test_early_stopping_keeps_the_weights_of_the_best_round(run, task, early, kept):
-    """The errors are given, the least of them in the second of three rounds."""
-    errors, outputs = iter([9.0, 3.0, 9.0, 1.0, 9.0, 2.0]), []  # training, validation
-    rigged = task._replace(scores=lambda o, y: [outputs.append(o), next(errors)][1:])
-    network = train(run, rigged, rounds=3, early=early)
-    assert rigged.best_round(run.history) == 2
-    with torch.no_grad():
-        o = network.eval()(task.val.x)
-    assert [torch.equal(o, then) for then in outputs[1::2]] == [i == kept for i in range(3)]
+    """The errors on validation are given, the least of them in the second of three rounds."""
+    errors, outputs = iter([3.0, 1.0, 2.0]), []
+
+    def measure(o, y):
+        if len(y) != len(task.val.y):
+            return 9.0, 9.0
+        outputs.append(o)
+        return 0.0, next(errors)
+
+    network = train(run, task._replace(measure=measure), early=early)
+    o = infer(network, task.val.x)
+    assert [torch.equal(o, then) for then in outputs] == [i == kept for i in range(3)]
 
 
 def test_a_training_that_diverges_is_bad_and_stops_nothing(run, task):
     network = train(run, task, optimizer="SGD", rate=1e6, initialisation="N(0, 1)")
     assert not all(w.isfinite().all() for w in network.parameters())
     base = train(run, task, "b", rounds=20)
-    assert task.evaluate(network, task.val)["mse"] > task.evaluate(base, task.val)["mse"]
+    assert task.measured(network, task.val)[1] > task.measured(base, task.val)[1]
+
+
+def test_the_best_rate_is_that_of_the_largest_accuracy_or_the_smallest_error(task):
+    for sign, best in ((1, 1), (-1, 0)):  # of equal ones the first
+        assert task._replace(sign=sign).best([0.25, 0.75, 0.25, 0.75]) == best
 
 
 def test_l1_brings_weights_near_zero_and_no_penalty_does_not(run, task):
     task = task._replace(steps=100)
-    shares = [pruned(train(run, task, f"{l1}", rounds=3, rate=3e-3, l1=l1), 1e-3)[1]
+    shares = [share_near_0(train(run, task, f"{l1}", rate=3e-3, l1=l1), 1e-3)
               for l1 in (0.0, 1e-4, 1e-3)]
     assert 10 * shares[0] < shares[1] < shares[2]
 
@@ -109,22 +128,6 @@ def test_a_penalty_leaves_biases_alone(run, task):
     for before, after in zip(linear(mlp(task.sizes)), linear(network), strict=True):
         assert torch.equal(before.bias, after.bias)
         assert after.weight.norm() < 0.2 * before.weight.norm()
-
-
-def test_a_larger_accuracy_is_better_and_a_smaller_error(task):
-    gain, better, _ = task.paired([0.5, 0.75], [0.75, 0.5])
-    assert gain == [-0.25, 0.25] and better == "1 of 2"
-    for sign, values, expected in ((-1, [0.25, 0.5], "2 of 2"), (1, [0.25, 0.5], "0 of 2"),
-                                   (1, [0.75, 0.75], "0 of 2")):  # a tie is not better
-        assert task._replace(sign=sign).paired(values, [0.75, 0.75])[1] == expected
-
-
-def test_batches_show_every_example_once_a_pass(task, generator):
-    task = task._replace(train=Split(torch.zeros(12, 1), torch.arange(12)), batch_size=4)
-    stream = task.batches(generator)
-    passes = [torch.cat([next(stream)[1] for _ in range(3)]) for _ in range(2)]
-    assert all(p.sort().values.tolist() == list(range(12)) for p in passes)
-    assert not torch.equal(*passes)
 
 
 # --- initialisation -----------------------------------------------------------------------
@@ -179,17 +182,16 @@ def test_the_layers_stand_in_order():
     assert kinds == [*block, *block, nn.Linear]
 
 
-def test_pruning_by_hand():
+def test_the_share_of_weights_near_0_by_hand_without_biases():
     network = mlp((2, 2, 1))
     with torch.no_grad():
         network[0].weight.copy_(torch.tensor([[0.5, 1e-4], [-2e-4, -0.5]]))
         network[2].weight.copy_(torch.tensor([[1.0, 1e-3]]))
-    cut, share = pruned(network, 1e-3)
-    assert share == 2 / 6 and cut[0].weight.tolist() == [[0.5, 0], [0, -0.5]]
-    assert network[0].weight.count_nonzero() == 4  # the network itself is left alone
+        network[2].bias.zero_()
+    assert share_near_0(network, 1e-3) == 2 / 6
 
 
-# --- schedules and steps ------------------------------------------------------------------
+# --- schedules ----------------------------------------------------------------------------
 
 def factors(name, steps=30):
     optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
@@ -206,19 +208,3 @@ def test_the_schedules_have_the_factors_they_claim():
     assert factors("cosine") == pytest.approx(
         [0.5 * (1 + math.cos(math.pi * t / 30)) for t in range(30)])
     assert factors("one-cycle")[:4] == pytest.approx([1 / 3, 2 / 3, 1, 1])
-
-
-def test_the_hand_written_step_is_torchs_on_the_networks_gradients_and_a_wrong_one_is_not(
-        task, generator, monkeypatch):
-    """Weights and steps below 2 after five steps in float64: 50 roundings of 2^-52."""
-    def difference(**options):
-        torch.manual_seed(0)
-        batches = [map(torch.Tensor.double, next(task.batches(generator))) for _ in range(5)]
-        return optim.difference_to_torch(mlp(task.sizes).double(), batches, task.loss,
-                                         **options)
-
-    right = optim.adam_step
-    assert difference(lr=1e-3) < 50 * 2**-52 and difference(lr=0.1, momentum=0.9) < 50 * 2**-52
-    monkeypatch.setattr(optim, "adam_step",
-                        lambda w, g, m, v, t, lr: right(w, g, m, v, 10**6, lr))
-    assert difference(lr=1e-3) > 1e-4

@@ -1,100 +1,80 @@
-"""What a supervised task is, so that one training loop serves regression and classification.
+"""Two supervised tasks in one form, so that one loop trains both: images, and few points.
 
 Checked in tests/test_hw1_optimizers.py.
 """
 
-import statistics
 from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 
-from minidl.data import Split, to_unit
-from minidl.evaluation import FRACTION, NATS, evaluating, nats_and_accuracy_of
-from minidl.lab.results import deviation
+from minidl.data import Split, steps_per_epoch
+from minidl.data.points import GAPS, draw_points
+from minidl.evaluation import FRACTION, NATS, nats_and_accuracy_of
+from minidl.lab.network import infer
 
 
 class Task(NamedTuple):
     name: str
-    title: str        # for figures and tables
-    sizes: tuple      # of an MLP's layers
-    train: Split      # x (N, in) float; y (N, out) float or (N,) classes
+    title: str         # for figures
+    sizes: tuple       # of an MLP's layers
+    train: Split       # x (N, in); y (N, out) float or (N,) classes
     val: Split
-    test: Callable    # () -> Split: called once, last
+    test: Callable     # () -> Split: called once, last
     batch_size: int
-    steps: int        # of a round, after which validation is looked at
-    loss: Callable    # (outputs, y) -> the mean over the batch, to minimise
-    scores: Callable  # (outputs, y) -> one value for each of:
-    measures: dict    # their names -> units: the loss first, the metric last
-    sign: int         # 1 where a larger metric is better, else -1
+    steps: int         # of a round, after which validation is looked at
+    loss: Callable     # (outputs, y) -> the mean over the batch, to minimise
+    measure: Callable  # (outputs, y) -> (the loss to report, the metric)
+    loss_unit: str
+    metric: str
+    unit: str          # of the metric
+    sign: int          # 1 where a larger metric is better, else -1
 
-    @property
-    def loss_name(self):
-        return next(iter(self.measures))
-
-    @property
-    def metric(self):
-        return list(self.measures)[-1]
-
-    @property
-    def unit(self):
-        return self.measures[self.metric]
-
-    def batches(self, generator):
-        """Yield (x, y) without end: over all examples, each time in a new order."""
-        x, y = self.train
-        while True:
-            order = torch.randperm(len(y), generator=generator).to(y.device)
-            for i in range(max(1, len(y) // self.batch_size)):
-                index = order[i * self.batch_size:(i + 1) * self.batch_size]
-                yield x[index], y[index]
-
-    @torch.no_grad()
-    def evaluate(self, network, split, prefix=""):
-        """-> name -> value over the split, with the network in evaluation mode.
+    def measured(self, network, split, n=None):
+        """-> (loss, metric) of the split's first n examples, in evaluation mode.
 
         An output that is not finite counts as 0: a diverged training is bad, yet a result.
         """
-        with evaluating(network):
-            outputs = network(split.x).nan_to_num(0, 0, 0)
-        return {prefix + name: value for name, value in
-                zip(self.measures, self.scores(outputs, split.y), strict=True)}
+        x, y = split.x[:n], split.y[:n]
+        return self.measure(infer(network, x).nan_to_num(0, 0, 0), y)
 
-    def best_round(self, history):
-        """The first round with the best metric on validation, from 1."""
-        values = [self.sign * value for value in history[f"val_{self.metric}"]]
-        return 1 + values.index(max(values))
-
-    def mean_curve(self, histories, part):
-        """The loss by round, of the part "train" or "val": its mean over histories."""
-        curves = (history[f"{part}_{self.loss_name}"] for history in histories)
-        return [statistics.mean(values) for values in zip(*curves, strict=True)]
-
-    def paired(self, values, base):
-        """Metrics of a variant and of the base, one a seed in the same order.
-
-        -> (the differences, for how many seeds the variant is better, all in words).
-        """
-        gain = [b - a for a, b in zip(base, values, strict=True)]
-        better = f"{sum(self.sign * g > 0 for g in gain)} of {len(gain)}"
-        words = f"{statistics.mean(values):.4f} +- {deviation(values):.4f}"
-        if values is not base:
-            words += (f" (paired {statistics.mean(gain):+.4f} +- {deviation(gain):.4f}, "
-                      f"better for {better} seeds)")
-        return gain, better, words
+    def best(self, values):
+        """The place of the best of some values of the metric, of equal ones the first."""
+        return max(range(len(values)), key=lambda i: self.sign * values[i])
 
 
-def images_as_vectors(data, n, hidden, batch_size=100, held_out=2000):
-    """Classify a data set's images, (N, 1, 28, 28) uint8 -> (N, 784) in [0, 1], by an MLP.
+def classification(data, n, hidden=(128, 128, 128)):
+    """n images at most, (N, 784), and 2000 for validation; a round is a pass over the n."""
+    def flat(split, n=None):
+        return Split(split.x[:n].flatten(1), split.y[:n])
 
-    n training images and held_out validation images at most; a round is a pass over the n.
-    """
-    def split(part, n=None):
-        return Split(to_unit(part.x[:n]).flatten(1), part.y[:n])
-
-    train = split(data.train, n)
+    train = flat(data.train, n)
     return Task("classification", f"{data.title}, {len(train.y):,} images",
-                (784, *hidden, len(data.classes)), train, split(data.val, held_out),
-                lambda: split(data.test()), batch_size, max(1, len(train.y) // batch_size),
-                F.cross_entropy, nats_and_accuracy_of, {"nats": NATS, "accuracy": FRACTION}, 1)
+                (784, *hidden, len(data.classes)), train, flat(data.val, 2000),
+                lambda: flat(data.test()), 100, steps_per_epoch(train, 100), F.cross_entropy,
+                nats_and_accuracy_of, NATS, "accuracy", FRACTION, 1)
+
+
+def regression(n, generator, device):
+    """n points of hw1_regression.py; four times as many for validation: they are to choose.
+
+    The network sees x and y with deviation 1. The loss to report, and the metric, is the mean
+    squared error in the unit of the points.
+    """
+    x, y = draw_points(5 * n, GAPS, generator)
+    test = draw_points(4000, (), generator)
+    (x_std, x_mean), (y_std, y_mean) = (torch.std_mean(part[:n]) for part in (x, y))
+
+    def split(x, y):
+        x, y = (x - x_mean) / x_std, (y - y_mean) / y_std
+        return Split(x.to(device), y.to(device))
+
+    def measure(outputs, y):
+        mse = y_std.item() ** 2 * (outputs - y).cpu().double().square().mean().item()
+        return mse, mse
+
+    unit = "mean (g(x) - y)^2"
+    return Task("regression", f"{n} made points", (1, 64, 64, 64, 1), split(x[:n], y[:n]),
+                split(x[n:], y[n:]), lambda: split(*test), 20, 100, F.mse_loss, measure, unit,
+                "mse", unit, -1)
