@@ -1,4 +1,4 @@
-"""assignments/hw1_optimizers.py, minidl/mlp.py, task.py and schedules.py: what is compared."""
+"""assignments/hw1_optimizers.py, minidl/mlp.py, lab/task.py, schedules.py: what is compared"""
 
 import math
 
@@ -79,7 +79,10 @@ def test_points_come_with_deviation_1_and_their_error_in_their_own_unit(task):
     assert 0.8 < y_std < 1.5 and abs(y_std - 1) > 0.01  # the points' own unit, not 1
 
 
-def test_images_are_trained_on_as_vectors_in_0_to_1(module_folder, generator):
+def test_images_are_trained_on_as_vectors_in_0_to_1_and_points_as_they_are(
+        task, module_folder, generator):
+    (x, _), = steps(task.train, 40, generator, 1)
+    assert torch.equal(x.sort(dim=0).values, task.train.x.sort(dim=0).values)
     task = classification(load("mnist", str(module_folder), say=lambda _: None), 50)
     (x, _), = steps(task.train, 50, generator, 1)
     assert x.shape == (50, 784) and x.min() == 0 and 0.5 < x.max() <= 1
