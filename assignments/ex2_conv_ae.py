@@ -25,7 +25,6 @@ from torch import nn
 from minidl import pca
 from minidl.augment import random_affine
 from minidl.data import batches, first_of_each_class, steps_per_epoch, to_unit
-from minidl.evaluation import evaluate
 from minidl.lab import cli, infer, paired
 from minidl.losses import l1
 from minidl.schedules import one_cycle
@@ -76,9 +75,10 @@ def main(run,
          augmented: "share of images turned and slanted, until the last fifth; 0 to 1" = 0.0,
          images: "training images used, validation included; amount" = 60_000):
     data = run.load(images)
+    val = to_unit(data.val.x)
     autoencoder = run.network(nn.Sequential(Encoder(latent, filters, hidden),
                                             Decoder(latent, filters, hidden)))
-    run.layers(autoencoder, to_unit(data.val.x[:1]))
+    run.layers(autoencoder, val[:1])
 
     # betas: with so few steps, the mean of squared gradients should forget sooner than 0.999
     optimizer = torch.optim.AdamW(autoencoder.parameters(), learning_rate,
@@ -93,7 +93,7 @@ def main(run,
             loss = l1(autoencoder(x), x).mean()         # |x_hat - x|, over pixels and images
             optimizer.zero_grad(); loss.backward(); optimizer.step(); schedule.step()
             run.track(len(x), train_l1=loss)
-        run.log(val_l1=evaluate(lambda x, _: l1(autoencoder(x), x), data.val, autoencoder))
+        run.log(val_l1=l1(infer(autoencoder, val), val).double().mean())
 
     # --- the test set, read once, beside the best linear code of the same size ---------------
     test, linear = data.test(), pca.fit(data.train.x, latent)

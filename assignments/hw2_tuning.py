@@ -10,8 +10,7 @@ Random search gives each draw the same number of epochs. Successive halving give
 one epoch, and more to the better ones; both may spend as many epochs in all. The winners are
 trained for longer and cross-validated, beside the untuned settings of hw2_conv_ae.py. The best
 winner, trained on all images, sees the test images once. A search on few images also chooses
-for few steps: small batches win there because they make more steps of an epoch, an advantage
-that is gone where all images give enough of them.
+for few steps: small batches win there because they make more steps of an epoch.
 """
 # sheet: S0.2
 
@@ -26,6 +25,7 @@ from minidl import tune
 from minidl.data import Split, batches, steps_per_epoch, to_unit
 from minidl.lab import cli, infer, paired, plot
 from minidl.lab.importance import importance, logarithmic
+from minidl.lab.trials import halving_draws
 from minidl.losses import mse
 from minidl.schedules import one_cycle
 
@@ -90,7 +90,7 @@ def main(run,
     size, budgets = min(subset, len(data.train.y) // seeds), (1, epochs, 3 * epochs)
     parts = [of(data.train, slice(i * size, (i + 1) * size)) for i in range(seeds)]
     val = of(data.val, slice(1000))
-    draws = tune.halving_draws(trials * epochs, budgets)
+    draws = halving_draws(trials * epochs, budgets)
     searches = {
         "random search": lambda log, seed: tune.random_search(log, SPACE, trials, seed),
         "successive halving": lambda log, seed: tune.successive_halving(

@@ -12,12 +12,10 @@ H = k1 = 1. Without b, one number that is linear in each of three tensors says i
     Y(x, w) = dF/dy    the correlation above
     X(w, y) = dF/dx    the transposed convolution: y[b,o,i,j] adds y w to the window it saw
     W(y, x) = dF/dw    the correlation of x with y, summed over the batch
-
 (1) If L depends on y = Y(x, w), with g = dL/dy held fixed: dL = sum g dY = dF(x, w, g), so
     dL/dx = X(w, g) and dL/dw = W(g, x).
 (2) F does not care which of the three is the output: in the cycle x, w, y, x, ... each, t, is
     T(a, b) of the two after it, and with g = dL/dt, dL/da = A(b, g) and dL/db = B(g, a).
-    So Y, X and W differentiate into each other, and derivatives of every order exist.
 (3) <Y(x, w), y> = F = <x, X(w, y)>: X is the adjoint of Y for fixed w, the transposed matrix.
 Errors: ValueError for what does not fit. Checked in tests/test_conv.py, used all over theory/.
 """
@@ -59,7 +57,6 @@ def conv_transpose2d(x, w, b=None, stride=1, padding=0, output_padding=0, groups
 
 def conv1d(x, w, b=None, stride=1, padding=0, dilation=1, groups=1):
     """(B, C, N), (O, C/G, k), (O,) -> (B, O, N'): conv2d of an image of height 1."""
-    _check_dimensions(3, x, w)
     return conv2d(x.unsqueeze(2), w.unsqueeze(2), b, (1, stride), (0, padding), (1, dilation),
                   groups).squeeze(2)
 
@@ -67,14 +64,13 @@ def conv1d(x, w, b=None, stride=1, padding=0, dilation=1, groups=1):
 def conv_transpose1d(x, w, b=None, stride=1, padding=0, output_padding=0, groups=1,
                      dilation=1):
     """(B, O, N'), (O, C/G, k), (C,) -> (B, C, N): conv_transpose2d of an image of height 1."""
-    _check_dimensions(3, x, w)
     return conv_transpose2d(x.unsqueeze(2), w.unsqueeze(2), b, (1, stride), (0, padding),
                             (0, output_padding), groups, (1, dilation)).squeeze(2)
 
 
 def output_size(n, k, stride=1, padding=0, dilation=1):
     """floor((n + 2p - d(k-1) - 1) / s) + 1: where a kernel of reach d(k-1) + 1 can lie."""
-    _check_integers(n=n, k=k, stride=stride, padding=padding, dilation=dilation)
+    _check_integers(**locals())
     room = n + 2 * padding - dilation * (k - 1) - 1
     if room < 0:
         raise ValueError(f"found {n + 2 * padding} values with padding, expected at least the "
@@ -84,8 +80,7 @@ def output_size(n, k, stride=1, padding=0, dilation=1):
 
 def transposed_size(n, k, stride=1, padding=0, output_padding=0, dilation=1):
     """(n-1)s - 2p + d(k-1) + output_padding + 1: output_size is n if output_padding < s."""
-    _check_integers(n=n, k=k, stride=stride, padding=padding, output_padding=output_padding,
-                    dilation=dilation)
+    _check_integers(**locals())
     if output_padding >= max(stride, dilation):
         raise ValueError(f"found output_padding={output_padding} with stride={stride} and "
                          f"dilation={dilation}, expected less than the larger of them")
@@ -176,8 +171,9 @@ def convolve_loops(x, h):
 
 def _checked(x, w, b, groups, transposed):
     """x, w, b (zeros where there is none) of one type: as F.conv2d under torch.autocast."""
-    _check_dimensions(4, x, w)
     _check_integers(groups=groups)
+    if x.dim() != 4 or w.dim() != 4:
+        raise ValueError(f"found x {tuple(x.shape)}, w {tuple(w.shape)}, expected 4 axes each")
     channels = w.shape[1] * groups, len(w)
     inputs, outputs = reversed(channels) if transposed else channels
     b = x.new_zeros(outputs) if b is None else b
@@ -193,15 +189,8 @@ def _checked(x, w, b, groups, transposed):
 
 
 def _pair(value):
-    # what is neither an integer nor two is refused where the sizes are computed
-    two = isinstance(value, (tuple, list)) and len(value) == 2
+    two = isinstance(value, (tuple, list)) and len(value) == 2  # else output_size refuses it
     return tuple(value) if two else (value, value)
-
-
-def _check_dimensions(dimensions, x, w):
-    if x.dim() != dimensions or w.dim() != dimensions:
-        raise ValueError(f"found x of shape {tuple(x.shape)} and w of shape {tuple(w.shape)}, "
-                         f"expected {dimensions} dimensions each")
 
 
 def _check_integers(**numbers):

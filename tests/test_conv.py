@@ -242,11 +242,11 @@ x2, w2 = x[:, :, None], w[:, :, None]
 
 
 @pytest.mark.parametrize(("found", "call"), [
-    ("x of shape (4, 5) and w of shape (6, 2, 3), expected 3", lambda: conv1d(x[0], w)),
-    ("x of shape (2, 4, 5) and w of shape (6, 2), expected 3",
+    ("x (4, 5, 1), w (6, 2, 1, 3), expected 4", lambda: conv1d(x[0], w)),
+    ("x (2, 4, 1, 5), w (6, 2, 1), expected 4",
      lambda: conv_transpose1d(x, w[..., 0])),
-    ("x of shape (2, 4, 5) and w of shape (6, 2, 1, 3), expected 4", lambda: conv2d(x, w2)),
-    ("x of shape (2, 4, 1, 5) and w of shape (6, 2, 3), expected 4",
+    ("x (2, 4, 5), w (6, 2, 1, 3), expected 4", lambda: conv2d(x, w2)),
+    ("x (2, 4, 1, 5), w (6, 2, 3), expected 4",
      lambda: conv_transpose2d(x2, w)),
     ("4 channels, b of shape (6,), expected 2, (6,) and 1 groups", lambda: conv1d(x, w)),
     ("4 channels, b of shape (5,), expected 4, (5,) and 2 groups",

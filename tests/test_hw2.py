@@ -9,6 +9,7 @@ from torch import nn
 from minidl import noise, tune
 from minidl.data import Split
 from minidl.lab.run import Run
+from minidl.lab.trials import halving_draws
 from minidl.losses import contraction
 from minidl.representation import nearest
 
@@ -148,7 +149,7 @@ def test_halving_spends_at_most_what_random_search_does_and_one_draw_more_would_
         tune.successive_halving(trials, {"x": tune.Uniform(0.0, 1.0)}, n, budgets, seed=0)
         return sum(used)
 
-    n = tune.halving_draws(epochs, budgets)
+    n = halving_draws(epochs, budgets)
     assert spent(n) <= epochs < spent(n + 1)
 
 
