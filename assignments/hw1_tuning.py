@@ -31,8 +31,8 @@ from minidl import tune
 from minidl.data import Split, batches
 from minidl.evaluation import nats_and_accuracy
 from minidl.lab import cli, infer, paired, plot
-from minidl.lab.importance import importance, logarithmic
 from minidl.lab.results import slug
+from minidl.lab.searching import importance, logarithmic
 
 SPACE = {"learning_rate": tune.LogUniform(1e-3, 3.0), "momentum": tune.Uniform(0.0, 0.98),
          "hidden": tune.Integer(32, 256), "dropout": tune.Uniform(0.0, 0.5),

@@ -31,7 +31,7 @@ from minidl import losses, tune
 from minidl.data import Split, batches
 from minidl.gaussian import kl_to_std_normal
 from minidl.lab import cli, paired, plot
-from minidl.lab.importance import logarithmic
+from minidl.lab.searching import logarithmic
 from minidl.vae import elbo_terms
 
 SPACE = {"batch_size": tune.Integer(10, 128), "learning_rate": tune.LogUniform(1e-8, 1.0),

@@ -24,8 +24,7 @@ from torch import nn
 from minidl import tune
 from minidl.data import Split, batches, steps_per_epoch, to_unit
 from minidl.lab import cli, infer, paired, plot
-from minidl.lab.importance import importance, logarithmic
-from minidl.lab.trials import halving_draws
+from minidl.lab.searching import halving_draws, importance, logarithmic
 from minidl.losses import mse
 from minidl.schedules import one_cycle
 

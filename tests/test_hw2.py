@@ -9,7 +9,7 @@ from torch import nn
 from minidl import noise, tune
 from minidl.data import Split
 from minidl.lab.run import Run
-from minidl.lab.trials import halving_draws
+from minidl.lab.searching import halving_draws
 from minidl.losses import contraction
 from minidl.representation import nearest
 

@@ -13,7 +13,7 @@ import pytest
 import torch
 import torch.distributed as ranks
 
-from minidl.lab.importance import epsilon_squared, importance
+from minidl.lab.searching import epsilon_squared, importance
 from minidl.lab.trials import Trials
 from minidl.tune import (
     Choice,

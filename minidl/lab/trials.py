@@ -101,15 +101,3 @@ def _read_logs(folder):
             except (ValueError, KeyError, TypeError, RecursionError):  # no whole trial
                 continue
     return found
-
-
-def halving_draws(epochs, budgets):
-    """The most draws n with which successive halving spends at most so many epochs in all:
-
-        sum_i round(n / q^i) b_i <= epochs,   the budgets b_0, b_1, ... of one trial in epochs
-    """
-    def spent(n):
-        share = n ** (-1 / max(1, len(budgets) - 1))  # 1/q
-        return sum(max(1, round(n * share**i)) * b for i, b in enumerate(budgets))
-
-    return max(n for n in range(1, epochs + 1) if n == 1 or spent(n) <= epochs)

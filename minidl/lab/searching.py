@@ -1,6 +1,6 @@
-r"""What a search tells of its parameters: which mattered, and how a figure shows them.
+r"""What explains a search (which parameter mattered), and what plans one.
 
-Of the trials of a random search (minidl/tune.py). Checked in tests/test_tune.py.
+Checked in tests/test_tune.py.
 """
 
 import math
@@ -63,3 +63,15 @@ def epsilon_squared(groups):
     if len(values) == len(groups) or not total:
         return math.nan
     return 1 - within / (len(values) - len(groups)) / (total / (len(values) - 1))
+
+
+def halving_draws(epochs, budgets):
+    """The most draws n with which successive halving spends at most so many epochs in all:
+
+        sum_i round(n / q^i) b_i <= epochs,   the budgets b_0, b_1, ... of one trial in epochs
+    """
+    def spent(n):
+        share = n ** (-1 / max(1, len(budgets) - 1))  # 1/q
+        return sum(max(1, round(n * share**i)) * b for i, b in enumerate(budgets))
+
+    return max(n for n in range(1, epochs + 1) if n == 1 or spent(n) <= epochs)
