@@ -94,7 +94,7 @@ def parse(argv):
         formatter_class=argparse.RawDescriptionHelpFormatter)
     size = parser.add_mutually_exclusive_group()
     size.add_argument("--quick", action="store_true", help="does it run")
-    size.add_argument("--full", action="store_true", help="the numbers in the README")
+    size.add_argument("--full", action="store_true", help="the best numbers")
     parser.add_argument("--device", choices=cli.DEVICES, default="auto")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--data-dir", metavar="DIR", help="where data sets lie")

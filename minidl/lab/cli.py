@@ -29,7 +29,7 @@ from minidl.lab.run import Run, RunError
 
 SIZES = {"quick": "does it run: at most 10 s on 2 cores",
          "default": "an honest answer: at most 5 minutes on 2 cores",
-         "full": "the numbers in the README"}
+         "full": "the best number"}
 DEVICES = ["auto", "cpu", "cuda", "mps", "xpu"]
 SENTENCES = (UserError, DownloadError)
 

@@ -4,7 +4,7 @@ The code of the result's last stamp and the code of now run side by side on this
 the kept value of each setting that says what (network, rates, shares), the --quick value of
 each that says how much (`flags.amounts`). Where every number that both report is the same bit
 for bit, the result gets "same_as", the commit of now; else the first number that moved is
-named, and the run that is due. Checked in tests/test_restamp.py.
+named, and the run that is due. Checked in tests/test_kept.py.
 """
 
 import ast
