@@ -66,13 +66,23 @@ def main(argv=None):
     state_file = flags.out / "run_all.json"
     state = {"flags": common, "seconds": {}}
     if flags.resume and state_file.is_file():
-        state = json.loads(state_file.read_text())
+        try:
+            state = json.loads(state_file.read_text("utf-8"))
+            known = isinstance(state["seconds"], dict) and isinstance(state["flags"], list)
+        except (ValueError, KeyError, TypeError):
+            known = False
+        if not known:
+            print(f"run_all.py: {state_file}: found damaged content, expected a run's state; "
+                  "without --resume it begins anew", file=sys.stderr)
+            return 2
         if state["flags"] != common:
             print(f"run_all.py: {state_file} is of a run with {' '.join(state['flags'])!r}, "
                   f"expected {' '.join(common)!r}; without --resume it begins anew",
                   file=sys.stderr)
             return 2
     started = time.perf_counter()
+    flags.out.mkdir(parents=True, exist_ok=True)
+    save(state, state_file)  # an earlier run's would pass for this one's
     try:
         failed = run_them(flags, common, state, state_file)
     except KeyboardInterrupt:
@@ -114,6 +124,10 @@ def parse(argv):
     if flags.jobs is None:
         alone = flags.device != "cpu" and torch.cuda.is_available()
         flags.jobs = 1 if alone else os.cpu_count()
+    if wrong := [pair for pair in flags.renamed if pair.count("=") != 1]:
+        parser.error(f"--renamed: found {wrong[0]!r}, expected OLD=NEW")
+    if flags.out.exists() and not flags.out.is_dir():
+        parser.error(f"--out {flags.out}: found a file, expected a folder")
     if flags.jobs < 1:
         parser.error(f"--jobs: found {flags.jobs}, expected 1 or more")
     common = ["--device", flags.device, "--seed", str(flags.seed)]
@@ -169,7 +183,8 @@ def start(name, flags, common):
         return subprocess.Popen(
             [sys.executable, HERE / f"{name}.py", *common, *resume, "--out", folder],
             stdout=log, stderr=subprocess.STDOUT,
-            env={**os.environ, "OMP_NUM_THREADS": str(threads)})
+            env={**os.environ, "OMP_NUM_THREADS": str(threads),
+                 "PYTHONIOENCODING": "utf-8:replace"})
 
 
 def goes_on(folder):
@@ -194,13 +209,13 @@ def ledger(out, root=HERE.parent):
 
 def last_line(log):
     """Why a script ended: the last line that it printed."""
-    lines = log.read_text(errors="replace").split("\n")
+    lines = log.read_text("utf-8", errors="replace").split("\n")
     return next((text for text in reversed(lines) if text.strip()), "no word")
 
 
 def save(state, state_file):
     with whole_file(state_file) as path:
-        path.write_text(json.dumps(state, indent=1))
+        path.write_text(json.dumps(state, indent=1), "utf-8")
 
 
 if __name__ == "__main__":

@@ -80,6 +80,7 @@ def test_help_is_the_annotation_with_the_default_of_each_size(capsys):
     (["--latent", "1.5"], "argument --latent: found '1.5', expected a whole number"),
     (["--rate", "nan"], "argument --rate: found 'nan', expected a number of at least 0"),
     (["--rate", "-1"], "argument --rate: found '-1'"),
+    (["--epochs", "1" + 400 * "0"], "argument --epochs: found"),
     (["--seed", "-1"], "argument --seed: found '-1', expected a whole number of at least 0"),
     (["--lat", "3"], "unrecognized arguments: --lat 3"),
     (["--quick", "--full"], "not allowed with argument --quick"),

@@ -27,6 +27,14 @@ def test_a_paired_difference_is_undecided_within_two_standard_errors():
     assert paired([1.0, 1.0, 1.0], [2.0, 4.0, 3.0]).positive is False
     assert paired([0.0, 4.0, 0.0], [1.0, 1.0, 1.0]).positive is None
     assert paired([2.0], [1.0]).positive is None  # one seed decides nothing
+    assert paired([float("nan")] * 3, [1.0] * 3).positive is None
+
+
+def test_a_claim_about_what_is_not_defined_is_undecided_and_the_rest_is_kept(run):
+    run.claim("It matters.", True, share=float("nan"), n=3)
+    run.finish()  # no traceback: JSON has no nan
+    assert run.results.claims == [{"claim": "It matters.", "holds": None,
+                                   "numbers": {"n": 3.0}}]
 
 
 def test_scores_are_recorded_by_metric_and_method_with_a_deviation_over_seeds_alone(run):

@@ -92,3 +92,13 @@ def test_wrong_data_or_a_wrong_flag_touch_nothing_of_an_earlier_run_or_a_strange
     with pytest.raises(SystemExit) as stopped:
         cli.start(main, data="mnist", argv=[*argv, "--out", str(tmp_path)])
     assert stopped.value.code == 2 and content(tmp_path) == before
+
+
+def test_a_resumed_run_takes_no_strangers_file_for_its_own(tmp_path):
+    written(tmp_path, "checkpoints/model.pt")
+    (tmp_path / "loss.png").write_text("mine")
+    with pytest.raises(FolderError, match=r"loss\.png"):
+        Folder(tmp_path, {}, resume=True).path("loss.png")
+    (tmp_path / "results.json").write_text("mine")
+    with pytest.raises(FolderError, match=r"results\.json"):
+        Folder(tmp_path, {}, resume=True)

@@ -86,6 +86,11 @@ def test_nothing_outside_the_project_is_touched(project, tmp_path, kind):
     assert (other / "thesis.py").read_text() == TEXT and not (tmp_path / "copy").exists()
 
 
+def test_a_hand_out_into_the_project_itself_is_refused(project):
+    with pytest.raises(handout.HandoutError, match="is inside"):
+        handout.write(project, ["minidl/file.py"], project / "theory" / "copy")
+
+
 def test_an_absolute_place_inside_the_project_is_taken_out_of_the_copy_alone(
         project, tmp_path):
     handout.write(project, [str(project / "theory")], tmp_path / "copy")

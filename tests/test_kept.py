@@ -25,7 +25,7 @@ def run():
     from formulas import loss
     parser = argparse.ArgumentParser()
     parser.add_argument("--quick", action="store_true")
-    for name in ("device", "seed", "data", "out", "epochs", "rate"):
+    for name in ("device", "seed", "data", "data-dir", "out", "epochs", "rate"):
         parser.add_argument(f"--{name}")
     flags = parser.parse_args()
     out = pathlib.Path(flags.out)
@@ -80,7 +80,8 @@ def finished(root, size="default", value=0.1, picture=None, **other):
     (root / "outputs/walk/results.json").write_text(json.dumps({
         "script": "walk", "size": size, "data": "mnist", "settings": settings, "seed": 0,
         "commit": stamp.commit(root), "processor": "a", "threads": 1, "precision": "float32",
-        "code": "0", "numbers": {"test_l1": {"value": value, "unit": "mean |x - x_hat|"}},
+        "code": "0", "seconds": 1.0,
+        "numbers": {"test_l1": {"value": value, "unit": "mean |x - x_hat|"}},
         **other}))
     if picture is not None:
         matplotlib.image.imsave(root / "outputs/walk/plane.png", picture)
@@ -107,6 +108,7 @@ def test_a_finished_run_is_kept_and_its_number_and_picture_stand_in_the_readme(p
 
 @pytest.mark.parametrize("run, reason", [
     ({"size": "quick"}, "size quick"), ({"data": "glyphs-digits"}, "glyphs-digits"),
+    ({"seed": 7}, "its seed is 7"),
     ({"settings": {"epochs": 1, "rate": 0.1}}, "epochs set by hand"),
     ({"commit": None}, "in no commit"), ({"commit": "0123456789ab-changed"}, "in no commit")])
 def test_a_run_that_is_no_such_number_is_not_kept(project, run, reason):
@@ -159,6 +161,8 @@ def test_another_name_in_the_code_makes_the_same_numbers_and_the_result_is_stamp
     assert kept_file(project)["trained"] == trained
     git(project, "add", "-A"), git(project, "commit", "-qm", "stamp")
     assert "no file of it changed" in restamped(project)
+    assert kept.keep(project / "outputs", project) == []  # the same run keeps its stamp
+    assert kept_file(project)["same_as"]["commit"] == now
 
 
 def test_a_loss_times_1_001_is_refused_with_the_number_and_the_command(project):
@@ -200,4 +204,4 @@ def test_edits_that_are_in_no_commit_are_not_restamped(project):
 def test_a_run_whose_code_fails_is_told_by_its_last_line(project):
     finished(project)
     commit(project, assignments__formulas_py="raise SystemExit('no loss')\n")
-    assert "the code of now fails: no loss" in restamped(project)
+    assert "fails: no loss" in restamped(project)

@@ -6,7 +6,9 @@ import pytest
 
 from minidl.lab import stamp
 
-FILES = {"assignments/walk.py": "import helper\nfrom minidl.lab import run\nN = 1\n",
+FILES = {"assignments/walk.py": "import helper\nfrom minidl.lab import run\n"
+                                "net = run.trained('lender', 'CNN')\n",
+         "assignments/lender.py": "N = 1\n",
          "assignments/helper.py": "from minidl import losses\n",
          "minidl/losses.py": "import math\n", "minidl/lab/__init__.py": "",
          "minidl/lab/run.py": "", "minidl/lab/plot.py": "", "README.md": ""}
@@ -23,7 +25,8 @@ def project(tmp_path):
 def test_a_script_is_made_of_all_that_it_imports_and_of_nothing_else(project):
     found = stamp.files_of(project / "assignments/walk.py", project)
     assert [path.relative_to(project).as_posix() for path in found] == [
-        "assignments/helper.py", "assignments/walk.py", "minidl/lab/__init__.py",
+        "assignments/helper.py", "assignments/lender.py", "assignments/walk.py",
+        "minidl/lab/__init__.py",
         "minidl/lab/run.py", "minidl/losses.py"]
 
 

@@ -46,6 +46,9 @@ def start(main, *, data=None, quick=None, full=None, argv=None):
     Exit status: 0; 2 and one sentence for what the user can mend; 130 after Ctrl-C.
     """
     argv = sys.argv[1:] if argv is None else argv
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # what a terminal cannot show is replaced
+            stream.reconfigure(errors="replace")
     script = Path(inspect.getfile(main))
     sizes = {"quick": quick or {}, "full": full or {}}
     flags, settings = _parse(main, script.name, sizes, data, argv)

@@ -8,6 +8,7 @@ has three answers: it holds, "NOT in this run", or undecided. Checked in
 tests/test_findings.py.
 """
 
+import math
 import statistics
 from typing import NamedTuple
 
@@ -32,7 +33,7 @@ class Paired(NamedTuple):
     @property
     def positive(self):
         """True, False, or None: within two standard errors of 0, or one pair alone."""
-        if self.n < 2 or abs(self.mean) <= 2 * self.error:
+        if self.n < 2 or not abs(self.mean) > 2 * self.error:  # nan is undecided, too
             return None
         return self.mean > 0
 
@@ -96,6 +97,9 @@ class Findings:
                         "pairs": holds.n}
             holds = holds.positive
         numbers = {name.replace("_", " "): float(value) for name, value in numbers.items()}
+        if not all(map(math.isfinite, numbers.values())):  # it is about what is not defined
+            holds = None
+            numbers = {k: value for k, value in numbers.items() if math.isfinite(value)}
         self.results.claims.append({"claim": sentence, "numbers": numbers,
                                     "holds": None if holds is None else bool(holds)})
 

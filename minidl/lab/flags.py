@@ -48,14 +48,15 @@ def reader(parameter):
     def read(text):
         try:
             value = kind(text)
-        except ValueError:
+            finite = kind is str or math.isfinite(value)
+        except (ValueError, OverflowError):  # also a whole number of 400 digits
             value = None
         if kind is str:
             if choices and value not in choices:
                 raise argparse.ArgumentTypeError(
                     f"found {text!r}, expected one of {', '.join(choices)}")
             return value
-        if value is None or not math.isfinite(value) or not low <= value <= high:
+        if value is None or not finite or not low <= value <= high:
             number = "a whole number" if kind is int else "a number"
             upper = f" and at most {high}" if high < math.inf else ""
             raise argparse.ArgumentTypeError(

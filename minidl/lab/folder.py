@@ -30,8 +30,6 @@ class Folder:
         self.earlier_by, self.earlier = self._read()
         self.files = list(self.earlier) if resume else []
         self.agree({})
-        if resume:
-            return
         if "results.json" not in self.earlier and (self.out / "results.json").exists():
             raise FolderError(f"{self.out}: found a results.json that is no run's, "
                               "expected none; name another --out")
@@ -61,9 +59,9 @@ class Folder:
         """
         self.begin()
         if name not in self.files:
-            if self.out / name in self.others and not self.resume:
+            if self.out / name in self.others:
                 raise FolderError(f"{self.out / name}: found a file that is no run's, "
-                                  "expected none; move it away and add --resume")
+                                  "expected none; move it away, then add --resume")
             self.files.append(name)
             self._write()
         path = self.out / name

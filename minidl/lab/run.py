@@ -207,10 +207,9 @@ class Run(Findings, Lending):
               f"({clock(seconds)})")
 
     def _begin_on(self, data):
-        """The data are good: from here on the folder is this run's."""
+        """The data are good; with its first file the folder becomes this run's."""
         self.wanted_data, self.data, self.title = self.data, data.name, data.title
         self.folder.agree({"data": data.name})
-        self.folder.begin()
         return data
 
     def _file_of(self, name):

@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def files_of(script, root=ROOT):
-    """A script's file and all files of the project that it imports, by whatever way."""
+    """A script's file and all files of the project that it imports or takes a network from."""
     waiting, found = [Path(script)], set()
     while waiting:
         path = waiting.pop()
@@ -34,6 +34,9 @@ def _imports(path):
             names += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module:
             names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+        elif (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)
+              and node.func.attr == "trained" and isinstance(node.args[0], ast.Constant)):
+            names.append(node.args[0].value)  # the script whose network it takes
     return [name.replace(".", "/") for name in names]
 
 
@@ -74,7 +77,7 @@ def processor(device):
     name = platform.processor() or platform.machine()
     info = Path("/proc/cpuinfo")
     if info.is_file():
-        named = [line.split(":", 1)[1].strip() for line in info.read_text().splitlines()
+        named = [line.split(":", 1)[1].strip() for line in info.read_text("utf-8").splitlines()
                  if line.startswith("model name")]
         name = named[0] if named else name
     return f"{name}, {torch.backends.cpu.get_cpu_capability()}"

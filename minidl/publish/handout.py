@@ -55,16 +55,20 @@ def write(root, places, out):
             left_out.append(file)
         elif path.is_file():
             try:
-                changes[file] = blanked(changes.get(file, path.read_text()), name or None)
-            except HandoutError as error:
+                text = changes.get(file) or path.read_text("utf-8")
+                changes[file] = blanked(text, name or None)
+            except (HandoutError, SyntaxError) as error:
                 raise HandoutError(f"{place}: {error}") from None
         else:
             raise HandoutError(f"{place}: found no such file or folder in {root}")
+    if root in Path(out).resolve().parents:
+        raise HandoutError(f"--out {out}: is inside {root}, expected a folder beside it")
     shutil.copytree(root, out, ignore=NOT_COPIED)
     for file in left_out:
         shutil.rmtree(Path(out, file))
     for file, text in changes.items():
-        Path(out, file).write_text(text)
+        if Path(out, file).is_file():  # not in a folder that is left out
+            Path(out, file).write_text(text, "utf-8")
 
 
 def main(argv=None):

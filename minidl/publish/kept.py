@@ -40,8 +40,12 @@ def keep(out, root):
             continue
         content["trained"] = {name: content.pop(name) for name in MACHINE}
         del content["code"]
-        write(root, content)
-        if content == readme.kept(root)[row.script]:  # the README's
+        there = path_of(root, content)
+        before = json.loads(there.read_text("utf-8")) if there.is_file() else {}
+        own = "trained", "numbers", "seconds"
+        if any(before.get(name) != content[name] for name in own):
+            write(root, content)  # else it is this very run, and may have been stamped since
+        if content["size"] == readme.kept(root)[row.script]["size"]:  # the README's
             keep_picture(row, file.parent, root)
     return told
 
@@ -62,6 +66,10 @@ def reason_against(script, content, root):
     """Why a run is not to be kept; "" where it is."""
     if content["size"] not in SIZES:
         return f"it is of size {content['size']}"
+    if lacking := [name for name in (*MACHINE[1:], "code", "settings") if name not in content]:
+        return f"it has no {', '.join(lacking)}"
+    if content["seed"] != 0:
+        return f"its seed is {content['seed']}"
     main, sizes, data = declared(script, root)
     if data and content["data"] != data:
         return f"its data are {content['data']}, the sheet's {data}"

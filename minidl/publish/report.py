@@ -124,7 +124,7 @@ class Bundle:
                 put(self.folder / f"theory/{script}.txt", words.encode())
                 self.add("p", f"Proven by: python -m pytest {name}")
         elif (folder / "results.json").is_file():
-            content = json.loads((folder / "results.json").read_text())
+            content = json.loads((folder / "results.json").read_text("utf-8"))
             if first:
                 self.about(script, content)
             self.show(script, folder, content, lambda words: (
@@ -158,8 +158,9 @@ class Bundle:
             if file.endswith(".png"):
                 self.figure(f"{script}_{file}", (folder / file).read_bytes())
             elif file.endswith(".md"):
-                self.table(f"{script}_{file.removesuffix('.md')}", (folder / file).read_text(),
-                           (folder / file).with_suffix(".tex").read_text())
+                texts = [(folder / file).with_suffix(end).read_text("utf-8")
+                         for end in (".md", ".tex")]
+                self.table(f"{script}_{file.removesuffix('.md')}", *texts)
 
     def numbers(self, script, content):
         """The settings and the numbers of a run."""

@@ -34,14 +34,16 @@ def restamp(names, root, data_dir=None, renamed=()):
     results = [json.loads(path.read_text("utf-8"))
                for path in sorted(Path(root, "results").glob("*.json"))]
     results = [content for content in results if not names or content["script"] in names]
+    data_dir = Path(data_dir or os.environ.get("MINIDL_DATA") or Path(root, "data")).resolve()
+    now = stamp.git(root, "rev-parse", "--short=12", "HEAD")
     with tempfile.TemporaryDirectory() as scratch:
         commits = {kept.shown_by(content) for content in results if kept.older(content, root)}
         for commit in sorted(commits):
             check_out(root, commit, Path(scratch, commit))
-        check_out(root, "HEAD", Path(scratch, "now"))
+        check_out(root, now, Path(scratch, now))
         line = Line()
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            jobs = [pool.submit(side_by_side, content, root, Path(scratch), data_dir,
+            jobs = [pool.submit(side_by_side, content, root, Path(scratch), now, data_dir,
                                 dict(renamed)) for content in results]
             told = []
             for content, job in zip(results, jobs, strict=True):
@@ -59,9 +61,11 @@ def check_out(root, commit, folder):
             archive.extractall(folder, filter="data")
 
 
-def side_by_side(content, root, scratch, data_dir, renamed):
+def side_by_side(content, root, scratch, now, data_dir, renamed):
     """Run the code of then and of now -> what came of it, in words; stamps the result."""
     script, then = content["script"], kept.shown_by(content)
+    if stamp.git(root, "cat-file", "-e", f"{then}^{{commit}}") is None:
+        return f"commit {then} is not here; fetch it, or run `{kept.command(content)}`"
     if not kept.older(content, root):
         return f"no file of it changed since {then}"
     main, sizes, _ = kept.declared(script, root)
@@ -74,7 +78,7 @@ def side_by_side(content, root, scratch, data_dir, renamed):
                                     if renamed.get(name, name) in settings}
     before = {name: value for name, value in before.items() if name in of_then}
     found = []
-    for folder, given in ((then, before), ("now", settings)):
+    for folder, given in ((then, before), (now, settings)):
         out = Path(scratch, f"{folder}-out-{content['size']}", script)
         if failure := ran(Path(scratch, folder), content, given, out, data_dir):
             return f"the code of {folder} fails: {failure}"
@@ -82,8 +86,7 @@ def side_by_side(content, root, scratch, data_dir, renamed):
     moved, shared = first_difference(*found)
     if moved:
         return f"{moved}; run `{kept.command(content)}`"
-    commit = stamp.git(root, "rev-parse", "--short=12", "HEAD")
-    content["same_as"] = {"commit": commit, "checked": "at small amounts"}
+    content["same_as"] = {"commit": now, "checked": "at small amounts"}
     content["settings"] = {name: was[name] for name in was if name in settings}
     kept.write(root, content)
     return f"the same numbers as {then}, all {shared} of them"
@@ -104,7 +107,7 @@ def ran(root, content, settings, out, data_dir):
     argv = [f"--{name.replace('_', '-')}={value}" for name, value in settings.items()]
     if content["data"] and content["data"].replace("-", "").isalnum():
         argv += ["--data", content["data"]]
-        argv += ["--data-dir", str(data_dir)] if data_dir else []
+        argv += ["--data-dir", str(data_dir)]
     done = subprocess.run(
         [sys.executable, f"assignments/{content['script']}.py", "--quick", "--device", "cpu",
          "--seed", str(content["seed"]), *argv, "--out", str(out)],
