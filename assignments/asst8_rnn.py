@@ -1,20 +1,20 @@
 r"""Assignment 8, exercise 4: is a film review positive? A simple recurrent network reads it.
 
-    x_t = E[w_t]                                  E (V, 100), a row a word
+    x_t = E[w_t]                                  E (V, 100), the words' embeddings
     h_t = tanh(W_xh x_t + W_hh h_{t-1} + b)       h_0 = 0; h_t (256,); t = 1 ... n
     o   = W_hq h_n + b_q,   p(positive | w) = sigmoid(o)
-    minimise   E -log p(y | w), in nats;   Adam, 64 reviews a step
+    minimise   the mean of -log p(y | w), in nats;   Adam, 64 reviews a step
 
     python assignments/asst8_rnn.py            at most 8 minutes on 2 CPU cores
 
 The reviews of a batch differ in their number of words n; padding makes them equally long, T.
-Reading h_T is the usual mistake: do/dh_t = W_hq times T - t factors diag(1 - h^2) W_hh, and
-each of them is small from torch's start. The remedy has two parts. Read h_n, which depends on
-no later word. Start from W_hh = I and small words: each factor is nearly I, so every word
-counts from the first step on. "best" adds dropout and reads twice as many words. The bag of
-words shows what reading in order is worth. theory/test_rnn.py proves the equations, claims 71
-to 79. asst8_rnn_study.py changes one thing at a time and draws how far back the gradient
-reaches. Left out: gates (LSTM, GRU).
+Reading h_T is the usual mistake ("unpacked"): do/dh_t = W_hq times T - t factors
+diag(1 - h^2) W_hh. With torch's default weights each shrinks it: the gradient vanishes. The
+remedy ("last"): read h_n, which depends on no later word, and start from W_hh = I and small
+embeddings, so that each factor is nearly I. "best" adds dropout and reads twice as many words.
+The bag of words shows what reading in order is worth. run.network computes the same states
+with the gradient of minidl/recurrence.py; theory/test_rnn.py proves it, claims 71 to 79.
+asst8_rnn_study.py changes one thing at a time. Left out: gates (LSTM, GRU).
 """
 # sheet: S4.4
 

@@ -110,9 +110,9 @@ def main(run,
     logit = {name: network(x).diagonal() for name, x in found.items()}
     run.scores(FRACTION, table="ideal_inputs", told_right=right)
     run.scores("the class's logit", table="ideal_inputs_logits", mean_logit=logit)
-    run.claim("Free pictures excite the CNN more than the validation images that do so most.",
+    run.claim("Unregularised pictures reach a higher logit than the best validation images.",
               paired(logit["no regularisation"], logit["validation images"]))
-    run.claim("The MLP recognises the class of more smooth pictures than of free ones.",
+    run.claim("The MLP recognises the class of more smooth than of unregularised pictures.",
               paired(right["smoothness"], right["no regularisation"]))
 
 

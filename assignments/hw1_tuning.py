@@ -15,7 +15,7 @@ Each seed has images of its own for all its searches. The score of a winner is t
 many, so it is no fair estimate. The winner is trained again on all images of its search and
 scored on the validation images, which no search has seen, beside untuned settings. The best
 winner, trained on all training images, sees the test images once. There, untuned settings do
-as well: a search on few images prefers what learns in few steps. hw1_regression.py tunes the
+as well: a search on few images favours settings that learn fast. hw1_regression.py tunes the
 regression; hw2_tuning.py has successive halving.
 """
 # sheet: S1.3

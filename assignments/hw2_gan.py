@@ -2,13 +2,13 @@ r"""Homework 2, advanced: a generative adversarial network (GAN) of Fashion-MNIS
 
     min over G  max over D   V = E_x log D(x) + E_z log(1 - D(G(z))),   z ~ N(0, I)
     D lowers   E_x -log D(x) + E_z -log(1 - D(G(z)))  =  -V        (2 log 2 = 1.386: D = 1/2)
-    G lowers   E_z -log D(G(z)), which falls where its own term of V falls, and is steep there
+    G lowers   E_z -log D(G(z)): like its own term of V, but steep while D rejects the images
 
     python assignments/hw2_gan.py            under 5 minutes on 2 CPU cores
     python assignments/hw2_gan.py --full     networks twice as wide, 40 epochs
 
 G and D are those of DCGAN (Radford et al. 2016), two levels deep for 28 x 28 pixels; D gives
-the logit of D(x). No loss of a game falls while the images get better, so homework 1's CNN
+the logit of D(x). In a GAN neither loss tells how good the images are, so homework 1's CNN
 judges them: which classes does it see, and how far are their features from those of real
 images? (d^2 of minidl/frechet.py: no Inception FID, and no published number compares with it.)
 hw2_gan_study.py compares G's two losses. Left out: gradient penalties, labels for G.
@@ -80,7 +80,7 @@ def main(run,
     run.layers(G, z[:2], name="layers_generator")
     run.layers(D, infer(G, z[:2]), name="layers_discriminator")
 
-    # betas: with a mean over ten gradients, 0.9, the players run after each other in circles
+    # betas: with a mean over ten gradients, 0.9, the two players oscillate
     opt_G, opt_D = (torch.optim.Adam(net.parameters(), learning_rate, betas=(0.5, 0.999),
                                      fused=True) for net in (G, D))
     for epoch in run.epochs(epochs, "GAN", G=G, D=D, opt_G=opt_G, opt_D=opt_D):

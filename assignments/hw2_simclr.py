@@ -11,7 +11,7 @@ shows the same image? It is log(2N - 1) where all views are alike.
 
 A linear classifier, a probe, tests the features h of the frozen encoder, beside raw pixels and
 the same encoder with its first weights, trained as an autoencoder's, and trained with all
-labels. hw2_simclr_study.py asks which change matters. Left out: batches of thousands.
+labels. hw2_simclr_study.py asks which augmentation matters. Left out: batches of thousands.
 """
 # sheet: S0.5c
 

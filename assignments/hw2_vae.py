@@ -109,7 +109,7 @@ def main(run,
     run.results.figure("codes", plot.scatter(
         plane.mu[:3000], test.y[:3000], data.classes,
         f"{run.title}, two latents: mean codes of test images", ["mu_1", "mu_2"]))
-    run.claim("An image costs fewer nats with the larger code than with two latents.",
+    run.claim("-ELBO is lower with the larger code than with two latents.",
               paired(plane.bce + plane.kl, found.bce + found.kl))
     active = active_units(found.mu)
     run.claim("The posterior has not collapsed: the mean of each latent depends on x.",

@@ -43,7 +43,7 @@ class Uniform:
 
 @dataclass(frozen=True)
 class LogUniform:
-    """A positive number whose logarithm is uniform: 0.001 to 0.01 as likely as 0.01 to 0.1."""
+    """low (high / low)^u, u uniform: 0.001 to 0.01 is as likely as 0.01 to 0.1."""
 
     low: float
     high: float
