@@ -443,8 +443,11 @@ def imported(file):
 def prepare(folder):
     """One of JOBS processes: it works in its own copy of the sources."""
     tree = Path(folder, str(os.getpid()))
-    shutil.copytree(ROOT, tree, ignore=shutil.ignore_patterns(
-        ".git", "__pycache__", "outputs", "data", "results"))
+    for name in ("assignments", "minidl", "tests", "theory"):
+        shutil.copytree(ROOT / name, tree / name,
+                        ignore=shutil.ignore_patterns("__pycache__"))
+    for path in (*ROOT.glob("*.py"), *ROOT.glob("*.md"), *ROOT.glob("*.toml")):
+        shutil.copy(path, tree)
     os.chdir(tree)
     sys.path[:] = [entry for entry in sys.path if not entry.startswith(str(ROOT))]
     sys.dont_write_bytecode = True  # a stale .pyc would hide the next mutant

@@ -30,7 +30,7 @@ def triple(x): return 3 * x
 @pytest.fixture
 def project(tmp_path):
     root = tmp_path / "project"
-    for name in ("minidl", "theory", "outputs"):
+    for name in ("minidl", "minidl/data", "theory", "outputs", "data"):
         (root / name).mkdir(parents=True)
         (root / name / "file.py").write_text(TEXT)
     return root
@@ -61,6 +61,8 @@ def test_the_copy_has_all_but_the_answers(project, tmp_path):
     assert text.count("raise NotImplementedError") == 2
     assert not (tmp_path / "copy" / "theory").exists()
     assert not (tmp_path / "copy" / "outputs").exists()
+    assert not (tmp_path / "copy" / "data").exists()  # a user's; the code of that name is not
+    assert (tmp_path / "copy" / "minidl" / "data" / "file.py").read_text() == TEXT
     assert (project / "minidl" / "file.py").read_text() == TEXT
 
 
@@ -99,7 +101,7 @@ def test_an_absolute_place_inside_the_project_is_taken_out_of_the_copy_alone(
 
 
 def test_every_file_of_the_project_can_be_blanked():
-    for path in handout.ROOT.glob("minidl/*.py"):
+    for path in handout.ROOT.glob("minidl/**/*.py"):
         text = path.read_text()
         if "\ndef " in text or "\nclass " in text:
             ast.parse(handout.blanked(text))

@@ -14,8 +14,8 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-NOT_COPIED = shutil.ignore_patterns(".git", "__pycache__", ".pytest_cache", ".ruff_cache",
-                                    "outputs", "data", "venv", ".venv")
+NOT_COPIED = {".git", "__pycache__", ".pytest_cache", ".ruff_cache", "venv", ".venv"}
+OF_USERS = {"outputs", "data"}  # at the top: minidl/data is code
 FUNCTIONS = ast.FunctionDef | ast.AsyncFunctionDef
 
 
@@ -63,7 +63,9 @@ def write(root, places, out):
             raise HandoutError(f"{place}: found no such file or folder in {root}")
     if root in Path(out).resolve().parents:
         raise HandoutError(f"--out {out}: is inside {root}, expected a folder beside it")
-    shutil.copytree(root, out, ignore=NOT_COPIED)
+    shutil.copytree(root, out, ignore=lambda folder, names: {
+        name for name in names
+        if name in NOT_COPIED or (Path(folder) == root and name in OF_USERS)})
     for file in left_out:
         shutil.rmtree(Path(out, file))
     for file, text in changes.items():
