@@ -70,9 +70,11 @@ class Lending:
 
     def made_by(self, script, n, settings):
         """What a training must share to go on, or to be borrowed."""
-        return {"script": script, "code": stamp.code_of(self.file_of(script)),
-                "data": self.data, "seed": self.seed, "epochs": n,
-                "device": self.device.type, "torch": str(torch.__version__), **settings}
+        own = script == self.script  # as it was when the run began
+        code = self.code if own else stamp.code_of(self.file_of(script))
+        return {"script": script, "code": code, "data": self.data, "seed": self.seed,
+                "epochs": n, "device": self.device.type, "torch": str(torch.__version__),
+                **settings}
 
     @staticmethod
     def file_of(script):
