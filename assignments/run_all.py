@@ -3,16 +3,16 @@ r"""Every script in one size, those first that others take their networks from.
     python assignments/run_all.py            about an hour on 2 CPU cores
     python assignments/run_all.py --quick    do they all run: 3 minutes
     python assignments/run_all.py --full     the best numbers: a night and a day
-    python assignments/run_all.py --resume   go on where it was stopped or killed
-    python assignments/run_all.py --ledger   run none: keep what was found in results/, and
-                                             write the README's table from what is kept
-    python assignments/run_all.py --restamp  run none at length: does the code of now still
-                                             make what is kept in results/?
+    python assignments/run_all.py --resume   continue where it was stopped or killed
+    python assignments/run_all.py --ledger   no run: keep the finished runs in results/, write
+                                             the tables of README.md and results/README.md
+    python assignments/run_all.py --restamp  short runs: does the present code still give the
+                                             numbers in results/?
 
-A script is a process of its own, in its own folder of outputs/, with what it prints in log.txt
-there. Small networks gain little from a second core, so as many run at a time as there are
-cores, a thread each (--jobs); on a GPU one at a time. What fails is told at the end, and the
-exit status is 1; the others go on without it.
+Each script is a process of its own; its folder in outputs/ holds what it prints, log.txt.
+Small networks gain little from a second core, so as many scripts run at a time as there are
+cores, one thread each (--jobs); on a GPU one at a time. Failures are listed at the end, and
+the exit status is then 1; the other scripts still run.
 """
 
 import argparse
@@ -60,25 +60,19 @@ def main(argv=None):
     if flags.ledger:
         return ledger(flags.out)
     if flags.restamp is not None:
-        pairs = [pair.split("=") for pair in flags.renamed]
-        print(*restamp.restamp(flags.restamp, HERE.parent, flags.data_dir, pairs), sep="\n")
+        print(*restamp.restamp(flags.restamp, HERE.parent, flags.data_dir), sep="\n")
         return 0
     state_file = flags.out / "run_all.json"
     state = {"flags": common, "seconds": {}}
     if flags.resume and state_file.is_file():
         try:
             state = json.loads(state_file.read_text("utf-8"))
-            known = isinstance(state["seconds"], dict) and isinstance(state["flags"], list)
+            found = state["flags"] if isinstance(state["seconds"], dict) else "damaged content"
         except (ValueError, KeyError, TypeError):
-            known = False
-        if not known:
-            print(f"run_all.py: {state_file}: found damaged content, expected a run's state; "
-                  "without --resume it begins anew", file=sys.stderr)
-            return 2
-        if state["flags"] != common:
-            print(f"run_all.py: {state_file} is of a run with {' '.join(state['flags'])!r}, "
-                  f"expected {' '.join(common)!r}; without --resume it begins anew",
-                  file=sys.stderr)
+            found = "damaged content"
+        if found != common:
+            print(f"run_all.py: {state_file}: found {found}, expected a run with flags "
+                  f"{common}; without --resume it begins anew", file=sys.stderr)
             return 2
     started = time.perf_counter()
     flags.out.mkdir(parents=True, exist_ok=True)
@@ -118,14 +112,10 @@ def parse(argv):
     parser.add_argument("--restamp", nargs="*", choices=NEEDS, metavar="SCRIPT",
                         help="run small amounts of the code of then and of now: is what is "
                              "kept in results/, of all or of these scripts, still the same?")
-    parser.add_argument("--renamed", nargs="+", default=[], metavar="OLD=NEW",
-                        help="settings that have another name since, for --restamp")
     flags = parser.parse_args(argv)
     if flags.jobs is None:
         alone = flags.device != "cpu" and torch.cuda.is_available()
         flags.jobs = 1 if alone else os.cpu_count()
-    if wrong := [pair for pair in flags.renamed if pair.count("=") != 1]:
-        parser.error(f"--renamed: found {wrong[0]!r}, expected OLD=NEW")
     if flags.out.exists() and not flags.out.is_dir():
         parser.error(f"--out {flags.out}: found a file, expected a folder")
     if flags.jobs < 1:

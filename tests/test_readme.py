@@ -27,14 +27,16 @@ def test_the_quick_start_is_lines_of_their_own_that_ci_finds():
         assert README.splitlines().count(command) == 1 and re.search(pattern, command)
 
 
-def test_every_script_and_proof_has_its_row_and_every_named_file_is_there():
-    named = {*re.findall(r"\]\(([\w/.]+)\)", README),
-             *re.findall(r"[` ]((?:assignments|theory|tests)/\w+\.py)\b", README)}
+def test_every_script_and_proof_of_a_sheet_has_its_row_and_every_named_file_is_there():
+    ledger = (ROOT / "results/README.md").read_text()
+    rows = {name.removeprefix("../") for name in re.findall(r"\]\((\.\.[\w/.]+)\)", ledger)}
     answers = {path.relative_to(ROOT).as_posix() for path in (
-        *ROOT.glob("assignments/[a-z]*.py"), *ROOT.glob("theory/test_*.py"))}
-    assert answers - named == {"theory/test_the_proofs.py"}
-    for page in ("CONTRIBUTING.md", "LECTURERS.md"):
-        named |= set(re.findall(r"\b(?:assignments|minidl|tests)/\w+\.py\b",
+        *ROOT.glob("assignments/[a-z]*.py"), *ROOT.glob("theory/**/test_*.py"))
+        if sheets.tags(path)}
+    assert answers <= rows
+    named = rows | set(re.findall(r"\]\(([\w/.]+)\)", README))
+    for page in ("README.md", "CONTRIBUTING.md", "LECTURERS.md"):
+        named |= set(re.findall(r"\b(?:assignments|minidl|tests|theory)/\w+\.py\b",
                                 (ROOT / page).read_text()))
     assert [name for name in named - {"assignments/example.py"}
             if not (ROOT / name).exists()] == []
@@ -70,33 +72,35 @@ def test_the_code_imports_the_four_packages_and_the_standard_library_only():
             assert {name.split(".")[0] for name in names} <= allowed, path
 
 
-def test_the_readmes_table_is_what_the_kept_results_say():
-    assert readme.parts(README)[1] == readme.section(ROOT), (
-        "README.md and results/ disagree: run `python assignments/run_all.py --ledger`")
+def agrees(root):
+    """Whether both tables say what the results of a project say."""
+    return ((root / "results/README.md").read_text() == readme.ledger(root)
+            and readme.parts((root / "README.md").read_text())[1] == readme.beginnings(root))
 
 
-def test_a_number_changed_in_the_readme_or_in_the_results_is_found_and_written_anew(tmp_path):
-    def agrees():
-        return readme.parts(copy.read_text())[1] == readme.section(tmp_path)
+def test_the_tables_are_what_the_kept_results_say():
+    assert agrees(ROOT), ("README.md or results/README.md disagrees with results/: "
+                          "run `python assignments/run_all.py --ledger`")
 
-    copy = Path(shutil.copy(ROOT / "README.md", tmp_path))
-    shutil.copytree(ROOT / "results", tmp_path / "results")
-    copy.write_text(re.sub(r"(test MSE 0\.00)(\d)", lambda number: (
-        number[1] + str(9 - int(number[2]))), README, count=1))
-    assert not agrees()
-    readme.write(tmp_path)
-    assert copy.read_text() == README
+
+def test_a_number_changed_in_a_table_or_in_the_results_is_found_and_written_anew(tmp_path):
+    shutil.copy(ROOT / "README.md", tmp_path)
+    for folder in ("results", "assignments", "theory"):
+        shutil.copytree(ROOT / folder, tmp_path / folder)
+    assert agrees(tmp_path)
+    for page in ("README.md", "results/README.md"):
+        text = (tmp_path / page).read_text()
+        (tmp_path / page).write_text(re.sub(r"(test MSE 0\.00)(\d)", lambda number: (
+            number[1] + str(9 - int(number[2]))), text, count=1))
+        assert not agrees(tmp_path)
+        readme.write(tmp_path)
+        assert agrees(tmp_path) and (tmp_path / page).read_text() == text
 
     file = kept.path_of(tmp_path, readme.kept(tmp_path)["ex2_conv_ae"])
     content = json.loads(file.read_text())
     content["numbers"]["test_l1"]["value"] *= 1.1
     file.write_text(json.dumps(content))
-    assert not agrees()
-    for size in ("", "_full"):  # the default run stands beside the full one
-        (tmp_path / f"results/ex2_conv_ae{size}.json").unlink()
-    readme.write(tmp_path)
-    (row,) = re.findall(r".*ex2_conv_ae\.py.*", copy.read_text().split(readme.BEGIN)[1])
-    assert not re.search(r"\d\.\d|json", row)  # its words, and no number
+    assert not agrees(tmp_path)
 
 
 @pytest.mark.parametrize("name, entry, told", [
@@ -110,33 +114,20 @@ def test_a_number_is_told_by_its_unit(name, entry, told):
     assert readme.number(name, entry) == told
 
 
-def test_every_script_has_one_row_and_the_numbers_that_it_is_known_by():
-    rows = [row.script for row in readme.ROWS if row.script]
+def test_every_script_has_its_headline_numbers():
     scripts = {path.stem for path in ROOT.glob("assignments/[a-z]*.py")} - {"run_all"}
-    assert len(rows) == len(set(rows)) and set(rows) == scripts == set(HEADLINES)
+    assert scripts == set(HEADLINES)
     for script, content in readme.kept(ROOT).items():
-        row = readme.ROWS[[row.script for row in readme.ROWS].index(script)]
         assert HEADLINES[script].keys() & content["numbers"].keys(), script
-        assert f"{row.figure}.png" in content["files"]
-    assert set(readme.PICTURES) <= scripts and readme.FIRST in readme.PICTURES
+    assert sheets.BEGIN.keys() == sheets.SHEETS.keys()
+    assert set(sheets.BEGIN.values()) <= scripts
 
 
-def test_a_row_has_the_proofs_that_its_script_names_or_shares_an_item_of_a_sheet_with():
-    items = {path.stem.removeprefix("test_"): {item for _, item in sheets.tags(path)}
-             for path in ROOT.glob("theory/test_*.py")}
-    for row in (row for row in readme.ROWS if row.script):
-        path = ROOT / "assignments" / f"{row.script}.py"
-        own = {item for _, item in sheets.tags(path)}
-        wanted = set(re.findall(r"theory/test_(\w+)\.py", path.read_text()))
-        wanted |= {name for name, theirs in items.items() if own & theirs}
-        assert wanted <= set(row.theory.split()), row.script
-
-
-def test_the_first_picture_is_kept_and_stands_above_the_fold():
-    head = README.split("## Quick start")[0]
-    row = next(row for row in readme.ROWS if row.script == readme.FIRST)
-    assert f"![{readme.PICTURES[readme.FIRST]}]({readme.picture(row)})" in head
-    assert len(head.splitlines()) < 12
+def test_the_first_screen_shows_both_commands_and_a_kept_picture():
+    head = README.split("## Where things are")[0]
+    figure, words = readme.PICTURES["ex2_conv_ae"]
+    assert f"![{words}](results/ex2_conv_ae_{figure}.png)" in head
+    assert MAIN_JOB in head and TESTS in head and len(head.splitlines()) <= 55
 
 
 @pytest.fixture

@@ -73,7 +73,7 @@ def test_without_resume_all_begin_anew_and_another_size_is_refused(scripts, caps
     assert run(scripts) == run(scripts) == 0
     assert len(order(scripts / "out")) == 6
     assert run(scripts, "--quick", "--resume") == 2
-    assert "run_all.json is of a run with" in capsys.readouterr().err
+    assert "run_all.json: found [" in capsys.readouterr().err
 
 
 def test_killed_it_goes_on_and_waits_for_the_script_that_it_left_alone(scripts, monkeypatch):

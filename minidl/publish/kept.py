@@ -20,7 +20,7 @@ from pathlib import Path
 
 from minidl.files import whole_file
 from minidl.lab import flags, stamp
-from minidl.publish import readme
+from minidl.publish import readme, sheets
 from minidl.publish.companion.png import small
 
 SIZES = {"default": "", "full": " --full"}  # the lesser first; --quick tells nothing
@@ -30,12 +30,12 @@ MACHINE = ("commit", "processor", "threads", "precision")
 def keep(out, root):
     """Copy the runs in the folder `out` to results/ -> sentences on what was not kept."""
     told = []
-    for row in readme.ROWS:
-        file = Path(out, row.script, "results.json")
-        if not row.script or not file.is_file():
+    for script in sheets.HEADLINES:
+        file = Path(out, script, "results.json")
+        if not file.is_file():
             continue
         content = json.loads(file.read_text("utf-8"))
-        if reason := reason_against(row.script, content, root):
+        if reason := reason_against(script, content, root):
             told.append(f"{file} is not kept: {reason}; run `{command(content)}`")
             continue
         content["trained"] = {name: content.pop(name) for name in MACHINE}
@@ -45,8 +45,8 @@ def keep(out, root):
         own = "trained", "numbers", "seconds"
         if any(before.get(name) != content[name] for name in own):
             write(root, content)  # else it is this very run, and may have been stamped since
-        if content["size"] == readme.kept(root)[row.script]["size"]:  # the README's
-            keep_picture(row, file.parent, root)
+        if content["size"] == readme.kept(root)[script]["size"]:  # the README's
+            keep_picture(script, file.parent, root)
     return told
 
 
@@ -119,10 +119,11 @@ def _changed_since(commit, root):
     return {*(stamp.git(root, "diff", "--name-only", commit) or "").splitlines()}
 
 
-def keep_picture(row, folder, root):
-    """A small copy of the row's figure, for those whose figures are kept."""
-    if row.script in readme.PICTURES:
-        figure, path = folder / f"{row.figure}.png", Path(root, readme.picture(row))
+def keep_picture(script, folder, root):
+    """A small copy of a script's figure, for those whose figures are kept."""
+    if script in readme.PICTURES:
+        figure = folder / f"{readme.PICTURES[script][0]}.png"
+        path = Path(root, readme.picture(script))
         path.unlink(missing_ok=True)  # another run's
         if figure.is_file():
             with whole_file(path) as new:

@@ -23,11 +23,8 @@ from minidl.lab import flags, stamp
 from minidl.publish import kept
 
 
-def restamp(names, root, data_dir=None, renamed=()):
-    """Stamp the kept results of the scripts `names`, or all -> a sentence for each.
-
-    renamed: pairs (old, new) of names of settings that changed.
-    """
+def restamp(names, root, data_dir=None):
+    """Stamp the kept results of the scripts `names`, or all -> a sentence for each."""
     if stamp.changed(root):
         return [f"{root}: found changes that are in no commit, expected a clean tree; commit "
                 "them, then restamp"]
@@ -43,8 +40,8 @@ def restamp(names, root, data_dir=None, renamed=()):
         check_out(root, now, Path(scratch, now))
         line = Line()
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            jobs = [pool.submit(side_by_side, content, root, Path(scratch), now, data_dir,
-                                dict(renamed)) for content in results]
+            jobs = [pool.submit(side_by_side, content, root, Path(scratch), now, data_dir)
+                    for content in results]
             told = []
             for content, job in zip(results, jobs, strict=True):
                 line.update(f"{len(told)} of {len(jobs)} results: {content['script']}")
@@ -61,7 +58,7 @@ def check_out(root, commit, folder):
             archive.extractall(folder, filter="data")
 
 
-def side_by_side(content, root, scratch, now, data_dir, renamed):
+def side_by_side(content, root, scratch, now, data_dir):
     """Run the code of then and of now -> what came of it, in words; stamps the result."""
     script, then = content["script"], kept.shown_by(content)
     if stamp.git(root, "cat-file", "-e", f"{then}^{{commit}}") is None:
@@ -69,14 +66,12 @@ def side_by_side(content, root, scratch, now, data_dir, renamed):
     if not kept.older(content, root):
         return f"no file of it changed since {then}"
     main, sizes, _ = kept.declared(script, root)
-    quick, settings = flags.settings(main, sizes, "quick"), {}
-    was = {renamed.get(name, name): value for name, value in content["settings"].items()}
-    for name, value in quick.items():
-        settings[name] = value if name in flags.amounts(main) else was.get(name, value)
+    kept_settings, settings = content["settings"], flags.settings(main, sizes, "quick")
+    for name in settings.keys() & kept_settings.keys() - set(flags.amounts(main)):
+        settings[name] = kept_settings[name]
     of_then = parameters(Path(scratch, then, "assignments", f"{script}.py"))
-    before = content["settings"] | {name: settings[renamed.get(name, name)] for name in of_then
-                                    if renamed.get(name, name) in settings}
-    before = {name: value for name, value in before.items() if name in of_then}
+    before = {name: value for name, value in (kept_settings | settings).items()
+              if name in of_then}
     found = []
     for folder, given in ((then, before), (now, settings)):
         out = Path(scratch, f"{folder}-out-{content['size']}", script)
@@ -87,7 +82,8 @@ def side_by_side(content, root, scratch, now, data_dir, renamed):
     if moved:
         return f"{moved}; run `{kept.command(content)}`"
     content["same_as"] = {"commit": now, "checked": "at small amounts"}
-    content["settings"] = {name: was[name] for name in was if name in settings}
+    content["settings"] = {name: value for name, value in kept_settings.items()
+                           if name in settings}
     kept.write(root, content)
     return f"the same numbers as {then}, all {shared} of them"
 

@@ -1,7 +1,7 @@
 """What the five course documents ask for, item by item, and which files answer it.
 
 A script or proof says so in a comment of its own: `# sheet: S3.1, S3.2`. An item's words here
-are ours, not the sheet's. tests/test_companion.py checks that each item has an answer.
+are ours, not the sheet's. tests/test_whole_runs.py checks that each item has an answer.
 """
 
 import re
@@ -104,10 +104,10 @@ ANSWERS = {  # item -> its script, and the numbers, figures and tables that answ
     "S4.5b": ("asst8_text_cnn", "parameters_15_14", "parameters"),
 }  # an item that is not here is theory: proven in the files with its tag
 NOT_OURS = {"S4.6": "a project idea of one's own"}
-HEADLINES = {  # script -> the numbers it is known by, each with its words in the README
+HEADLINES = {  # script -> its headline numbers, each with its words in results/README.md
     "ex2_conv_ae": {"test_l1": "test L1", "PCA_test_l1": "PCA"},
     "ex2_conv_ae_study": {"test_l1_base": "test L1 of the base",
-                          "black_image_test_l1": "of the black image"},
+                          "black_image_test_l1": "of a black image"},
     "ex2_classifier": {"test_accuracy": "test accuracy"},
     "ex2_classifier_decoding": {"test_l1": "test L1", "autoencoder_test_l1": "autoencoder"},
     "ex2_few_labels": {"test_accuracy_plain": "test accuracy",
@@ -130,8 +130,8 @@ HEADLINES = {  # script -> the numbers it is known by, each with its words in th
     "hw1_tuning": {"test_accuracy": "test accuracy of the best",
                    "test_accuracy_untuned": "untuned"},
     "hw1_features": {"receptive_fields_that_agree": "receptive fields as computed",
-                     "told_right_smoothness": "exciting pictures told right",
-                     "told_right_no_regularisation": "not regularised"},
+                     "told_right_smoothness": "maximising inputs classified correctly",
+                     "told_right_no_regularisation": "without regularisation"},
     "hw2_conv_ae": {"test_mse": "test MSE", "test_mse_fully_connected": "fully connected",
                     "pca_test_mse": "PCA"},
     "hw2_conv_ae_study": {"test_mse_base": "test MSE of the base",
@@ -149,8 +149,8 @@ HEADLINES = {  # script -> the numbers it is known by, each with its words in th
                       "val_nats_beta_784": "784"},
     "hw2_report_vae": {"test_nats": "-ELBO of the test images"},
     "hw2_report_vae_search": {
-        "best_val_nats_genetic_search_Adam": "validation -ELBO found by genes",
-        "best_val_nats_random_search_Adam": "by chance"},
+        "best_val_nats_genetic_search_Adam": "validation -ELBO of the genetic search",
+        "best_val_nats_random_search_Adam": "of random search"},
     "hw2_simclr": {"probe_accuracy": "test accuracy of a linear probe",
                    "probe_accuracy_raw_pixels": "raw pixels",
                    "probe_accuracy_supervised": "supervised"},
@@ -164,16 +164,16 @@ HEADLINES = {  # script -> the numbers it is known by, each with its words in th
         "distance_saturating_80_ahead": "saturating"},
     "asst8_fc_ae": {"test_mse": "test MSE", "pca_test_mse": "PCA"},
     "asst8_fc_ae_study": {
-        "val_bce_lecun_15_layers": "validation BCE of 15 layers, LeCun's",
-        "val_bce_default_15_layers": "torch's"},
-    "asst8_conv_ae": {"test_mse": "test MSE", "test_mse_CNN_30": "30 numbers",
-                      "test_mse_FC_30": "30, fully connected"},
-    "asst8_rnn": {"test_accuracy_unpacked": "test accuracy with padding read",
-                  "test_accuracy_last": "cured", "test_accuracy_best": "best",
+        "val_bce_lecun_15_layers": "validation BCE of 15 layers with LeCun's weights",
+        "val_bce_default_15_layers": "with torch's"},
+    "asst8_conv_ae": {"test_mse": "test MSE", "test_mse_CNN_30": "30 dimensions",
+                      "test_mse_FC_30": "30 dimensions, fully connected"},
+    "asst8_rnn": {"test_accuracy_unpacked": "test accuracy at the last (padded) step",
+                  "test_accuracy_last": "at the last real word", "test_accuracy_best": "best",
                   "test_accuracy_bag_of_words": "bag of words"},
-    "asst8_rnn_study": {"val_accuracy_cured_h_n": "validation accuracy cured",
-                        "val_accuracy_torch_s_start_h_n": "from torch's start",
-                        "gradient_per_word_torch_s_start_h_n": "its gradient a word back"},
+    "asst8_rnn_study": {"val_accuracy_cured_h_n": "validation accuracy, identity start",
+                        "val_accuracy_torch_s_start_h_n": "default initialisation",
+                        "gradient_per_word_torch_s_start_h_n": "its gradient's factor"},
     "asst8_text_cnn": {"test_accuracy": "test accuracy",
                        "test_accuracy_mean": "mean over time",
                        "test_accuracy_bag_of_words": "bag of words"},
@@ -181,6 +181,9 @@ HEADLINES = {  # script -> the numbers it is known by, each with its words in th
         "answers_changed_without_largest": "answers changed without the strongest window",
         "answers_changed_without_random": "without another one"},
 }
+BEGIN = {  # sheet -> the script to begin with
+    "S1": "hw1_classification", "S0": "hw2_conv_ae", "S2": "hw2_report_vae",
+    "S3": "ex2_conv_ae", "S4": "asst8_fc_ae"}
 TAG = re.compile(r"\s*# sheet: (\w+\.\w+(?:, \w+\.\w+)*)$")
 
 
@@ -189,3 +192,19 @@ def tags(path):
     return [(number, item) for number, line in enumerate(
                 Path(path).read_text(encoding="utf-8").splitlines(), 1)
             for match in [TAG.match(line)] if match for item in match[1].split(", ")]
+
+
+def answers(root):
+    """item -> the scripts and proofs tagged with it: the script of ANSWERS comes first."""
+    root, found = Path(root), {}
+    for path in sorted([*root.glob("assignments/*.py"), *root.glob("theory/**/*.py")]):
+        for _, item in tags(path):
+            found.setdefault(item, []).append(path)
+    for item, (script, *_) in ANSWERS.items():
+        found.get(item, []).sort(key=lambda path: path.stem != script)
+    return found
+
+
+def home(script):
+    """The first item that a script is the answer to, or None."""
+    return next((item for item, (own, *_) in ANSWERS.items() if own == script), None)

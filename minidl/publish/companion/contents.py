@@ -20,7 +20,7 @@ def index(project, results):
         parts.append(f'{_heading(title)}<table class="items">{lines}</table>')
     for folder, title in {"": "The project", **FOLDERS}.items():
         lines = "".join(f'<li><a href="{s.page}"><code>{escape(s.stem)}</code></a> '
-                        f"{escape(project.shows.get(s.path, s.title))}</li>"
+                        f"{escape(s.title)}</li>"
                         for s in project.sources if s.folder == folder)
         parts.append(f'{_heading(title)}<ul class="files">{lines}</ul>' if lines else "")
     return frame("index.html", "minidl: the reading companion", "".join(parts))

@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 from typing import NamedTuple
 
-from minidl.publish import kept, readme, sheets
+from minidl.publish import kept, sheets
 from minidl.publish.companion.colours import references
 from minidl.publish.companion.rows import definitions
 
@@ -59,8 +59,6 @@ class Project:
         for source in self.sources:
             for line, item in sheets.tags(self.root / source.path):
                 self.tags.setdefault(item, []).append((source, line))
-        # path -> what the README's table says that the script shows
-        self.shows = {f"assignments/{row.script}.py": row.words for row in readme.ROWS}
         self.references = {source.path: self._references(source) for source in self.sources}
         self.users = self._users()
 
