@@ -30,6 +30,23 @@ def test_a_new_run_removes_what_the_earlier_one_wrote_and_leaves_the_users_files
     assert not (tmp_path / "trials" / "a").exists()
 
 
+@pytest.mark.parametrize(("there", "size", "good"), [
+    ("full", "default", False), ("default", "quick", False), ("quick", "quick", True),
+    ("quick", "full", True), ("full", "full", True), ("hours", "quick", True)])
+def test_a_larger_finished_run_is_not_replaced_without_a_word(tmp_path, there, size, good):
+    folder = written(tmp_path, "checkpoints/model.pt")
+    folder.path("results.json").write_text(f'{{"size": "{there}"}}')
+    before = content(tmp_path)
+    if good:
+        Folder(tmp_path, {}, size=size).begin()
+        assert content(tmp_path) == {}
+    else:
+        with pytest.raises(FolderError, match=f"a finished {there} run.*another --out"):
+            Folder(tmp_path, {}, size=size)
+        Folder(tmp_path, {}, resume=True, size=size).begin()  # goes on, and replaces nothing
+        assert content(tmp_path) == before
+
+
 def test_until_it_begins_a_new_run_removes_nothing(tmp_path):
     written(tmp_path, "results.json", "checkpoints/model.pt")
     before = content(tmp_path)

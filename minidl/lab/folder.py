@@ -15,6 +15,8 @@ from minidl.files import whole_file
 from minidl.lab import ranks
 from minidl.lab.checkpoint import CheckpointError, compare
 
+SIZES = ["quick", "default", "full"]  # in hours of training
+
 
 class FolderError(UserError):
     """A folder that holds what is not a run's: one sentence."""
@@ -23,7 +25,7 @@ class FolderError(UserError):
 class Folder:
     """The folder `out` of a run that is made by `made_by`, name -> value."""
 
-    def __init__(self, out, made_by, resume=False):
+    def __init__(self, out, made_by, resume=False, size="full"):
         self.out, self.made_by, self.resume = Path(out), dict(made_by), resume
         self.out.mkdir(parents=True, exist_ok=True)
         self.record, self.begun = self.out / "run.json", False
@@ -33,6 +35,10 @@ class Folder:
         if "results.json" not in self.earlier and (self.out / "results.json").exists():
             raise FolderError(f"{self.out}: found a results.json that is no run's, "
                               "expected none; name another --out")
+        larger = SIZES[SIZES.index(size) + 1:]
+        if not resume and (found := self._finished_size()) in larger:
+            raise FolderError(f"{self.out}: found a finished {found} run, which this {size} "
+                              "one would replace, expected none larger; name another --out")
 
     def begin(self):
         """Remove what an earlier run listed: it would pass for this one's. Once, not before
@@ -76,6 +82,11 @@ class Folder:
             both = self.earlier_by.keys() & self.made_by.keys()
             compare(self.record, *({key: one[key] for key in both}
                                    for one in (self.earlier_by, self.made_by)))
+
+    def _finished_size(self):
+        """The size of the finished run that is here; None where there is none."""
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+            return json.loads((self.out / "results.json").read_bytes())["size"]
 
     def _read(self):
         """-> made_by and files of the run that was here before."""

@@ -59,8 +59,9 @@ class Run(Findings, Lending):
         self.seed_everything(seed)
         self.folder = Folder(self.out, {
             "script": script, "code": self.code, "seed": seed, "device": self.device.type,
-            "torch": str(torch.__version__), **settings}, resume)
+            "torch": str(torch.__version__), **settings}, resume, size)
         self.results = Results(self.out, self.folder.path)
+        self.content = None  # of the data: their digest
         self.names = {}  # of a checkpoint's file -> of its training
         self.title, self.bits, self.kept = script, 32, checkpoint.Snapshots()
         self.only = self.borrower = None  # see minidl/lab/lending.py
