@@ -20,6 +20,7 @@ import re
 import sys
 import tarfile
 import threading
+import time
 import urllib.error
 import urllib.request
 import zlib
@@ -56,7 +57,7 @@ SETS = {
         "t10k-labels-idx1-ubyte": "15d484375f8d13e6eb1aabb0c3f46965"}, IDX_LARGEST),
     "imdb": DataSet(("https://ai.stanford.edu/~amaas/data/sentiment",), {
         "aclImdb_v1.tar.gz": ""}, 2**29,
-        "2cf617f1b8c167cb5e884b208221a11240aa2a069b0fe59ff9891248885cd499")}
+        "fed48a346ea67969f5e8b245d1cbe50395530c8ded8db5e7e8153b9a4f1213a3")}
 REVIEW = re.compile(r"aclImdb/(train|test)/(pos|neg)/[^/]+\.txt")
 MALFORMED = (EOFError, gzip.BadGzipFile, zlib.error, tarfile.TarError, ValueError,
              RecursionError)  # what gzip and tarfile raise at bytes that are neither
@@ -88,7 +89,8 @@ def _places(name, data_dir):
 def fetch(name, data_dir, *, timeout=20, source=None, progress=None):
     """Make the data set present and right in data_dir, or raise DownloadError.
 
-    timeout    seconds in which a mirror has to answer, and later to send something.
+    timeout    seconds in which a mirror has to answer, later to send something, and in which
+               each MiB of a file has to come: 20 are 52 kB a second.
     source     a folder of files fetched by hand, to take in place of the mirrors'.
     progress   called with each line of text (None: in silence).
     What is there is read whole to be checked; ask `missing` first where that takes too long.
@@ -173,6 +175,8 @@ def _transfer(mirror, part, largest, timeout, say):
         elif answer.status != 206:
             raise DownloadError(f"HTTP status {answer.status}")
         resumed, total = have > 0, have + min(answer.length or 0, largest)
+        coming = min(answer.length or largest, largest)
+        latest = time.monotonic() + timeout * (1 + coming / 2**20)
         with part.open("ab" if resumed else "wb") as target:
             while have <= largest:
                 try:
@@ -183,6 +187,8 @@ def _transfer(mirror, part, largest, timeout, say):
                     break
                 target.write(block)
                 have += len(block)
+                if time.monotonic() > latest:
+                    raise DownloadError(f"too slow: {have} of {total} bytes so far")
                 if have >> 22 > have - len(block) >> 22:  # every 4 MiB
                     say(f"{part.stem}: {have / 1e6:.0f} of {total / 1e6:.0f} MB")
     if have < min(total, largest):
@@ -265,11 +271,13 @@ def read_reviews(unpacked, largest):
 
 
 def hash_reviews(texts):
-    """SHA-256 over name, zero byte and text of the labelled reviews, sorted by name: the same
-    for an archive with the unlabelled ones and without."""
-    digest = hashlib.sha256()
+    """SHA-256 over the labelled reviews, sorted by name: how many, then the lengths of name
+    and text, name, text of each; the same for an archive with the unlabelled ones and without.
+    """
+    digest = hashlib.sha256(b"%d\0" % len(texts))
     for name, text in texts.items():  # a name that is not UTF-8 is another name, no error
-        digest.update(name.encode(errors="surrogateescape") + b"\0" + text)
+        name = name.encode(errors="surrogateescape")
+        digest.update(b"%d %d\0" % (len(name), len(text)) + name + text)
     return digest.hexdigest()
 
 
