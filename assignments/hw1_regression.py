@@ -48,7 +48,7 @@ def fit(settings, x, y, scale, seed):
     """Train on all points in each step; -> g, on x and y in their own units."""
     torch.manual_seed(seed)
     (x_mean, x_std), (y_mean, y_std) = scale  # the network sees both with deviation 1
-    u, v = (x - x_mean) / x_std, (y - y_mean) / y_std
+    u, v = ((x - x_mean) / x_std).float(), ((y - y_mean) / y_std).float()
     network = build(settings["width"], settings["layers"], settings["activation"])
     optimizer = torch.optim.AdamW(network.parameters(), lr=settings["learning_rate"],
                                   weight_decay=settings["weight_decay"], fused=True)
@@ -56,7 +56,7 @@ def fit(settings, x, y, scale, seed):
     for _ in range(settings["steps"]):
         loss = (network(u) - v).square().mean()
         optimizer.zero_grad(); loss.backward(); optimizer.step(); schedule.step()
-    return lambda x: y_mean + y_std * network((x - x_mean) / x_std)
+    return lambda x: y_mean + y_std * network(((x - x_mean) / x_std).float()).to(x.dtype)
 
 
 @torch.no_grad()
@@ -105,7 +105,7 @@ def main(run,
                **({} if csv else {"noise_floor_mse": floor}))
     run.claim("Tuned networks have a smaller test error than untuned ones.",
               paired(of_untuned, of_tuned))
-    u = torch.linspace(x.min(), x.max(), 400).unsqueeze(1)
+    u = torch.linspace(x.min(), x.max(), 400, dtype=x.dtype).unsqueeze(1)
     with torch.no_grad():
         lines = {"tuned": mean_of(tuned)(u), "untuned": mean_of(untuned)(u)}
         spread = torch.stack([g(u) for g in tuned]).std(dim=0)

@@ -145,7 +145,8 @@ def read_points(path):
     lines = [line for line in lines if line.strip()]
     if lines[0].lstrip()[:1].isalpha() and lines[0].count(",") == 1:
         lines = lines[1:]  # a heading
-    return torch.equal(found, torch.tensor([list(map(float, s.split(","))) for s in lines]))
+    wanted = [list(map(float, line.split(","))) for line in lines]
+    return torch.equal(found, torch.tensor(wanted, dtype=torch.float64))
 
 
 @functools.cache

@@ -66,12 +66,21 @@ def test_a_row_that_is_not_two_finite_numbers_is_named_by_its_file_and_line(
         read_points(path)
 
 
-@pytest.mark.parametrize("row", ["{},1", "1,{}"])
-def test_points_that_do_not_vary_are_refused(tmp_path, row):
+@pytest.mark.parametrize("row", ["{},1", "1,{}", "{},0.1", "7.3,{}"])
+@pytest.mark.parametrize("others", [0, 4])  # so few that the training points may be alike
+def test_points_that_do_not_vary_are_refused(tmp_path, row, others):
     path = tmp_path / "points.csv"
-    path.write_text("".join(row.format(i) + "\n" for i in range(20)))
+    path.write_text("".join(row.format(i) + "\n" for i in range(20 - others))
+                    + others * "-1,-1\n")
     with pytest.raises(DataError, match=path.name):
         read_points(path)
+
+
+def test_points_far_from_zero_keep_their_differences(tmp_path):
+    path = tmp_path / "points.csv"
+    path.write_text("".join(f"{1e8 + i},{1e8 - i}\n" for i in range(20)))
+    x, y = read_points(path)
+    assert x[:, 0].diff().tolist() == [1] * 19 and y[:, 0].diff().tolist() == [-1] * 19
 
 
 @pytest.mark.parametrize("content", [
