@@ -1,7 +1,9 @@
 """minidl/data/images.py and sources.py: which data set, checked how, split and batched how."""
 
 import gzip
+import os
 import shutil
+import stat
 
 import numpy as np
 import pytest
@@ -21,7 +23,8 @@ from minidl.data import (
     steps_per_epoch,
     to_unit,
 )
-from minidl.data import images as data
+
+(IMAGES, LABELS), (TEST_IMAGES, TEST_LABELS) = glyphs.FILES.values()
 
 
 @pytest.fixture
@@ -71,18 +74,37 @@ def test_the_validation_part_is_drawn_by_the_seed_but_never_from_the_head(folder
     assert torch.equal(part.x, x[:15])
 
 
-def test_fewer_images_mean_fewer_test_images_in_proportion(folder):
-    part = load("mnist", str(folder), images=60)
+def test_fewer_images_mean_a_sample_of_the_test_images_drawn_by_the_seed(folder):
+    """A test file sorted by class would else show its first classes alone."""
+    images, labels = (folder / name for name in glyphs.FILES["test"])
+    order = np.argsort(idx.read(labels), kind="stable")
+    for file in (images, labels):
+        idx.write(file, idx.read(file)[order])
+    part, other = (load("mnist", str(folder), images=60, seed=seed) for seed in (0, 1))
     assert (len(part.train.x), len(part.val.x), len(part.test().x)) == (55, 5, 15)
+    assert len(part.test().y.unique()) > 5 and not torch.equal(part.test().x, other.test().x)
+    whole = load("mnist", str(folder)).test()
+    assert torch.equal(whole.x[:, 0], torch.from_numpy(idx.read(images)))
 
 
-def test_the_test_images_are_not_read_before_they_are_asked_for(folder, monkeypatch):
-    read, seen = idx.read, []
-    monkeypatch.setattr(data.idx, "read", lambda path: seen.append(path.name) or read(path))
-    small = load("mnist", str(folder))
-    assert seen and not any(name.startswith("t10k") for name in seen)
-    small.test()
-    assert sum(name.startswith("t10k") for name in seen) == 2
+def test_labels_that_no_image_has_are_no_classes(folder):
+    """EMNIST's letters are 1 to 26: of 27 classes one would have no example."""
+    for name in (LABELS, TEST_LABELS):
+        idx.write(folder / name, (2 * idx.read(folder / name) + 1).astype(np.uint8))
+    data = load("mnist", str(folder))
+    assert data.classes == ("1", "3", "5", "7", "9", "11", "13", "15", "17", "19")
+    for split in (data.train, data.test()):
+        assert torch.equal(split.x.sum(dim=(1, 3)).argmax(dim=1), 2 * split.y + 3)
+
+
+def test_two_sets_of_one_name_differ_in_their_digest(folder, small):
+    for name in (f for pair in glyphs.FILES.values() for f in pair):
+        whole = idx.read(folder / name)
+        idx.write(folder / name, np.roll(whole, 1, axis=0))
+        other = load("mnist", str(folder))
+        assert other.name == small.name and other.digest != small.digest, name
+        idx.write(folder / name, whole)
+    assert load("mnist", str(folder)).digest == small.digest
 
 
 def test_an_epoch_shows_each_image_once_in_a_new_order(small, generator):
@@ -132,21 +154,20 @@ def test_the_first_of_each_class_is_found_and_a_class_without_examples_left_out(
 
 # --- what is wrong with a folder ---------------------------------------------------------
 
-IMAGES, LABELS, TEST_LABELS = (*glyphs.FILES["train"], glyphs.FILES["test"][1])
-
-
 @pytest.mark.parametrize("changes", [
     {IMAGES: lambda x: x[:-1]}, {LABELS: lambda y: y[:0]}, {IMAGES: lambda x: x[:, 1:]},
     {IMAGES: lambda x: x.astype(np.float32)}, {LABELS: lambda y: y.astype(np.int32)},
     {LABELS: lambda y: y[:, None]},
     {TEST_LABELS: lambda y: np.where(y == 4, 10, y).astype("u1")},  # no class of training
     {IMAGES: lambda x: x[:2], LABELS: lambda y: y[:2]},  # too few for training and validation
-], ids=range(8))
+    {TEST_IMAGES: lambda x: x[:0], TEST_LABELS: lambda y: y[:0]},
+    {TEST_IMAGES: lambda x: x[:, 1:]},
+], ids=range(10))
 def test_files_that_do_not_fit_are_one_sentence_with_the_folder(folder, changes):
     for name, change in changes.items():
         idx.write(folder / name, change(idx.read(folder / name)))
     with pytest.raises(DataError, match=r"stripes.*found.*expected"):
-        load("mnist", str(folder)).test()
+        load("mnist", str(folder))  # the test files, too: not after an hour of training
 
 
 def test_a_missing_test_file_is_known_before_training(folder):
@@ -197,11 +218,26 @@ def test_fashion_mnist_is_stood_in_for_by_letters(tmp_path, quick):
     assert load("fashion-mnist", "glyphs", tmp_path, images=120).classes == tuple("ABCDEFGHIJ")
 
 
-def test_glyphs_go_elsewhere_when_the_data_folder_cannot_be_written(
+def test_a_user_whose_data_folder_cannot_be_written_has_a_folder_of_their_own(
         tmp_path, monkeypatch, quick):
     (tmp_path / "file").write_text("a file where a folder should be")
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    assert len(load("mnist", "glyphs", tmp_path / "file", images=120).train.x) == 110
+    for user in (os.getuid(), os.getuid() + 1):  # whose folder would be the first one's
+        monkeypatch.setattr(os, "getuid", lambda user=user: user)
+        assert len(load("mnist", "glyphs", tmp_path / "file", images=120).train.x) == 110
+    own, others = tmp_path.glob("minidl-data-*"), tmp_path.glob("*-minidl")
+    assert [stat.S_IMODE(folder.stat().st_mode) for folder in own] == [0o700, 0o700]
+    assert len(list(others)) == (os.getuid() != 1)
+
+
+def test_glyphs_that_are_not_those_that_were_drawn_are_refused(tmp_path, quick):
+    load("mnist", "glyphs", tmp_path, images=120)
+    path = next(tmp_path.glob("*/t10k-images*"))
+    idx.write(path, 255 - idx.read(path))
+    with pytest.raises(DataError, match="delete the file"):
+        load("mnist", "glyphs", tmp_path, images=120)
+    path.unlink()
+    load("mnist", "glyphs", tmp_path, images=120)
 
 
 def test_bytes_that_are_not_the_published_ones_are_refused(folder, tmp_path):

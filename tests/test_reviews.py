@@ -1,6 +1,5 @@
 """minidl/data/reviews.py, review_sources.py, grammar.py: from texts to numbers."""
 
-import hashlib
 import io
 import re
 import tarfile
@@ -43,11 +42,11 @@ def write_archive(path, texts=TEXTS):
 @pytest.fixture
 def archive(tmp_path, monkeypatch):
     """The archive of TEXTS as the published one, and a temporary folder of its own."""
-    digest = hashlib.sha256(b"".join(f"aclImdb/{name}.txt".encode() + b"\0" + TEXTS[name]
-                                     for name in sorted(TEXTS))).hexdigest()
+    digest = data_download.hash_reviews(
+        {f"aclImdb/{name}.txt": TEXTS[name] for name in sorted(TEXTS)})
     monkeypatch.setitem(data_download.SETS, "imdb", data_download.DataSet(
         ("http://127.0.0.1:9",), {"aclImdb_v1.tar.gz": ""}, 2**20, digest))
-    monkeypatch.setattr(review_sources.tempfile, "gettempdir", lambda: tmp_path / "temporary")
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
     return write_archive(tmp_path / "data" / "imdb" / "aclImdb_v1.tar.gz")
 
 
@@ -94,6 +93,13 @@ def test_the_vocabulary_comes_from_the_training_part_alone(tmp_path):
     counts = Counter(corpus.train.w.tolist())
     assert [counts[i] for i in range(2, len(corpus.words))] == sorted(
         (counts[i] for i in range(2, len(corpus.words))), reverse=True)
+
+
+def test_two_folders_of_one_name_differ_in_their_digest(tmp_path):
+    one, same, *others = (load(write_folder(tmp_path / str(i) / "films", texts)).digest
+                          for i, texts in enumerate([TEXTS, dict(TEXTS), TEXTS | {
+                              "test/pos/1_9": b"fun"}, TEXTS | {"train/pos/2_9": b""}]))
+    assert one == same and len({one, *others}) == 3
 
 
 def test_a_smaller_vocabulary_keeps_the_most_frequent_words(tmp_path):
@@ -163,7 +169,7 @@ def test_a_folder_that_is_read_only_stays_as_it_is(archive, tmp_path):
     finally:
         archive.parent.chmod(0o755)
     assert sorted(archive.parent.iterdir()) == before
-    assert len(list((tmp_path / "temporary" / "minidl-data").iterdir())) == 1
+    assert len(list((tmp_path / "temporary").glob("minidl-data-*/words-*"))) == 1
 
 
 @pytest.mark.parametrize("change", [

@@ -25,6 +25,9 @@ Modern: both sides have sans, serif, fixed width, italic and bold. Left out: cms
 (symbols in these places), cmmi10 (old-style figures: its 1 is a small I), STIXSiz*,
 STIXNonUni* and *Display (they lack the characters). Checked in tests/test_glyphs.py.
 """
+import contextlib
+import hashlib
+import json
 from functools import cache
 from pathlib import Path
 
@@ -36,6 +39,7 @@ from matplotlib.font_manager import FontProperties
 from matplotlib.textpath import TextPath
 
 from minidl import idx
+from minidl.files import whole_file
 
 VERSION = 1       # raise it when a pixel changes: it is part of the name of the cache
 CHARACTERS = {"digits": "0123456789", "letters": "ABCDEFGHIJ"}
@@ -147,23 +151,40 @@ def generate(kind, split, n, seed=0, progress=None):
     return x, y
 
 
+def md5(array):
+    """The MD5 of the plain IDX file that holds `array`: what MNIST's files are known by."""
+    hashed = hashlib.md5(idx.header(array), usedforsecurity=False)
+    hashed.update(array)
+    return hashed.hexdigest()
+
+
 def folder(kind, data_dir, train_n=60_000, test_n=10_000, seed=0, progress=None):
     """The folder in `data_dir` that holds the set as MNIST's four IDX files, made if absent.
 
-    Each file appears whole or not at all, and always with the same bytes: a crash leaves no
-    half file, and two processes at once do no harm. `progress(done, n)` counts the training
-    images, then the test images. OSError or idx.IdxError where nothing can be written.
+    Each file appears whole or not at all, and always with the same bytes; md5.json, file ->
+    MD5, is the last: a crash leaves no half set, and two processes at once do no harm.
+    `progress(done, n)` counts the training images, then the test images. OSError or
+    idx.IdxError where nothing can be written.
     """
     place = Path(data_dir, f"glyphs-{kind}-v{VERSION}-{train_n}-{test_n}-{seed}")
+    if known(place):
+        return place
     place.mkdir(parents=True, exist_ok=True)
+    sums = {}
     for split, n in (("train", train_n), ("test", test_n)):
-        images, labels = (place / name for name in FILES[split])
-        # IDX: 4 bytes, 4 more for each dimension, then the elements
-        if not (_holds(images, 4 + 4 * 3 + n * SIZE**2) and _holds(labels, 4 + 4 + n)):
-            x, y = generate(kind, split, n, seed, progress)
-            idx.write(images, x); idx.write(labels, y)
+        arrays = generate(kind, split, n, seed, progress)
+        for name, array in zip(FILES[split], arrays, strict=True):
+            idx.write(place / name, array)
+            sums[name] = md5(array)
+    with whole_file(place / "md5.json") as beside:
+        beside.write_text(json.dumps(sums, indent=1), encoding="utf-8")
     return place
 
 
-def _holds(path, size):
-    return path.is_file() and path.stat().st_size == size
+def known(place):
+    """file -> MD5 of the set in a folder; {} where a file is missing, or md5.json damaged."""
+    with contextlib.suppress(OSError, ValueError):
+        sums, names = json.loads((place / "md5.json").read_bytes()), sum(FILES.values(), ())
+        if isinstance(sums, dict) and all(n in sums and (place / n).is_file() for n in names):
+            return sums
+    return {}

@@ -10,11 +10,12 @@ import itertools
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import numpy
 import torch
 
 import data_download
 from minidl import idx
-from minidl.data import sources
+from minidl.data import glyphs, sources
 from minidl.data.sources import DataError
 from minidl.evaluation import to_unit
 
@@ -26,15 +27,15 @@ class Split(NamedTuple):
 
 @dataclass(frozen=True)
 class Dataset:
-    """Training and validation images on the device; the test images wait on disk."""
+    """Training and validation images on the device; the test images wait."""
 
     name: str
     title: str      # for figures and findings
+    digest: str     # of all four files: two sets of one name differ in it
     classes: tuple  # names of the classes, by label
     train: Split
     val: Split
-    source: sources.Source
-    share: float    # of the training files that is used, and so of the test files
+    held_back: Split
 
     def head(self):
         """The training file's first images, in its order: the sheet's `torch.arange(100)`.
@@ -43,10 +44,8 @@ class Dataset:
         return Split(self.train.x[-n:], self.train.y[-n:])
 
     def test(self):
-        """Read the test split: once, last, when everything has been chosen on validation."""
-        x, y = _read_split(self.source, "test")
-        n = max(1, round(self.share * len(x)))
-        return _to_split(x[:n], y[:n], self.train.x.device)
+        """The test split: once, last, when everything has been chosen on validation."""
+        return self.held_back
 
 
 def load(sheet_data, wanted="auto", data_dir=None, *, device="cpu", seed=0, images=None,
@@ -56,28 +55,41 @@ def load(sheet_data, wanted="auto", data_dir=None, *, device="cpu", seed=0, imag
     sheet_data  "mnist" or "fashion-mnist": what the sheet asks for.
     wanted      "auto" (the sheet's, from disk or its mirrors, else glyphs), "mnist",
                 "fashion-mnist", "glyphs", or a folder with four IDX files of any 28x28 set.
-    images      training images used, validation included (None: all); the test split is cut
-                in proportion. One in twelve is held out for validation, drawn by the seed, but
-                none of the first 100, which exercise 2 labels.
+    images      training images used, validation included (None: all); as large a share of
+                the test images, drawn by the seed. One in twelve is held out for validation,
+                drawn by the seed, but none of the first 100, which exercise 2 labels.
     Errors: DataError, idx.IdxError, data_download.DownloadError; each one sentence.
     """
     source = sources.find(sheet_data, wanted, data_download.data_dir(data_dir), images, say)
-    x, y = _read_split(source, "train")
-    for file in sources.FILES["test"]:
-        sources.file_of(source.folder, file)  # to miss it now, not after an hour of training
-    source = source._replace(classes=source.classes or tuple(map(str, range(y.max() + 1))))
+    digest = hashlib.sha256()
+    (x, y), (test_x, test_y) = (_read_split(source, split, digest)
+                                for split in ("train", "test"))
+    # a label without examples is no class: EMNIST's letters are 1 to 26, and not 27 classes
+    labels = numpy.arange(len(source.classes)) if source.classes else numpy.unique(y)
+    classes = source.classes or tuple(map(str, labels))
+    if unknown := numpy.setdiff1d(test_y, labels).tolist():
+        raise DataError(f"{source.folder}, test split: found label {unknown[0]}, expected a "
+                        f"class of the training images, {', '.join(classes)}")
     if len(x) < 3:
         raise DataError(f"{source.folder}: found {len(x)} training images, expected 3 or more")
     n = max(3, min(images or len(x), len(x)))
-    order = torch.randperm(len(x), generator=torch.Generator().manual_seed(seed))
+    generator = torch.Generator().manual_seed(seed)
+    order = torch.randperm(len(x), generator=generator)
     first = _head(n)
-    order = torch.cat([order[order >= first][:n - first], torch.arange(first)]).numpy()
+    order = torch.cat([order[order >= first][:n - first], torch.arange(first)])
     val, train = order[:max(1, n // 12)], order[max(1, n // 12):]
+    tested = max(1, round(n / len(x) * len(test_x)))  # in the file's order, if they are all
+    test = torch.randperm(len(test_x), generator=generator)[:tested].sort().values
     say(f"Data: {source.title}, {len(train):,} training and {len(val):,} validation images, "
         f"from {source.folder}")
-    return Dataset(source.name, source.title, source.classes,
-                   _to_split(x[train], y[train], device), _to_split(x[val], y[val], device),
-                   source, n / len(x))
+
+    def taken(x, y, index):
+        x, y = x[index.numpy()], numpy.searchsorted(labels, y[index.numpy()])
+        return Split(torch.from_numpy(x).unsqueeze(1).to(device),
+                     torch.from_numpy(y).to(device))
+
+    return Dataset(source.name, source.title, digest.hexdigest()[:16], classes,
+                   taken(x, y, train), taken(x, y, val), taken(test_x, test_y, test))
 
 
 def _head(n):
@@ -125,10 +137,10 @@ def first_of_each_class(y, n=1):
     return torch.cat([(y == c).nonzero()[:n, 0] for c in y.unique()])
 
 
-def _read_split(source, split):
-    """One split, checked: images (N, 28, 28) uint8, labels (N,) uint8, numpy."""
-    x, y = (_read(source, file) for file in sources.FILES[split])
-    where, classes = f"{source.folder}, {split} split", source.classes
+def _read_split(source, split, digest):
+    """One split, checked and hashed: images (N, 28, 28) uint8, labels (N,) uint8, numpy."""
+    x, y = (_read(source, file, digest) for file in sources.FILES[split])
+    where = f"{source.folder}, {split} split"
     if x.dtype != "uint8" or x.ndim != 3 or x.shape[1:] != (28, 28):
         raise DataError(f"{where}: found images of type {x.dtype} and shape {x.shape}, "
                         "expected uint8 of shape (N, 28, 28)")
@@ -138,27 +150,18 @@ def _read_split(source, split):
     if len(x) != len(y) or len(x) == 0:
         raise DataError(f"{where}: found {len(x)} images and {len(y)} labels, expected as "
                         "many of one as of the other, and at least one")
-    if classes and y.max() >= len(classes):
-        raise DataError(f"{where}: found label {y.max()} at place {y.argmax()}, expected "
-                        f"0 to {len(classes) - 1}")
     return x, y
 
 
-def _read(source, file):
-    """idx.read; a published data set's bytes must be the published ones, since MNIST served as
+def _read(source, file, digest):
+    """idx.read; where the bytes are known they must be those, since MNIST served as
     Fashion-MNIST has the same names, shapes and sizes."""
     path = sources.file_of(source.folder, file)
     array = idx.read(path)
-    if source.name in data_download.SETS:
-        expected = data_download.SETS[source.name].md5[file]
-        found = hashlib.md5(idx.header(array), usedforsecurity=False)
-        found.update(array)
-        if found.hexdigest() != expected:
-            raise DataError(f"{path}: found content with MD5 {found.hexdigest()}, expected "
-                            f"{expected}, the published {source.title}")
+    found = glyphs.md5(array)
+    expected = source.md5.get(file, found)
+    if found != expected:
+        raise DataError(f"{path}: found content with MD5 {found}, expected {expected}, the "
+                        f"{source.title}; delete the file, and it is made anew")
+    digest.update(found.encode())
     return array
-
-
-def _to_split(x, y, device):
-    return Split(torch.from_numpy(x).unsqueeze(1).to(device),
-                 torch.from_numpy(y).long().to(device))

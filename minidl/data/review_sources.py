@@ -9,7 +9,6 @@ import gzip
 import hashlib
 import re
 import stat
-import tempfile
 from collections import defaultdict
 from pathlib import Path
 from typing import NamedTuple
@@ -19,10 +18,10 @@ import numpy
 import data_download
 from minidl.data import grammar
 from minidl.data.progress import Line
-from minidl.data.sources import DataError, show_transfer
+from minidl.data.sources import DataError, own_cache, show_transfer
 from minidl.files import whole_file
 
-VERSION = 1  # raise it when the words of a text change: it is part of the cache's name
+VERSION = 2  # raise it when the words of a text change: it is part of the cache's name
 UNKNOWN = "(unknown)"
 FOLDERS = [f"{split}/{kind}" for split in ("train", "test") for kind in ("neg", "pos")]
 WORD = re.compile(r"[^\W_]+(?:'[^\W_]+)*|[!?]")
@@ -43,33 +42,44 @@ def words_of(text):
 
 
 def find(wanted, data_dir, say):
-    """-> name, title, Texts of what `wanted` names (see reviews.load)."""
+    """-> name, title, digest, Texts of what `wanted` names (see reviews.load)."""
     if wanted in ("auto", "imdb"):
         try:
             if data_download.missing("imdb", data_dir):
                 data_download.fetch("imdb", data_dir, timeout=2 if wanted == "auto" else 20,
                                     progress=show_transfer)
-            return "imdb", "IMDb", _cached(data_dir / "imdb" / "aclImdb_v1.tar.gz", say)
+            texts = _cached(data_dir / "imdb" / "aclImdb_v1.tar.gz", say)
+            return "imdb", "IMDb", data_download.SETS["imdb"].reviews[:16], texts
         except data_download.DownloadError as error:
             if wanted == "imdb":
                 raise
             say("*** IMDb IS NOT AT HAND; the embedded corpus, drawn from a small grammar, "
                 f"stands in for it. No number below is one on IMDb. ***\n({error})")
     if wanted in ("auto", "embedded"):
-        return "embedded", grammar.TITLE, _numbered(grammar.texts())
+        texts = _numbered(grammar.texts())
+        return "embedded", grammar.TITLE, _digest(texts), texts
     folder = Path(wanted).expanduser()
     if not folder.is_dir():
         raise DataError(f"--data {wanted}: found no such folder, expected auto, imdb, "
                         f"embedded, or a folder that holds {', '.join(FOLDERS)}")
     title = f"folder {folder.resolve().name}"
-    return title, title, _numbered(_checked(_in_folder(folder), folder))
+    texts = _numbered(_checked(_in_folder(folder), folder))
+    return title, title, _digest(texts), texts
+
+
+def _digest(texts):
+    """What tells two sets of one name apart: a hash of all reviews' words, in their order."""
+    hashed = hashlib.sha256(" ".join(texts.words).encode())
+    for array in texts[1:]:
+        hashed.update(array)
+    return hashed.hexdigest()[:16]
 
 
 def _cached(archive, say):
     """The words of the archive: of the file that is kept beside it, or anew."""
     with archive.open("rb") as file:
         mark = hashlib.file_digest(file, "sha256").hexdigest()[:16]
-    folders = [archive.parent, Path(tempfile.gettempdir(), "minidl-data")]
+    folders = [archive.parent, own_cache()]
     if not archive.parent.stat().st_mode & stat.S_IWUSR:  # read-only is meant for root, too
         folders = folders[1:]
     places = [folder / f"words-v{VERSION}-{mark}.npz" for folder in folders]
@@ -88,7 +98,6 @@ def _cached(archive, say):
     line.clear()
     for place in places:
         with contextlib.suppress(OSError):  # a folder of data that only others may write to
-            place.parent.mkdir(parents=True, exist_ok=True)
             _write(place, texts)
             say(f"Words of {archive.name} kept in {place}")
             break

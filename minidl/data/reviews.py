@@ -61,6 +61,7 @@ class Corpus:
 
     name: str
     title: str       # for figures and findings
+    digest: str      # of all reviews: two sets of one name differ in it
     words: tuple     # number -> word
     train: Reviews
     val: Reviews
@@ -87,7 +88,7 @@ def load(wanted="auto", data_dir=None, *, device="cpu", seed=0, reviews=None,
     Errors: DataError, data_download.DownloadError; each one sentence.
     """
     folder = data_download.data_dir(data_dir)
-    name, title, texts = review_sources.find(wanted, folder, say)
+    name, title, digest, texts = review_sources.find(wanted, folder, say)
     every = Reviews(*(torch.from_numpy(part) for part in (texts.w, texts.starts, texts.y)))
     generator = torch.Generator().manual_seed(seed)
 
@@ -114,8 +115,8 @@ def load(wanted="auto", data_dir=None, *, device="cpu", seed=0, reviews=None,
     known = tuple(texts.words[i] for i in frequent.tolist())
     say(f"Data: {title}, {len(train):,} training and {len(val):,} validation reviews, "
         f"{len(known):,} words")
-    return Corpus(name, title, (PADDING, UNKNOWN, *known), numbered(train), numbered(val),
-                  numbered(test))
+    return Corpus(name, title, digest, (PADDING, UNKNOWN, *known), numbered(train),
+                  numbered(val), numbered(test))
 
 
 def turned(corpus, split):

@@ -1,5 +1,7 @@
 """Where a data set lies: on disk, fetched from its mirrors, or drawn."""
 
+import contextlib
+import os
 import tempfile
 from pathlib import Path
 from typing import NamedTuple
@@ -29,6 +31,7 @@ class Source(NamedTuple):
     title: str             # in figures and findings
     classes: tuple | None  # their names by label; None: as many as the training labels show
     folder: Path
+    md5: dict              # file -> of its bytes, gzip apart; {} where nobody knows them
 
 
 def find(sheet_data, wanted, data_dir, images, say):
@@ -39,7 +42,8 @@ def find(sheet_data, wanted, data_dir, images, say):
         timeout = 2 if wanted == "auto" else 20
         try:
             folder = _on_disk_or_fetched(name, data_dir, timeout)
-            return Source(name, TITLES[name], CLASSES[name], folder)
+            return Source(name, TITLES[name], CLASSES[name], folder,
+                          data_download.SETS[name].md5)
         except data_download.DownloadError as error:
             if wanted != "auto":
                 raise
@@ -52,7 +56,7 @@ def find(sheet_data, wanted, data_dir, images, say):
         raise DataError(f"--data {wanted}: found no such folder, expected auto, glyphs, "
                         f"{', '.join(TITLES)}, or a folder that holds four IDX files")
     title = folder.resolve().name
-    return Source(f"folder {title}", title, None, folder)
+    return Source(f"folder {title}", title, None, folder, {})
 
 
 def file_of(folder, name):
@@ -81,20 +85,31 @@ def show_transfer(text, **options):
         print(text, **options)
 
 
+def own_cache():
+    """A folder for what can be made anew, where the data folder is others' or read-only.
+
+    Each user of a machine has one: what another left in the common temporary folder is not
+    taken for data.
+    """
+    user = os.getuid() if hasattr(os, "getuid") else "own"  # Windows: it is one's own already
+    place = Path(tempfile.gettempdir(), f"minidl-data-{user}")
+    with contextlib.suppress(FileExistsError):
+        place.mkdir(mode=0o700, parents=True)
+    return place if place.lstat().st_uid in (user, 0) else Path(tempfile.mkdtemp("-minidl"))
+
+
 def _drawn(sheet_data, data_dir, images):
     """The glyphs, drawn once and kept; test images in the same proportion as MNIST's."""
-    kind = STANDS_IN[sheet_data]
+    kind, numbers = STANDS_IN[sheet_data], (images, max(1, images // 6))
     line = Line()
 
     def show(done, n):
         line.update(f"Drawing {kind}: {done:,} of {n:,}")
 
-    numbers = images, max(1, images // 6)
     try:
         folder = glyphs.folder(kind, data_dir, *numbers, progress=show)
     except (OSError, IdxError):  # a folder of data that only others may write to
-        beside = Path(tempfile.gettempdir(), "minidl-data")
-        folder = glyphs.folder(kind, beside, *numbers, progress=show)
+        folder = glyphs.folder(kind, own_cache(), *numbers, progress=show)
     line.clear()
     return Source(f"glyphs-{kind}", f"embedded glyphs ({kind}, not {TITLES[sheet_data]})",
-                  CLASSES[kind], folder)
+                  CLASSES[kind], folder, glyphs.known(folder))

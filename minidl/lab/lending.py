@@ -72,9 +72,9 @@ class Lending:
         """What a training must share to go on, or to be borrowed."""
         own = script == self.script  # as it was when the run began
         code = self.code if own else stamp.code_of(self.file_of(script))
-        return {"script": script, "code": code, "data": self.data, "seed": self.seed,
-                "epochs": n, "device": self.device.type, "torch": str(torch.__version__),
-                **settings}
+        return {"script": script, "code": code, "data": self.data, "content": self.content,
+                "seed": self.seed, "epochs": n, "device": self.device.type,
+                "torch": str(torch.__version__), **settings}
 
     @staticmethod
     def file_of(script):

@@ -210,7 +210,8 @@ class Run(Findings, Lending):
     def _begin_on(self, data):
         """The data are good; with its first file the folder becomes this run's."""
         self.wanted_data, self.data, self.title = self.data, data.name, data.title
-        self.folder.agree({"data": data.name})
+        self.content = data.digest
+        self.folder.agree({"data": data.name, "content": data.digest})
         return data
 
     def _file_of(self, name):
