@@ -31,7 +31,6 @@ from minidl import losses, tune
 from minidl.data import Split, batches
 from minidl.gaussian import kl_to_std_normal
 from minidl.lab import cli, paired, plot
-from minidl.lab.searching import logarithmic
 from minidl.vae import elbo_terms
 
 SPACE = {"batch_size": tune.Integer(10, 128), "learning_rate": tune.LogUniform(1e-8, 1.0),
@@ -103,7 +102,7 @@ def main(run,
                 tried += found
         run.results.figure(f"trials_{optimizer}", plot.trials(
             tried, f"{run.title}: {len(tried)} trials with {optimizer}, the best marked",
-            unit, logarithmic(SPACE)))
+            unit, tune.logarithmic(SPACE)))
     scores = {name: [trial["score"] for trial in own] for name, own in best.items()}
     run.scores(unit, best_val_nats=scores)
     run.curves("searches", "the lowest loss so far, first seed", unit, x="trials", log_y=True,

@@ -1,14 +1,13 @@
-r"""The search for hyper-parameters: a space, four ways through it, k-fold cross-validation.
+r"""The search for hyper-parameters: a space, three ways through it, k-fold cross-validation.
 
     space = {"learning_rate": LogUniform(1e-4, 1e-1), "layers": Integer(1, 4)}
-    trials = Trials(objective, out / "trials")       # objective(settings, budget) -> score
+    trials = run.trials("search", objective)         # objective(settings, budget) -> score
     best = random_search(trials, space, n=30, seed=0)
 
 A trial is {"settings", "score"}, the lower the better, or {"settings", "failure"}. trials maps
-a list of settings (and a budget, in successive halving) to a list of trials; lab/trials.py
-logs them. The objective sees the data it was made with: give it training data or its folds,
-and the test data are out of its reach. Proposals depend on the seed and on earlier scores
-alone. Checked in tests/test_tune.py.
+a list of settings to a list of trials; lab/trials.py logs them. The objective sees only the
+data it was made with: give it training data or its folds, and it cannot reach the test data.
+Proposals depend on the seed and on earlier scores alone. Checked in tests/test_tune.py.
 """
 
 import math
@@ -133,18 +132,20 @@ def genetic_search(trials, space, population, generations, seed, *, mutation=0.2
     return best(seen)
 
 
-def successive_halving(trials, space, n, budgets, seed):
-    """n settings with the first budget; of each round the better 1/q goes on to the next,
-    q = n^(1/(rounds - 1)), so that one is left for the last. -> the best of the last round.
-    Jamieson and Talwalkar (2016)."""
-    source = random.Random(seed)
-    settings = [sample(space, source) for _ in range(n)]
-    share = n ** (-1 / max(1, len(budgets) - 1))  # 1/q
-    for i, budget in enumerate(budgets):
-        found = trials(settings, budget)
-        kept = sorted(found, key=score_of)[:max(1, round(n * share ** (i + 1)))]
-        settings = [trial["settings"] for trial in kept]
-    return best(found)
+def logarithmic(space):
+    """The names of the parameters whose logarithm is uniform, for a figure's axes."""
+    return [name for name, kind in space.items() if isinstance(kind, LogUniform)]
+
+
+def at_edge(space, settings):
+    """The parameters whose value lies in the outer 5% of their range, in words.
+
+    A best value at an edge says that the range was too narrow: a better one may lie outside.
+    """
+    found = [name.replace("_", " ") for name, kind in space.items()
+             if not isinstance(kind, Choice)
+             and not kind.at(0.05) < settings[name] < kind.at(0.95)]
+    return ", ".join(found) or "none"
 
 
 def score_of(trial):

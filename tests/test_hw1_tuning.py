@@ -9,11 +9,12 @@ import pytest
 import torch
 import whole_runs
 
-from minidl.data import Split, load
+from minidl.data import Split
 from minidl.tune import SearchError
 
-SMALL = ["--seeds", "1", "--subset", "60", "--epochs", "2", "--folds", "2"]
-TRIALS = 2 * 2**5 + 1  # of grid and random search, and the untuned one
+SMALL = ["--seeds", "1", "--subset", "60", "--epochs", "2", "--folds", "2", "--draws", "3"]
+TRIALS = 2 * 2**5 + 1  # of grid and random search, and the untuned one; two folds each
+AFTER = 3 + 3 + 2 + 2  # winners again; draws on all images; their best, two folds; the tests
 BUSY = 600  # seconds; 10 s on an idle machine
 
 
@@ -53,8 +54,7 @@ def test_killed_in_the_middle_it_goes_on_to_the_same_numbers(
     before = len(ran)
     content = start(module_folder, tmp_path, "--resume")
     assert content["numbers"] == alone["numbers"]
-    # no kept trial ran again; the three winners do, and two networks see the test images
-    assert len(ran) - before == 2 * (TRIALS - kept) + 3 + 2
+    assert len(ran) - before == 2 * (TRIALS - kept) + AFTER  # no kept trial ran again
 
 
 def test_two_processes_of_torchrun_write_what_one_does(alone, module_folder, tmp_path):
@@ -70,23 +70,27 @@ def test_two_processes_of_torchrun_write_what_one_does(alone, module_folder, tmp
     assert done.stdout.count("Wrote ") == 1  # one tells
 
 
-def test_searches_of_other_seeds_have_other_images(module_folder):
+def test_searches_of_other_seeds_have_other_images_and_folds_are_not_trained_on(
+        module_folder, tmp_path, monkeypatch):
     """Else their scores would not be independent, and no standard error of them right."""
-    data = load("fashion-mnist", str(module_folder), say=lambda _: None)
-    parts = hw1.own_images(data.train, 40, 2)
-    images = [{x.numpy().tobytes() for x in part.x} for part in parts]
-    assert list(map(len, images)) == [40, 40] and not images[0] & images[1]
+    trained, train, score = {}, hw1.train, hw1.error
 
+    def watched(settings, split, classes, epochs, seed):
+        network = train(settings, split, classes, 1, seed)
+        network.seen = {x.numpy().tobytes() for x in split.x}
+        if len(split.y) <= 40:  # not one of the search on all images
+            trained.setdefault(seed, set()).update(network.seen)
+        return network
 
-def test_a_trial_is_scored_by_networks_that_have_not_seen_the_fold(monkeypatch):
-    seen, scored = [], []
-    monkeypatch.setattr(hw1, "train", lambda _, split, *rest: seen.append(split))
-    monkeypatch.setattr(hw1, "error", lambda _, split: [scored.append(split), 0.0][1])
-    split = Split(torch.arange(60).view(60, 1), torch.arange(60))
-    hw1.cross_validated(split, 10, 3, 1, 0)({}, None)
-    for inside, outside in zip(seen, scored, strict=True):
-        assert sorted([*inside.y.tolist(), *outside.y.tolist()]) == list(range(60))
-    assert torch.cat([fold.y for fold in scored]).sort().values.tolist() == list(range(60))
+    def apart(network, split):
+        assert not network.seen & {x.numpy().tobytes() for x in split.x}
+        return score(network, split)
+
+    monkeypatch.setattr(hw1, "train", watched)
+    monkeypatch.setattr(hw1, "error", apart)
+    start(module_folder, tmp_path, "--seeds", "2", "--subset", "40", "--points", "1")
+    assert [len(images) for images in trained.values()] == [40, 40]
+    assert not trained[0] & trained[1]
 
 
 def test_a_training_that_diverges_is_one_sentence():

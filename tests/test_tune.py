@@ -1,19 +1,16 @@
-"""minidl/tune.py, importance.py and trials.py: space, folds, searches, the log, the ranks."""
+"""minidl/tune.py and lab/trials.py: the space, folds, searches, the log, the ranks."""
 
 import datetime
-import itertools
 import json
 import math
 import multiprocessing
 import os
 import random
-from fractions import Fraction
 
 import pytest
 import torch
 import torch.distributed as ranks
 
-from minidl.lab.searching import epsilon_squared, importance
 from minidl.lab.trials import Trials
 from minidl.tune import (
     Choice,
@@ -21,12 +18,12 @@ from minidl.tune import (
     LogUniform,
     SearchError,
     Uniform,
+    at_edge,
     folds,
     genetic_search,
     grid_search,
     random_search,
     sample,
-    successive_halving,
 )
 
 SPACE = {"rate": LogUniform(1e-4, 1e-1), "momentum": Uniform(-1, 1), "layers": Integer(1, 4),
@@ -100,8 +97,15 @@ def test_the_objective_gets_the_choice_that_was_given_also_from_a_log(tmp_path):
         assert grid_search(trials, space, 6) == trials.done[2]
         assert [trial["settings"]["widths"] for trial in trials.done] == list(values)
     assert got == list(values)
-    random_search(trials, space, 20, seed=0)
-    assert importance(space, trials.done)["widths"] > 0.5  # it explains all; ties have ranks
+
+
+def test_a_best_value_in_the_outer_twentieth_of_its_range_is_named():
+    """Of (1e-4, 1e-1) that is below 10^-3.85 and above 10^-1.15; a choice has no edge."""
+    for rate, found in ((10**-3.9, "rate, layers"), (10**-3.8, "layers"),
+                        (10**-1.2, "layers"), (10**-1.1, "rate, layers")):
+        settings = {"rate": rate, "momentum": 0.5, "layers": 1, "kind": "a"}
+        assert at_edge(SPACE, settings) == found
+    assert at_edge(SPACE, settings | {"rate": 1e-2, "layers": 2}) == "none"
 
 
 # --- k-fold ----------------------------------------------------
@@ -130,7 +134,6 @@ SEARCHES = {
     "random": lambda trials, seed=0: random_search(trials, SPACE, 40, seed),
     "grid": lambda trials, seed=0: grid_search(trials, SPACE, 3),
     "genetic": lambda trials, seed=0: genetic_search(trials, SPACE, 10, 4, seed),
-    "halving": lambda trials, seed=0: successive_halving(trials, SPACE, 16, (1, 2, 4), seed),
 }
 
 
@@ -166,15 +169,6 @@ def test_a_grid_is_all_combinations_and_a_choice_is_complete(tmp_path):
     assert {trial["settings"]["kind"] for trial in trials.done} == {"a", "b", "c"}
     middle = sorted({trial["settings"]["rate"] for trial in trials.done})[1]
     assert middle == pytest.approx(10 ** -2.5)
-
-
-def test_halving_gives_the_better_share_the_next_budget(tmp_path):
-    trials = Trials(lambda settings, budget: bowl(settings) / budget, tmp_path)
-    successive_halving(trials, SPACE, 16, (1, 2, 4), seed=0)
-    by_budget = {b: [t for t in trials.done if t["budget"] == b] for b in (1, 2, 4)}
-    assert [len(found) for found in by_budget.values()] == [16, 4, 1]
-    better = sorted(by_budget[1], key=lambda t: t["score"])[:4]
-    assert [t["settings"] for t in better] == [t["settings"] for t in by_budget[2]]
 
 
 # --- failures and the log ----------------------------------------------------
@@ -217,44 +211,6 @@ def test_a_search_that_was_killed_goes_on_and_ends_as_one_left_alone(tmp_path):
     assert resumed["settings"] == alone["settings"] and resumed["score"] == alone["score"]
     ran = [json.dumps(settings, sort_keys=True) for settings in run[:19] + run[before:]]
     assert len(ran) == len(set(ran))  # no finished trial ran again
-
-
-# --- which parameter mattered ----------------------------------------------------
-
-def test_the_parameter_that_mattered_is_found(tmp_path):
-    trials = Trials(lambda settings, _: math.log(settings["rate"]) ** 2
-                    + 0.01 * settings["momentum"], tmp_path)
-    random_search(trials, SPACE, 200, seed=0)
-    shares = importance(SPACE, trials.done)
-    # ranks in quarters keep 1 / 16 of the variance inside; by chance sqrt(2 * 3) / 200 = 0.01
-    assert shares["rate"] > 0.9 and all(v < 0.05 for k, v in shares.items() if k != "rate")
-
-
-def exact(*groups):
-    return epsilon_squared([[Fraction(s) for s in group] for group in groups])
-
-
-def test_the_explained_share_by_hand():
-    """Groups (0, 2), (4, 6): 4 within, 20 in all. (3, 1), (2), (5, 9, 4): 16 and 40."""
-    assert exact((0, 2), (4, 6)) == 1 - Fraction(4, 4 - 2) / Fraction(20, 4 - 1)
-    assert exact((3, 1), (2,), (5, 9, 4)) == 1 - Fraction(16, 6 - 3) / Fraction(40, 6 - 1)
-
-
-def test_scores_that_have_nothing_to_do_with_a_parameter_explain_0_of_it_on_average():
-    """Over all 720 orders of 6 ranks in 3 groups; not corrected it is (3 - 1) / (6 - 1)."""
-    found = [exact(r[:2], r[2:3], r[3:]) for r in itertools.permutations(range(6))]
-    assert sum(found) == 0 and min(found) < 0 < max(found)
-    uncorrected = [1 - (1 - e) * Fraction(6 - 3, 6 - 1) for e in found]
-    assert sum(uncorrected) / 720 == Fraction(2, 5)
-
-
-def test_a_share_is_not_below_0_and_not_defined_for_as_many_groups_as_trials():
-    settings = [{"rate": 1e-4 * 10 ** (0.1 + 0.75 * i), "momentum": 0.5, "layers": 1,
-                 "kind": "ab"[i % 2]} for i in range(4)]
-    found = [{"settings": s, "score": score} for s, score in zip(
-        settings, (1, 2, 4, 3), strict=True)]
-    shares = importance(SPACE, found)
-    assert math.isnan(shares["rate"]) and shares["momentum"] == shares["kind"] == 0
 
 
 # --- the ranks of torch.distributed ----------------------------------------------------

@@ -45,7 +45,7 @@ TABLE = {  # script -> what its sheet asks for, small settings, the headlines of
     "hw2_conv_ae": (FASHION, ["--epochs", "1", "--fc-epochs", "1"],
                     ["test_mse", "test_mse_fully_connected", "pca_test_mse"]),
     "hw2_conv_ae_study": (FASHION, ["--filters", "2", "--hidden", "8"], []),
-    "hw2_tuning": (FASHION, ["--subset", "60", "--epochs", "1", "--trials", "5"],
+    "hw2_tuning": (FASHION, ["--subset", "60", "--filters", "2", "--hidden", "8"],
                    ["test_mse", "test_mse_untuned"]),
     "hw2_denoising": (FASHION, ["--filters", "2", "--hidden", "16"], ["psnr_gain_db"]),
     "hw2_fine_tuning": (FASHION, ["--rounds", "1", "--all-rounds", "1"], []),
