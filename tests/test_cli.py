@@ -15,7 +15,6 @@ SIZES = {"quick": {"epochs": 1}, "full": {"epochs": 50, "rate": 0.5}}
 def script(run, latent: "d, at 100% of it" = 12, epochs: "passes" = 10,
            rate: "of learning" = 0.1, start_at: "a word" = "left"):
     run.results.number("latent", latent, "numbers")
-    run.results.finding(f"{epochs} {rate} {start_at}")
 
 
 def start(tmp_path, *argv, main=script, **options):
@@ -61,7 +60,6 @@ def test_results_json_tells_all_that_a_reader_needs(tmp_path):
     assert content["script"] == "test_cli"
     assert content["versions"]["torch"] == torch.__version__
     assert content["numbers"] == {"latent": {"value": 12, "unit": "numbers"}}
-    assert content["findings"] == ["10 0.1 left"]
     assert 0 <= content["seconds"] < 60
 
 

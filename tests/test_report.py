@@ -26,13 +26,13 @@ def bundles(tmp_path_factory):
     results = Results(runs / "ex2_conv_ae")
     results.folder.mkdir()
     results.number("test_l1", 0.025, "mean |x - x_hat| per pixel", std=0.001, n=3)
-    results.finding("50% of a_b & <c> are {found}.")
     results.table("rows", [{"a|b": "x_1", "n": 12345}], "A 5% table")
     results.table("long", [{"i": i} for i in range(60)])
     results.files.append("loss.png")
     (results.folder / "loss.png").write_bytes(PNG)
     results.save({"script": "ex2_conv_ae", "size": "quick", "data": "mnist", "device": "cpu",
                   "seed": 0, "settings": {"latent": 12}, "versions": {"torch": "2.0"},
+                  "findings": ["50% of a_b & <c> are {found}."],
                   "code": code_of("ex2_conv_ae")})
     out = runs / "report"
     return out, report.write(report.ROOT, runs, out)
@@ -71,10 +71,9 @@ def run_of(tmp_path):
         for file in files:
             results.files.append(file)
             (results.folder / file).write_bytes(PNG)
-        for finding in findings:
-            results.finding(finding)
         results.save({"script": script, "size": "quick", "data": "mnist", "device": "cpu",
-                      "seed": 0, "settings": {}, "versions": {"torch": "2.0"}} | content)
+                      "seed": 0, "settings": {}, "versions": {"torch": "2.0"},
+                      "findings": findings} | content)
         report.write(report.ROOT, tmp_path, tmp_path / "report")
         return (tmp_path / "report" / sheet / "report.html").read_text()
     return write

@@ -10,6 +10,7 @@ import pytest
 from minidl.data.progress import Line, clock
 from minidl.lab import plot
 from minidl.lab.results import Results, cell, latex, markdown, tex
+from minidl.lab.run import Run
 
 ROWS = [{"variant": "a_b | 50%", "parameters": 1234567, "L1": 0.0265432},
         {"variant": "c", "parameters": 5, "L1": 12345.6}]
@@ -50,21 +51,25 @@ def test_results_json_holds_numbers_with_units_and_no_unknowns(tmp_path):
     results = Results(tmp_path)
     results.number("a", 0.5, "fraction", std=0.1, n=3)
     results.number("b", 7, "s")
-    results.finding("Half of it.")
     results.table("t", ROWS)
     results.save({"script": "x"})
     assert json.loads((tmp_path / "results.json").read_text()) == {
         "script": "x", "numbers": {"a": {"value": 0.5, "unit": "fraction", "std": 0.1, "n": 3},
                                    "b": {"value": 7, "unit": "s"}},
-        "claims": [], "findings": ["Half of it."], "files": ["t.md", "t.tex"]}
+        "claims": [], "files": ["t.md", "t.tex"]}
 
 
-def test_a_number_that_is_not_finite_is_no_json(tmp_path):
-    results = Results(tmp_path)
-    results.number("a", float("nan"), "s")
-    with pytest.raises(ValueError, match="not JSON compliant"):
-        results.save({})
-    assert list(tmp_path.iterdir()) == []
+@pytest.mark.parametrize("value, std", [(float("nan"), None), (1.0, float("inf"))])
+def test_a_number_that_is_not_finite_is_named_and_everything_else_kept(
+        tmp_path, capsys, value, std):
+    run = Run("s", "quick", {}, out=tmp_path)
+    run.results.number("bad", value, "s", std)
+    run.results.number("good", 1.5, "s")
+    run.finish()
+    content = json.loads((tmp_path / "results.json").read_text())
+    assert content["numbers"] == {"good": {"value": 1.5, "unit": "s"}}
+    assert content["undefined"] == ["bad"]
+    assert "Not a finite number here, so not recorded: bad." in capsys.readouterr().out
 
 
 def test_the_same_figure_gives_the_same_bytes(tmp_path):

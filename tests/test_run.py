@@ -7,17 +7,20 @@ import pytest
 import torch
 from torch import nn
 
+from minidl.lab import fast, stamp
 from minidl.lab.checkpoint import CheckpointError, Snapshots
 from minidl.lab.run import Run, RunError
 
 
-def train(out, epochs=4, resume=False, stop_in=None, names=("first", "second"), **options):
+def train(out, epochs=4, resume=False, stop_in=None, names=("first", "second"), bits=32,
+          **options):
     """Two small trainings that use every kind of random number; -> run, weights, histories."""
     run = Run("script", "default", {"epochs": epochs}, out=out, resume=resume, **options)
     weights, histories = [], []
     for name in names:
         model = nn.Sequential(nn.Linear(3, 5), nn.BatchNorm1d(5), nn.Dropout(),
                               nn.Linear(5, 1))
+        model = run.network(model, bits)
         optimizer = torch.optim.Adam(model.parameters(), lr=0.1)
         schedule = torch.optim.lr_scheduler.StepLR(optimizer, 2, gamma=0.5)
         for epoch in run.epochs(epochs, name, model=model, optimizer=optimizer,
@@ -69,7 +72,7 @@ def test_a_finished_training_is_loaded_and_not_repeated(alone, tmp_path, capsys)
     capsys.readouterr()
     run, weights, _ = train(tmp_path, resume=True)
     said = capsys.readouterr().out
-    assert "first: 4 of 4 epochs are in" in said and "epoch 1/4" not in said
+    assert "first: epoch 4 of 4 is in" in said and "epoch 1/4" not in said
     assert torch.equal(weights, alone[1])
     assert run.training_seconds > 0
 
@@ -110,12 +113,37 @@ def test_trainings_whose_names_differ_in_punctuation_share_no_checkpoint(tmp_pat
 @pytest.mark.parametrize(("options", "difference"), [
     ({"epochs": 5}, "epochs 4 where this run has 5"),
     ({"seed": 3}, "seed 0 where this run has 3"),
-    ({"data": "glyphs"}, "data 'auto' where this run has 'glyphs'"),
+    ({"bits": 16}, "precision 'float32' where this run has 'bfloat16'"),
+    ({}, r"threads 1 where this run has 2 \(OMP_NUM_THREADS sets them\)"),
+    ({}, r"code '\w+' where this run has 'edited' \(it was edited since\)"),
 ])
-def test_other_settings_than_the_checkpoints_are_refused(tmp_path, options, difference):
+def test_what_was_made_otherwise_than_this_run_would_is_refused_with_what_to_do(
+        tmp_path, monkeypatch, options, difference):
     train(tmp_path)
+    monkeypatch.setattr(fast, "has_bfloat16", lambda device: True)
+    if "threads" in difference:
+        monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    if "edited" in difference:
+        monkeypatch.setattr(stamp, "code_of", lambda script: "edited")
     with pytest.raises(CheckpointError, match=f"was made with {difference}; give the same"):
         train(tmp_path, resume=True, **options)
+
+
+@pytest.mark.parametrize("change", [
+    lambda content: content["parts"].clear(),
+    lambda content: content["parts"].pop("schedule"),
+    lambda content: content["parts"].update(other={}),
+    lambda content: content["progress"].pop("history"),
+    lambda content: content["generators"].pop("noise")])
+def test_a_checkpoint_must_hold_every_part_of_the_run_and_no_other(tmp_path, change):
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path, stop_in=("first", 3, 0))
+    path = tmp_path / "checkpoints" / "first.pt"
+    content = torch.load(path, weights_only=True)
+    change(content)
+    torch.save(content, path)
+    with pytest.raises(CheckpointError, match=r"first\.pt: found what does not fit"):
+        train(tmp_path, resume=True)
 
 
 def flip_a_bit(data):  # of a generator's state, which sits between paddings
@@ -200,50 +228,6 @@ def test_seeding_again_starts_every_generator_anew(tmp_path):
     assert draws[0] == draws[1]
 
 
-# --- what another script's run left, and the weights after each epoch ---------------------
-
-def borrowed(out, n=2, settings=None, **options):
-    """-> whether a training of `lender` in the folder beside was found, and what it gave."""
-    model = nn.Linear(2, 1)
-    run = Run("script", "default", {}, out=out / "script", **options)
-    return run.borrow("lender", "model", n, settings or {"rate": 1}, model=model), model
-
-
-@pytest.fixture
-def lender(tmp_path):
-    model = nn.Linear(2, 1)
-    run = Run("lender", "default", {"rate": 1}, out=tmp_path / "lender")
-    for _ in run.epochs(2, model=model):
-        nn.init.constant_(model.weight, 5)
-    return tmp_path
-
-
-def test_a_finished_training_with_the_same_settings_can_be_borrowed(lender, capsys):
-    found, model = borrowed(lender)
-    assert found and model.weight.tolist() == [[5, 5]]
-    assert "taken from" in capsys.readouterr().out
-
-
-@pytest.mark.parametrize("other", [{"n": 3}, {"settings": {"rate": 2}}, {"seed": 1},
-                                   {"data": "mnist"}])
-def test_a_training_with_other_settings_is_not_borrowed(lender, other):
-    found, model = borrowed(lender, **other)
-    assert not found and model.weight.tolist() != [[5, 5]]
-
-
-def test_a_training_that_was_not_finished_or_is_not_there_is_not_borrowed(tmp_path):
-    assert not borrowed(tmp_path)[0]
-    model = nn.Linear(2, 1)
-    for _ in Run("lender", "default", {"rate": 1}, out=tmp_path / "lender").epochs(
-            2, model=model):
-        break
-    assert not borrowed(tmp_path)[0]
-    stopped = Run("lender", "default", {"rate": 1}, out=tmp_path / "lender").epochs(
-        2, model=model)
-    next(stopped), next(stopped)  # the first epoch is kept, the second goes on
-    assert not borrowed(tmp_path)[0]
-
-
 def test_snapshots_are_the_weights_of_their_epoch_also_after_a_resume(tmp_path):
     def train(stop_after=None, resume=False):
         model, snapshots = nn.Linear(1, 1), Snapshots()
@@ -280,37 +264,96 @@ def page(monkeypatch):
         run.load()
         run.results.number("rate", rate, "a unit")
         for name in ("other", "wanted"):
-            net = nn.Linear(2, 1)
+            net = run.network(nn.Linear(2, 1), bits=16)
             for _ in run.epochs(2, name, net=net):
                 ran.append(name)
                 nn.init.constant_(net.weight, rate)
             run.table("a table", [{"a": torch.rand(())}])
-        raise AssertionError("not reached: the wanted training is done")
 
     module.main, module.SIZES = main, {"quick": {"rate": 7.0}}
     monkeypatch.setitem(sys.modules, "page", module)
     return ran
 
 
-def test_a_page_trains_what_another_wants_and_records_nothing(page, folder, tmp_path):
-    run = Run("script", "quick", {}, out=tmp_path / "script", data=str(folder))
+def loaded(out, folder, settings=None, **options):
+    run = Run(out.name, "quick", settings or {}, out=out, data=str(folder), **options)
     run.load()
-    before = torch.get_rng_state(), run.generator.get_state()
+    return run
+
+
+def test_a_page_trains_what_another_wants_and_records_nothing(page, folder, tmp_path):
+    run = loaded(tmp_path / "script", folder)
     net = run.trained("page", "wanted")
     assert page == ["wanted", "wanted"] and net.weight.tolist() == [[7, 7]]
-    assert torch.equal(torch.get_rng_state(), before[0])
-    assert torch.equal(run.generator.get_state(), before[1])
     assert run.results.numbers == {} and run.results.files == []
     assert run.trained("page", "wanted", rate=3.0).weight.tolist() == [[3, 3]]
-    with pytest.raises(AssertionError, match="not reached"):
+    with pytest.raises(ValueError, match="no training 'no such training'"):
         run.trained("page", "no such training")
 
 
-def test_a_finished_run_beside_this_one_lends_its_network(page, folder, tmp_path):
-    lender = Run("page", "quick", {"rate": 7.0}, out=tmp_path / "page", data=str(folder))
-    lender.load()
-    for _ in lender.epochs(2, "wanted", net=(net := nn.Linear(2, 1))):
-        nn.init.constant_(net.weight, 7.0)
-    run = Run("script", "quick", {}, out=tmp_path / "script", data=str(folder))
-    run.load()
-    assert run.trained("page", "wanted").weight.tolist() == [[7, 7]] and page == []
+def test_borrowing_leaves_every_generator_as_it_was(page, folder, tmp_path):
+    run = loaded(tmp_path / "script", folder)
+    torch.rand(3), torch.rand(3, generator=run.generator)
+    before = torch.get_rng_state(), run.generator.get_state()
+    run.trained("page", "wanted")
+    assert torch.equal(torch.get_rng_state(), before[0])
+    assert torch.equal(run.generator.get_state(), before[1])
+
+
+@pytest.mark.parametrize(("changed", "difference"), [
+    ({}, None), ({"seed": 1}, "seed 1 where this run has 0"),
+    ({"settings": {"rate": 6.0}}, "rate 6.0 where this run has 7.0"),
+    ({"threads": 3}, "threads 3 where this run has 1 (OMP_NUM_THREADS sets them)"),
+    ({"bf16": True}, "precision 'bfloat16' where this run has 'float32'")])
+def test_a_finished_run_beside_this_one_lends_its_network_if_it_is_the_same(
+        page, folder, tmp_path, monkeypatch, capsys, changed, difference):
+    with monkeypatch.context() as then:
+        then.setattr(fast, "has_bfloat16", lambda device: changed.get("bf16", False))
+        if "threads" in changed:
+            then.setattr(torch, "get_num_threads", lambda: changed["threads"])
+        settings = changed.get("settings", {"rate": 7.0})
+        lender = loaded(tmp_path / "page", folder, settings, seed=changed.get("seed", 0))
+        sys.modules["page"].main(lender, **settings)
+    ran = len(page)
+    run = loaded(tmp_path / "script", folder)
+    monkeypatch.setattr(fast, "has_bfloat16", lambda device: False)
+    assert run.trained("page", "wanted").weight.tolist() == [[7, 7]]
+    assert page[ran:] == ([] if difference is None else ["wanted", "wanted"])
+    said = capsys.readouterr().out
+    assert f"was made with {difference}: not taken" in said if difference else (
+        "Taken from" in said)
+
+
+def test_an_unfinished_training_is_not_borrowed(page, folder, tmp_path):
+    lender = loaded(tmp_path / "page", folder, {"rate": 7.0})
+    epochs = lender.epochs(2, "wanted", net=nn.Linear(2, 1))
+    next(epochs), next(epochs)  # the first epoch is kept, the second goes on
+    assert loaded(tmp_path / "script", folder).trained("page", "wanted").weight.tolist() == [
+        [7, 7]]
+
+
+@pytest.mark.parametrize("kind", ["cuda", "mps"])
+def test_the_draws_of_a_step_are_the_devices_and_are_kept(kind, tmp_path, monkeypatch):
+    """There is no such device here: a CPU's generator and a list stand for it."""
+    make, state = torch.Generator, [torch.tensor([7])]
+    monkeypatch.setattr(torch, "Generator", lambda device="cpu": (
+        drawn_on.append(torch.device(device).type), make())[1])
+    monkeypatch.setattr(getattr(torch, kind), "get_rng_state", lambda device: state[0])
+    monkeypatch.setattr(getattr(torch, kind), "set_rng_state",
+                        lambda found, device: state.append(found))
+    drawn_on, first = [], None
+    for resume in (False, True):
+        run = Run("s", "default", {}, out=tmp_path, device=kind, resume=resume)
+        assert run.noise is not run.generator
+        for epoch in run.epochs(2):
+            found = torch.rand(1, generator=run.noise)
+            if epoch == 2:
+                first = found if first is None else first
+                break
+    assert drawn_on == ["cpu", kind] * 2 and torch.equal(found, first)
+    assert state[-1].tolist() == [7]
+
+
+def test_on_a_cpu_the_draws_of_a_step_are_those_of_the_order(tmp_path):
+    run = Run("s", "default", {}, out=tmp_path)
+    assert run.noise is run.generator

@@ -6,9 +6,15 @@ import textwrap
 import zipfile
 
 import torch
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
 
 from minidl import UserError
 from minidl.files import whole_file
+
+ONLY_TRAINING = Optimizer | LRScheduler  # parts that would fill the disk of a study
+PROGRESS = {"epoch", "seconds", "history", "run_seconds", "finished"}
+REMEDIES = {"code": " (it was edited since)", "threads": " (OMP_NUM_THREADS sets them)"}
 
 
 class CheckpointError(UserError):
@@ -33,32 +39,54 @@ class Snapshots(dict):
         self.update(state)
 
 
-def save(path, made_by, parts, generator, **progress):
-    """Write the parts' states, every generator's state and the progress (plain values).
+def save(path, made_by, parts, generators, device, **progress):
+    """Write the parts' states, every generator's state and the PROGRESS (plain values).
 
-    made_by: the settings that another run must share to go on from here.
+    made_by: what another run must share to go on from here. generators: name -> a generator.
     """
+    states = {name: g.get_state() for name, g in generators.items()}
     content = {"made_by": made_by, "progress": progress,
-               "parts": {name: part.state_dict() for name, part in parts.items()},
-               "generators": {"order": generator.get_state(), "cpu": torch.get_rng_state(),
-                              "cuda": torch.cuda.get_rng_state_all()}}
+               "parts": {name: part.state_dict()
+                         for name, part in needed(parts, progress["finished"]).items()},
+               "generators": states | {"cpu": torch.get_rng_state()}}
+    if torch.device(device).type != "cpu":
+        content["generators"]["device"] = on(device).get_rng_state(device)
     data = io.BytesIO()
     torch.save(content, data)  # not to the disk: torch's error says nothing where it is full
     with whole_file(path) as beside:
         beside.write_bytes(data.getbuffer())
 
 
-def restore(path, made_by, parts, generator, device):
+def needed(parts, finished):
+    """The parts that a checkpoint holds: of a finished training what it is used for."""
+    return {name: part for name, part in parts.items()
+            if not (finished and isinstance(part, ONLY_TRAINING))}
+
+
+def on(device):
+    """torch's own module for a device, which has its generator: torch.cuda, torch.mps, ..."""
+    return getattr(torch, torch.device(device).type)
+
+
+def restore(path, made_by, parts, generators, device):
     """Put parts and generators back as `save` found them; returns the progress."""
-    content = read(path, device)
+    content = read(path)
     compare(path, content["made_by"], made_by)
-    put_back(path, content, {name: parts.get(name) for name in content["parts"]})
+    progress, states = content["progress"], content["generators"]
     with _fitting(path):
-        generators = content["generators"]
-        generator.set_state(generators["order"].cpu())
-        torch.set_rng_state(generators["cpu"].cpu())
-        torch.cuda.set_rng_state_all([state.cpu() for state in generators["cuda"]])
-    return content["progress"]
+        if lacking := PROGRESS - progress.keys():
+            raise KeyError(*lacking)
+        parts = needed(parts, progress["finished"])
+        if content["parts"].keys() != parts.keys():
+            raise KeyError(f"parts {', '.join(content['parts']) or 'none'}")
+    put_back(path, content, parts)
+    with _fitting(path):
+        for name, generator in generators.items():
+            generator.set_state(states[name].cpu())
+        torch.set_rng_state(states["cpu"].cpu())
+        if torch.device(device).type != "cpu":
+            on(device).set_rng_state(states["device"].cpu(), device)
+    return progress
 
 
 def put_back(path, content, parts):
@@ -68,7 +96,7 @@ def put_back(path, content, parts):
             part.load_state_dict(content["parts"][name])
 
 
-def read(path, device="cpu", remedy="start without --resume"):
+def read(path, remedy="start without --resume"):
     """The content of a checkpoint; CheckpointError for a file that is none, or damaged."""
     data = io.BytesIO(path.read_bytes())
     try:
@@ -77,7 +105,7 @@ def read(path, device="cpu", remedy="start without --resume"):
         if bad := zipfile.ZipFile(data).testzip():  # torch.load does not look at the checksums
             raise ValueError(f"{bad} is damaged")
         data.seek(0)
-        content = torch.load(data, map_location=device, weights_only=True)
+        content = torch.load(data, map_location="cpu", weights_only=True)
         lacking = [name for name in ("made_by", "progress", "parts", "generators")
                    if not isinstance(content.get(name), dict)]
     except Exception as error:  # torch raises a dozen kinds for a damaged file
@@ -104,11 +132,12 @@ def _fitting(path):
 def compare(path, found, wanted):
     """CheckpointError, with the differences, where a run was made otherwise than wanted."""
     if found != wanted:
-        raise CheckpointError(f"{path}: was made with {_difference(found, wanted)}; give the "
+        raise CheckpointError(f"{path}: was made with {difference(found, wanted)}; give the "
                               "same, or start without --resume")
 
 
-def _difference(found, wanted):
-    """In words, the settings in which two runs differ."""
+def difference(found, wanted):
+    """In words, what differs between what made two runs, and what to do where that helps."""
+    keys = [key for key in sorted({*found, *wanted}) if found.get(key) != wanted.get(key)]
     return ", ".join(f"{key} {found.get(key)!r} where this run has {wanted.get(key)!r}"
-                     for key in sorted({*found, *wanted}) if found.get(key) != wanted.get(key))
+                     f"{REMEDIES.get(key, '')}" for key in keys)

@@ -18,7 +18,7 @@ from torch import nn
 from minidl.evaluation import evaluating
 from minidl.lab import plot
 from minidl.lab.layers import layer_rows
-from minidl.lab.results import deviation, markdown, slug
+from minidl.lab.results import markdown, slug
 
 HOLDS = {True: "", False: "NOT in this run: ", None: "Undecided in this run: "}
 
@@ -141,7 +141,7 @@ def _summary(value):
     if isinstance(value, torch.Tensor) and value.ndim:
         return value.cpu().double().mean().item(), None, len(value)
     if isinstance(value, list):
-        std = deviation(value) if len(value) > 1 else None
+        std = statistics.stdev(value) if len(value) > 1 else None
         return statistics.fmean(value), std, len(value)
     return (value if isinstance(value, int) else float(value)), None, None
 

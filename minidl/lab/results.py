@@ -1,8 +1,8 @@
-"""What a run found: numbers with units, findings, tables in Markdown and LaTeX, figures."""
+"""What a run found: numbers with units, claims, tables in Markdown and LaTeX, figures."""
 
 import json
+import math
 import re
-import statistics
 from pathlib import Path
 
 from minidl.files import whole_file
@@ -17,7 +17,7 @@ class Results:
 
         numbers   name -> {"value", "unit"} and, where it is a mean, {"std", "n"}
         claims    {"claim": a sentence, "holds": true, false or null, "numbers": {...}}
-        findings  sentences of scripts that make no claims yet
+        undefined names of numbers that were not finite, if any
         files     the figures and tables beside it
 
     What is measured in seconds differs from run to run: it stands in `seconds` and in numbers
@@ -28,23 +28,18 @@ class Results:
         """path: of a file's name, where it is written; by default beside the others."""
         self.folder = Path(folder)
         self.path = path or self.folder.joinpath
-        self.numbers, self.findings, self.claims, self.files = {}, [], [], []
+        self.numbers, self.undefined, self.claims, self.files = {}, [], [], []
 
     def number(self, name, value, unit, std=None, n=None):
         """Record a number: a mean over n, with its standard deviation where that is known.
 
-        Accuracies are fractions.
+        Accuracies are fractions. One that is not finite is no number: its name is recorded.
         """
         entry = {"value": value, "unit": unit, "std": std, "n": n}
-        self.numbers[name] = {key: x for key, x in entry.items() if x is not None}
-
-    def mean(self, name, values, unit):
-        """Record the mean of values, one a seed, with their deviation and their count."""
-        self.number(name, statistics.mean(values), unit, deviation(values), len(values))
-
-    def finding(self, sentence):
-        """Record a sentence built from the numbers."""
-        self.findings.append(sentence)
+        if all(math.isfinite(x) for x in (value, std) if x is not None):
+            self.numbers[name] = {key: x for key, x in entry.items() if x is not None}
+        else:
+            self.undefined.append(name)
 
     def figure(self, name, figure):
         """Write a matplotlib figure as <name>.png; no date or version goes into the file."""
@@ -63,8 +58,9 @@ class Results:
 
     def save(self, about):
         """Write results.json."""
-        text = json.dumps({**about, "numbers": self.numbers, "claims": self.claims,
-                           "findings": self.findings, "files": self.files},
+        undefined = {"undefined": self.undefined} if self.undefined else {}
+        text = json.dumps({**about, "numbers": self.numbers, **undefined,
+                           "claims": self.claims, "files": self.files},
                           indent=2, allow_nan=False)
         with whole_file(self.path("results.json")) as path:
             path.write_text(text + "\n", encoding="utf-8")
@@ -72,11 +68,6 @@ class Results:
     def _file(self, name):
         self.files.append(name)
         return self.path(name)
-
-
-def deviation(values):
-    """The sample standard deviation; 0 of a single value, which tells of no spread."""
-    return statistics.stdev(values) if len(values) > 1 else 0.0
 
 
 def slug(name):

@@ -12,27 +12,24 @@ The loop is the script's own; nothing here calls back into it. Checked in tests/
 
 import math
 import platform
+import textwrap
 import time
 from pathlib import Path
 
 import matplotlib
 import numpy
 import torch
-from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler
 
 from minidl import UserError
 from minidl.data import load as load_images
 from minidl.data.progress import Line, clock
 from minidl.lab import checkpoint, fast, ranks, stamp
 from minidl.lab import network as networks
-from minidl.lab.findings import Findings, told
+from minidl.lab.findings import Findings, in_words
 from minidl.lab.folder import Folder
 from minidl.lab.lending import Lending
 from minidl.lab.results import Results, slug
 from minidl.lab.trials import Trials
-
-ONLY_TRAINING = Optimizer | LRScheduler
 
 
 class RunError(UserError):
@@ -42,35 +39,56 @@ class RunError(UserError):
 class Run(Findings, Lending):
     """One run of a script: what stands above the first `_` is for scripts to use.
 
-    device, generator (of the order of examples; on the CPU), history (of the training at hand:
+    device, generator (of the order of examples; on the CPU), noise (the generator of a step's
+    other draws: on the device; on a CPU it is `generator`), history (of the training at hand:
     name -> one value an epoch), training_seconds (of it), results.
     """
 
     def __init__(self, script, size, settings, *, out, device="cpu", seed=0, sheet_data=None,
                  data="auto", data_dir=None, resume=False):
         self.script, self.size, self.settings = script, size, settings
-        self.code = stamp.code_of(self.file_of(script))  # now: files may be edited later
+        file = stamp.ROOT / "assignments" / f"{script}.py"
+        self.code = stamp.code_of(file)  # now: it may be edited later
         self.commit = stamp.commit()
         self.device, self.seed = torch.device(device), seed
-        self.sheet_data, self.data, self.data_dir = sheet_data, data, data_dir
+        self.sheet_data, self.data_dir = sheet_data, data_dir
+        self.data = self.wanted_data = data  # load puts the name of what it found into `data`
         self.out, self.resume = Path(out), resume
         self.started, self.seconds_before = time.perf_counter(), 0.0
         self.generator, self.history = torch.Generator(), {}
+        on_cpu = self.device.type == "cpu"
+        self.noise = self.generator if on_cpu else torch.Generator(self.device)
         self.seed_everything(seed)
         self.folder = Folder(self.out, {
             "script": script, "code": self.code, "seed": seed, "device": self.device.type,
-            "torch": str(torch.__version__), **settings}, resume, size)
+            "threads": torch.get_num_threads(), "torch": str(torch.__version__), **settings},
+            resume, size)
         self.results = Results(self.out, self.folder.path)
-        self.content = None  # of the data: their digest
         self.names = {}  # of a checkpoint's file -> of its training
         self.title, self.bits, self.kept = script, 32, checkpoint.Snapshots()
-        self.only = self.borrower = None  # see minidl/lab/lending.py
+        self.only = self.beside = None  # see minidl/lab/lending.py
         self._begin("")
+
+    @property
+    def generators(self):
+        """The run's own, beside torch's: what a checkpoint keeps."""
+        return {"order": self.generator, "noise": self.noise}
+
+    @property
+    def precision(self):
+        """What the networks so far really train in, on this machine."""
+        half = self.bits == 16 and fast.has_bfloat16(self.device)
+        return "bfloat16" if half else "float32"
+
+    def made_by(self, n):
+        """What a training of n epochs must share to go on, or to be taken over."""
+        return {"epochs": n, "precision": self.precision, **self.folder.made_by}
 
     def seed_everything(self, seed):
         """Start every generator anew, so that trainings which are compared start alike."""
         torch.manual_seed(seed)  # weights, dropout; on every device
-        self.generator.manual_seed(seed)
+        for generator in self.generators.values():
+            generator.manual_seed(seed)
 
     def seeded(self, n):
         """Yield n seeds, and start every generator anew for each."""
@@ -85,15 +103,15 @@ class Run(Findings, Lending):
 
     def load(self, images=None):
         """The sheet's data set, or what --data names instead; its first line says which."""
-        data = load_images(self.sheet_data, self.data, self.data_dir, device=self.device,
-                             seed=self.seed, images=images)
+        data = load_images(self.sheet_data, self.wanted_data, self.data_dir,
+                           device=self.device, seed=self.seed, images=images)
         return self._begin_on(data)
 
     def load_reviews(self, n=None, vocabulary=20_000):
         """`load` for film reviews: n of them to train on, numbers for so many words."""
         from minidl.data import reviews as corpora  # not for images: it reads a grammar
-        corpus = corpora.load(self.data, self.data_dir, device=self.device, seed=self.seed,
-                              reviews=n, vocabulary=vocabulary)
+        corpus = corpora.load(self.wanted_data, self.data_dir, device=self.device,
+                              seed=self.seed, reviews=n, vocabulary=vocabulary)
         return self._begin_on(corpus)
 
     def trials(self, name, objective):
@@ -120,16 +138,16 @@ class Run(Findings, Lending):
             return
         parts = {**parts, "kept": self.kept}
         path = self.folder.path(self._file_of(name))
-        made_by = self.made_by(self.script, n, self.settings)
+        made_by = self.made_by(n)
         self.history, self.training_seconds, done = {}, 0.0, 0
         start = time.perf_counter()
         if self.resume and path.exists():
-            saved = checkpoint.restore(path, made_by, parts, self.generator, self.device)
+            saved = checkpoint.restore(path, made_by, parts, self.generators, self.device)
             done, self.history = saved["epoch"], saved["history"]
             n = done if saved["finished"] else n
             self.training_seconds, self.seconds_before = saved["seconds"], saved["run_seconds"]
             self.started = start = time.perf_counter()
-            print(f"{name}: {done} of {n} epochs are in {path}")
+            print(f"{name}: epoch {done} of {n} is in {path}")
         before = self.training_seconds
         for epoch in range(done + 1, n + 1):
             self._begin(f"{name}  epoch {epoch:>{len(str(n))}}/{n}")
@@ -138,11 +156,9 @@ class Run(Findings, Lending):
                 self.log()
             finished = epoch == n or self._stopped
             self.training_seconds = seconds = before + time.perf_counter() - start
-            if finished:  # what only training needs would fill the disk of a study
-                parts = {k: p for k, p in parts.items() if not isinstance(p, ONLY_TRAINING)}
-            checkpoint.save(path, made_by, parts, self.generator, epoch=epoch, seconds=seconds,
-                            history=self.history, run_seconds=self._seconds(),
-                            finished=finished)
+            checkpoint.save(path, made_by, parts, self.generators, self.device, epoch=epoch,
+                            seconds=seconds, history=self.history,
+                            run_seconds=self._seconds(), finished=finished)
             last = "  ".join(f"{key} {values[-1]:.4f}" for key, values in self.history.items())
             say = self._line.done if epoch % every == 0 or finished else self._line.update
             say(f"{self._label}  {last}  {clock(seconds)} elapsed, "
@@ -187,30 +203,30 @@ class Run(Findings, Lending):
         self._tracked = {}
 
     def finish(self):
-        """Write results.json; print the findings, then the files."""
+        """Write results.json; print the claims, then the files."""
         seconds = self._seconds()
         versions = {"python": platform.python_version(), "torch": str(torch.__version__),
                     "numpy": numpy.__version__, "matplotlib": matplotlib.__version__}
-        half = self.bits == 16 and fast.has_bfloat16(self.device)
         made_of = {"commit": self.commit} if self.commit else {}
         self.results.save({"script": self.script, "size": self.size, "data": self.data,
                            "device": self.device.type,
                            "processor": stamp.processor(self.device),
                            "threads": torch.get_num_threads(),
-                           "precision": "bfloat16" if half else "float32",
+                           "precision": self.precision,
                            "seed": self.seed, "settings": self.settings,
                            "versions": versions, **made_of, "code": self.code,
                            "seconds": round(seconds, 2)})
-        sentences = told({"claims": self.results.claims, "findings": self.results.findings})
-        print(f"\nFound in this {self.size} run:", *(f"- {words}" for words in sentences), "",
-              sep="\n")
-        print(f"Wrote {', '.join([*self.results.files, 'results.json'])} to {self.out} "
-              f"({clock(seconds)})")
+        sentences = [f"- {in_words(claim)}" for claim in self.results.claims]
+        if self.results.undefined:
+            sentences.append("- Not a finite number here, so not recorded: "
+                             f"{', '.join(self.results.undefined)}.")
+        print(f"\nFound in this {self.size} run:", *map(_wrapped, sentences), "", sep="\n")
+        print(_wrapped(f"Wrote {', '.join([*self.results.files, 'results.json'])} to "
+                       f"{self.out} ({clock(seconds)})"))
 
     def _begin_on(self, data):
         """The data are good; with its first file the folder becomes this run's."""
-        self.wanted_data, self.data, self.title = self.data, data.name, data.title
-        self.content = data.digest
+        self.data, self.title = data.name, data.title
         self.folder.agree({"data": data.name, "content": data.digest})
         return data
 
@@ -234,3 +250,9 @@ class Run(Findings, Lending):
 
     def _seconds(self):
         return self.seconds_before + time.perf_counter() - self.started
+
+
+def _wrapped(text):
+    """The text in lines that a terminal of 80 columns shows whole."""
+    return textwrap.fill(text, 79, subsequent_indent="  ", break_long_words=False,
+                         break_on_hyphens=False)
