@@ -12,10 +12,10 @@ import pytest
 import torch
 
 from minidl import idx
-from minidl.data import glyphs
+from minidl.data.sources import FILES as OF_SPLITS
 from minidl.lab.run import Run
 
-FILES = [file for pair in glyphs.FILES.values() for file in pair]
+FILES = [file for pair in OF_SPLITS.values() for file in pair]
 
 
 @pytest.fixture(autouse=True)
@@ -51,7 +51,7 @@ def write_stripes(path):
     """120 + 30 images in four IDX files: class c is a bright row 2c + 3, so easy to tell."""
     path.mkdir()
     random = np.random.default_rng(0)
-    for n, (images, labels) in zip((120, 30), glyphs.FILES.values(), strict=True):
+    for n, (images, labels) in zip((120, 30), OF_SPLITS.values(), strict=True):
         y = (np.arange(n) % 10).astype(np.uint8)
         x = random.integers(0, 60, (n, 28, 28), dtype=np.uint8)
         x[np.arange(n), 2 * y + 3] += 180

@@ -23,8 +23,9 @@ from minidl.data import (
     steps_per_epoch,
     to_unit,
 )
+from minidl.data.sources import FILES, own_cache
 
-(IMAGES, LABELS), (TEST_IMAGES, TEST_LABELS) = glyphs.FILES.values()
+(IMAGES, LABELS), (TEST_IMAGES, TEST_LABELS) = FILES.values()
 
 
 @pytest.fixture
@@ -76,7 +77,7 @@ def test_the_validation_part_is_drawn_by_the_seed_but_never_from_the_head(folder
 
 def test_fewer_images_mean_a_sample_of_the_test_images_drawn_by_the_seed(folder):
     """A test file sorted by class would else show its first classes alone."""
-    images, labels = (folder / name for name in glyphs.FILES["test"])
+    images, labels = (folder / name for name in FILES["test"])
     order = np.argsort(idx.read(labels), kind="stable")
     for file in (images, labels):
         idx.write(file, idx.read(file)[order])
@@ -98,7 +99,7 @@ def test_labels_that_no_image_has_are_no_classes(folder):
 
 
 def test_two_sets_of_one_name_differ_in_their_digest(folder, small):
-    for name in (f for pair in glyphs.FILES.values() for f in pair):
+    for name in sum(FILES.values(), ()):
         whole = idx.read(folder / name)
         idx.write(folder / name, np.roll(whole, 1, axis=0))
         other = load("mnist", str(folder))
@@ -218,26 +219,13 @@ def test_fashion_mnist_is_stood_in_for_by_letters(tmp_path, quick):
     assert load("fashion-mnist", "glyphs", tmp_path, images=120).classes == tuple("ABCDEFGHIJ")
 
 
-def test_a_user_whose_data_folder_cannot_be_written_has_a_folder_of_their_own(
-        tmp_path, monkeypatch, quick):
-    (tmp_path / "file").write_text("a file where a folder should be")
+def test_each_user_of_a_machine_has_a_cache_of_their_own(tmp_path, monkeypatch):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    for user in (os.getuid(), os.getuid() + 1):  # whose folder would be the first one's
-        monkeypatch.setattr(os, "getuid", lambda user=user: user)
-        assert len(load("mnist", "glyphs", tmp_path / "file", images=120).train.x) == 110
-    own, others = tmp_path.glob("minidl-data-*"), tmp_path.glob("*-minidl")
-    assert [stat.S_IMODE(folder.stat().st_mode) for folder in own] == [0o700, 0o700]
-    assert len(list(others)) == (os.getuid() != 1)
-
-
-def test_glyphs_that_are_not_those_that_were_drawn_are_refused(tmp_path, quick):
-    load("mnist", "glyphs", tmp_path, images=120)
-    path = next(tmp_path.glob("*/t10k-images*"))
-    idx.write(path, 255 - idx.read(path))
-    with pytest.raises(DataError, match="delete the file"):
-        load("mnist", "glyphs", tmp_path, images=120)
-    path.unlink()
-    load("mnist", "glyphs", tmp_path, images=120)
+    mine = own_cache()
+    assert own_cache() == mine and stat.S_IMODE(mine.stat().st_mode) == 0o700
+    monkeypatch.setattr(os, "getuid", lambda: 4711)  # the folder of that name is mine, not its
+    theirs = own_cache(), own_cache()
+    assert len({mine, tmp_path / "minidl-data-4711", *theirs}) == 4
 
 
 def test_bytes_that_are_not_the_published_ones_are_refused(folder, tmp_path):

@@ -15,7 +15,8 @@ import whole_runs
 from torch import nn
 
 from minidl import idx
-from minidl.data import Split, glyphs, load
+from minidl.data import Split, load
+from minidl.data.sources import FILES
 from minidl.lab import flags
 from minidl.lab.run import Run
 
@@ -52,7 +53,7 @@ def test_more_than_ten_classes_and_every_schedule_to_its_end(script, tmp_path, m
     unlabelled ones, and still each round has all its steps."""
     random, schedules, folder = np.random.default_rng(0), [], tmp_path / "twelve"
     folder.mkdir()
-    for n, (images, labels) in zip((240, 36), glyphs.FILES.values(), strict=True):
+    for n, (images, labels) in zip((240, 36), FILES.values(), strict=True):
         idx.write(folder / images, random.integers(0, 256, (n, 28, 28), dtype=np.uint8))
         idx.write(folder / labels, (np.arange(n) % 12).astype(np.uint8))
     monkeypatch.setattr(script, "one_cycle", lambda *args, f=script.one_cycle: [

@@ -24,7 +24,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from minidl import idx, noise, tune
-from minidl.data import balanced, batches, glyphs, load, to_unit
+from minidl.data import balanced, batches, load, to_unit
+from minidl.data.sources import FILES
 from minidl.evaluation import evaluate, per_example
 from minidl.frozen import frozen
 from minidl.lab import cli, flags
@@ -82,7 +83,7 @@ def counted(script, folder, out, **settings):
 def uneven(module_folder, tmp_path_factory):
     """The stripes in another order: the first 60 training images are of five classes."""
     folder = shutil.copytree(module_folder, tmp_path_factory.mktemp("uneven") / "stripes")
-    for name in glyphs.FILES["train"]:
+    for name in FILES["train"]:
         values = idx.read(folder / name)
         idx.write(folder / name, np.concatenate([values[::2], values[1::2]]))
     return folder
@@ -92,7 +93,7 @@ def uneven(module_folder, tmp_path_factory):
 def tasks_4_and_5(uneven, tmp_path_factory):
     """Both tasks, with the test images and with others: (task, which) -> results, parts."""
     others = shutil.copytree(uneven, tmp_path_factory.mktemp("others") / "stripes")
-    images, labels = (others / name for name in glyphs.FILES["test"])
+    images, labels = (others / name for name in FILES["test"])
     idx.write(images, 255 - idx.read(images))
     idx.write(labels, (idx.read(labels) + 3).astype(np.uint8) % 10)
     runs = {}
@@ -266,7 +267,7 @@ def test_trap_9_what_is_compared_is_accuracy(tasks_4_and_5, uneven):
 
 @pytest.mark.parametrize("seed", [0, 3])
 def test_trap_10_the_sheets_subset_is_uneven_and_the_balanced_one_is_not(uneven, seed):
-    data, images = read(uneven, seed), idx.read(uneven / glyphs.FILES["train"][0])
+    data, images = read(uneven, seed), idx.read(uneven / FILES["train"][0])
     sheet, one, other = (data.head(), *(balanced(data.train, 10, 50, s)
                                         for s in (seed, seed + 1)))
     assert torch.equal(sheet.x[:, 0], torch.from_numpy(images[:60]))

@@ -25,9 +25,6 @@ Modern: both sides have sans, serif, fixed width, italic and bold. Left out: cms
 (symbols in these places), cmmi10 (old-style figures: its 1 is a small I), STIXSiz*,
 STIXNonUni* and *Display (they lack the characters). Checked in tests/test_glyphs.py.
 """
-import contextlib
-import hashlib
-import json
 from functools import cache
 from pathlib import Path
 
@@ -38,10 +35,6 @@ import torch.nn.functional as F
 from matplotlib.font_manager import FontProperties
 from matplotlib.textpath import TextPath
 
-from minidl import idx
-from minidl.files import whole_file
-
-VERSION = 1       # raise it when a pixel changes: it is part of the name of the cache
 CHARACTERS = {"digits": "0123456789", "letters": "ABCDEFGHIJ"}
 FONTS = {
     "train": [f"DejaVu{face}" for face in (
@@ -51,8 +44,6 @@ FONTS = {
     "test": [f"STIXGeneral{face}" for face in ("", "Bol", "Italic", "BolIta")]
     + ["cmss10", "cmtt10"],
 }
-FILES = {"train": ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
-         "test": ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")}
 CHUNK = 1000      # images that share a generator
 SIZE = 28         # pixels on a side of an image
 REACH = 15        # d is tabulated on [-REACH, REACH]^2 every STEP pixels: R x R numbers
@@ -120,9 +111,9 @@ def draw(d, generator):
     return (uniform(0.8, 1.2, 1, 1) * ink * (1 + n)).clamp(0, 1)
 
 
-def chunk(kind, split, index, seed):
+def chunk(kind, split, index):
     """Images CHUNK * index and on: x (CHUNK, 28, 28), y (CHUNK,), each class equally often."""
-    key = [seed, list(CHARACTERS).index(kind), list(FONTS).index(split), index]
+    key = [0, list(CHARACTERS).index(kind), list(FONTS).index(split), index]
     generator = torch.Generator().manual_seed(
         int(np.random.SeedSequence(key).generate_state(1)[0]))
     y = torch.randperm(CHUNK, generator=generator) % 10
@@ -131,60 +122,16 @@ def chunk(kind, split, index, seed):
     return (255 * x).round().byte().numpy(), y.byte().numpy()
 
 
-def generate(kind, split, n, seed=0, progress=None):
-    """x (n, 28, 28), y (n,), uint8 numpy: the first n of an endless row that `seed` fixes.
+@cache
+def generate(kind, split, n):
+    """x (n, 28, 28), y (n,), uint8 numpy: the first n of an endless row, the same each time.
 
-    Torch's global generator is neither read nor moved. `progress(done, n)` after each chunk.
+    Torch's global generator is neither read nor moved.
     """
-    x, y = np.empty((n, SIZE, SIZE), np.uint8), np.empty(n, np.uint8)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)    # many small steps: threads gain little, and lose on a busy CPU
     try:
-        for start in range(0, n, CHUNK):
-            stop = min(start + CHUNK, n)
-            images, labels = chunk(kind, split, start // CHUNK, seed)
-            x[start:stop], y[start:stop] = images[:stop - start], labels[:stop - start]
-            if progress:
-                progress(stop, n)
+        chunks = [chunk(kind, split, index) for index in range(-(-n // CHUNK))]
     finally:
         torch.set_num_threads(threads)
-    return x, y
-
-
-def md5(array):
-    """The MD5 of the plain IDX file that holds `array`: what MNIST's files are known by."""
-    hashed = hashlib.md5(idx.header(array), usedforsecurity=False)
-    hashed.update(array)
-    return hashed.hexdigest()
-
-
-def folder(kind, data_dir, train_n=60_000, test_n=10_000, seed=0, progress=None):
-    """The folder in `data_dir` that holds the set as MNIST's four IDX files, made if absent.
-
-    Each file appears whole or not at all, and always with the same bytes; md5.json, file ->
-    MD5, is the last: a crash leaves no half set, and two processes at once do no harm.
-    `progress(done, n)` counts the training images, then the test images. OSError or
-    idx.IdxError where nothing can be written.
-    """
-    place = Path(data_dir, f"glyphs-{kind}-v{VERSION}-{train_n}-{test_n}-{seed}")
-    if known(place):
-        return place
-    place.mkdir(parents=True, exist_ok=True)
-    sums = {}
-    for split, n in (("train", train_n), ("test", test_n)):
-        arrays = generate(kind, split, n, seed, progress)
-        for name, array in zip(FILES[split], arrays, strict=True):
-            idx.write(place / name, array)
-            sums[name] = md5(array)
-    with whole_file(place / "md5.json") as beside:
-        beside.write_text(json.dumps(sums, indent=1), encoding="utf-8")
-    return place
-
-
-def known(place):
-    """file -> MD5 of the set in a folder; {} where a file is missing, or md5.json damaged."""
-    with contextlib.suppress(OSError, ValueError):
-        sums, names = json.loads((place / "md5.json").read_bytes()), sum(FILES.values(), ())
-        if isinstance(sums, dict) and all(n in sums and (place / n).is_file() for n in names):
-            return sums
-    return {}
+    return tuple(np.concatenate(parts)[:n] for parts in zip(*chunks, strict=True))

@@ -5,7 +5,6 @@ mean is taken off, no deviation divided by: an error per pixel then has the shee
 Checked in tests/test_data.py.
 """
 
-import hashlib
 import itertools
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -14,8 +13,7 @@ import numpy
 import torch
 
 import data_download
-from minidl import idx
-from minidl.data import glyphs, sources
+from minidl.data import sources
 from minidl.data.sources import DataError
 from minidl.evaluation import to_unit
 
@@ -61,17 +59,16 @@ def load(sheet_data, wanted="auto", data_dir=None, *, device="cpu", seed=0, imag
     Errors: DataError, idx.IdxError, data_download.DownloadError; each one sentence.
     """
     source = sources.find(sheet_data, wanted, data_download.data_dir(data_dir), images, say)
-    digest = hashlib.sha256()
-    (x, y), (test_x, test_y) = (_read_split(source, split, digest)
-                                for split in ("train", "test"))
+    x, y = _checked(source.train, f"{source.where}, train split")
+    test_x, test_y = _checked(source.test, f"{source.where}, test split")
     # a label without examples is no class: EMNIST's letters are 1 to 26, and not 27 classes
     labels = numpy.arange(len(source.classes)) if source.classes else numpy.unique(y)
     classes = source.classes or tuple(map(str, labels))
     if unknown := numpy.setdiff1d(test_y, labels).tolist():
-        raise DataError(f"{source.folder}, test split: found label {unknown[0]}, expected a "
+        raise DataError(f"{source.where}, test split: found label {unknown[0]}, expected a "
                         f"class of the training images, {', '.join(classes)}")
     if len(x) < 3:
-        raise DataError(f"{source.folder}: found {len(x)} training images, expected 3 or more")
+        raise DataError(f"{source.where}: found {len(x)} training images, expected 3 or more")
     n = max(3, min(images or len(x), len(x)))
     generator = torch.Generator().manual_seed(seed)
     order = torch.randperm(len(x), generator=generator)
@@ -81,15 +78,15 @@ def load(sheet_data, wanted="auto", data_dir=None, *, device="cpu", seed=0, imag
     tested = max(1, round(n / len(x) * len(test_x)))  # in the file's order, if they are all
     test = torch.randperm(len(test_x), generator=generator)[:tested].sort().values
     say(f"Data: {source.title}, {len(train):,} training and {len(val):,} validation images, "
-        f"from {source.folder}")
+        f"from {source.where}")
 
     def taken(x, y, index):
         x, y = x[index.numpy()], numpy.searchsorted(labels, y[index.numpy()])
         return Split(torch.from_numpy(x).unsqueeze(1).to(device),
                      torch.from_numpy(y).to(device))
 
-    return Dataset(source.name, source.title, digest.hexdigest()[:16], classes,
-                   taken(x, y, train), taken(x, y, val), taken(test_x, test_y, test))
+    return Dataset(source.name, source.title, source.digest, classes, taken(x, y, train),
+                   taken(x, y, val), taken(test_x, test_y, test))
 
 
 def _head(n):
@@ -137,10 +134,9 @@ def first_of_each_class(y, n=1):
     return torch.cat([(y == c).nonzero()[:n, 0] for c in y.unique()])
 
 
-def _read_split(source, split, digest):
-    """One split, checked and hashed: images (N, 28, 28) uint8, labels (N,) uint8, numpy."""
-    x, y = (_read(source, file, digest) for file in sources.FILES[split])
-    where = f"{source.folder}, {split} split"
+def _checked(split, where):
+    """Images (N, 28, 28) uint8 and labels (N,) uint8; DataError where they are not."""
+    x, y = split
     if x.dtype != "uint8" or x.ndim != 3 or x.shape[1:] != (28, 28):
         raise DataError(f"{where}: found images of type {x.dtype} and shape {x.shape}, "
                         "expected uint8 of shape (N, 28, 28)")
@@ -151,17 +147,3 @@ def _read_split(source, split, digest):
         raise DataError(f"{where}: found {len(x)} images and {len(y)} labels, expected as "
                         "many of one as of the other, and at least one")
     return x, y
-
-
-def _read(source, file, digest):
-    """idx.read; where the bytes are known they must be those, since MNIST served as
-    Fashion-MNIST has the same names, shapes and sizes."""
-    path = sources.file_of(source.folder, file)
-    array = idx.read(path)
-    found = glyphs.md5(array)
-    expected = source.md5.get(file, found)
-    if found != expected:
-        raise DataError(f"{path}: found content with MD5 {found}, expected {expected}, the "
-                        f"{source.title}; delete the file, and it is made anew")
-    digest.update(found.encode())
-    return array

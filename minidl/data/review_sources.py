@@ -17,7 +17,6 @@ import numpy
 
 import data_download
 from minidl.data import grammar
-from minidl.data.progress import Line
 from minidl.data.sources import DataError, own_cache, show_transfer
 from minidl.files import whole_file
 
@@ -63,7 +62,7 @@ def find(wanted, data_dir, say):
         raise DataError(f"--data {wanted}: found no such folder, expected auto, imdb, "
                         f"embedded, or a folder that holds {', '.join(FOLDERS)}")
     title = f"folder {folder.resolve().name}"
-    texts = _numbered(_checked(_in_folder(folder), folder))
+    texts = _numbered(_in_folder(folder))
     return title, title, _digest(texts), texts
 
 
@@ -79,27 +78,17 @@ def _cached(archive, say):
     """The words of the archive: of the file that is kept beside it, or anew."""
     with archive.open("rb") as file:
         mark = hashlib.file_digest(file, "sha256").hexdigest()[:16]
-    folders = [archive.parent, own_cache()]
-    if not archive.parent.stat().st_mode & stat.S_IWUSR:  # read-only is meant for root, too
-        folders = folders[1:]
-    places = [folder / f"words-v{VERSION}-{mark}.npz" for folder in folders]
+    own = archive.parent.stat().st_mode & stat.S_IWUSR  # read-only is meant for root, too
+    places = [folder / f"words-v{VERSION}-{mark}.npz"
+              for folder in ([archive.parent] if own else []) + [own_cache()]]
     for place in places:
         with contextlib.suppress(Exception):  # a damaged file: it raises a dozen kinds
             return _read(place)
-    line = Line()
-
-    def shown():
-        for i, review in enumerate(_in_archive(archive)):
-            if i % 500 == 0:
-                line.update(f"Reading reviews, once: {i:,}")
-            yield review
-
-    texts = _numbered(shown())
-    line.clear()
+    say(f"Reading {archive}, once: its words are kept")
+    texts = _numbered(_in_archive(archive))
     for place in places:
         with contextlib.suppress(OSError):  # a folder of data that only others may write to
             _write(place, texts)
-            say(f"Words of {archive.name} kept in {place}")
             break
     return texts
 
@@ -131,20 +120,13 @@ def _numbered(reviews):
                  numpy.array(test))
 
 
-def _checked(reviews, where):
-    """The pairs as they come; DataError after the last one if a folder had none."""
-    seen = set()
-    for folder, text in reviews:
-        seen.add(folder)
-        yield folder, text
-    if lacking := [folder for folder in FOLDERS if folder not in seen]:
-        raise DataError(f"{where}: found no review in {', '.join(lacking)}, expected some in "
-                        f"each of {', '.join(FOLDERS)}")
-
-
 def _in_folder(folder):
-    for name in sorted(FOLDERS):  # as in the archive
-        for path in sorted((folder / name).glob("*.txt")):
+    files = {name: sorted((folder / name).glob("*.txt")) for name in sorted(FOLDERS)}
+    if lacking := [name for name in FOLDERS if not files[name]]:
+        raise DataError(f"{folder}: found no review in {', '.join(lacking)}, expected some in "
+                        f"each of {', '.join(FOLDERS)}")
+    for name, paths in files.items():  # in the order of the archive
+        for path in paths:
             yield name, path.read_bytes().decode(errors="replace")
 
 

@@ -1,18 +1,18 @@
-"""Where a data set lies: on disk, fetched from its mirrors, or drawn."""
+"""Where a data set of images comes from: its four files, on disk or fetched, or drawn."""
 
-import contextlib
+import hashlib
 import os
 import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
 import data_download
-from minidl import UserError
+from minidl import UserError, idx
 from minidl.data import glyphs
-from minidl.data.progress import Line
-from minidl.idx import IdxError
 
-FILES = glyphs.FILES  # split -> the names of its images and of its labels
+FILES = {"train": ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
+         "test": ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")}
+EVERY = FILES["train"] + FILES["test"]
 TITLES = {"mnist": "MNIST", "fashion-mnist": "Fashion-MNIST"}
 STANDS_IN = {"mnist": "digits", "fashion-mnist": "letters"}  # the glyphs in its place
 CLASSES = {
@@ -29,9 +29,11 @@ class DataError(UserError):
 class Source(NamedTuple):
     name: str              # in results.json
     title: str             # in figures and findings
-    classes: tuple | None  # their names by label; None: as many as the training labels show
-    folder: Path
-    md5: dict              # file -> of its bytes, gzip apart; {} where nobody knows them
+    classes: tuple | None  # their names by label; None: those that the training labels show
+    where: str             # for messages
+    train: tuple           # images, labels: numpy, as they were found
+    test: tuple
+    digest: str            # of all that
 
 
 def find(sheet_data, wanted, data_dir, images, say):
@@ -40,43 +42,24 @@ def find(sheet_data, wanted, data_dir, images, say):
         name = sheet_data if wanted == "auto" else wanted
         # nobody who did not ask for it waits long for a network that may not be there
         timeout = 2 if wanted == "auto" else 20
+        folder = data_dir / name
         try:
-            folder = _on_disk_or_fetched(name, data_dir, timeout)
-            return Source(name, TITLES[name], CLASSES[name], folder,
-                          data_download.SETS[name].md5)
+            if not all(file_of(folder, file) for file in EVERY):
+                data_download.fetch(name, data_dir, timeout=timeout, progress=show_transfer)
+            return _read(name, TITLES[name], CLASSES[name], folder)
         except data_download.DownloadError as error:
             if wanted != "auto":
                 raise
             say(f"*** {TITLES[name]} IS NOT AT HAND; the embedded glyphs stand in for it. "
                 f"No number below is one on {TITLES[name]}. ***\n({error})")
     if wanted in ("auto", "glyphs"):
-        return _drawn(sheet_data, data_dir, images or 60_000)
+        return _drawn(sheet_data, images or 60_000)
     folder = Path(wanted).expanduser()
     if not folder.is_dir():
         raise DataError(f"--data {wanted}: found no such folder, expected auto, glyphs, "
                         f"{', '.join(TITLES)}, or a folder that holds four IDX files")
     title = folder.resolve().name
-    return Source(f"folder {title}", title, None, folder, {})
-
-
-def file_of(folder, name):
-    """The path of an IDX file, plain or gzipped. Raises DataError where there is neither."""
-    for path in (folder / name, folder / f"{name}.gz"):
-        if path.is_file():
-            return path
-    expected = ", ".join(f for pair in FILES.values() for f in pair)
-    raise DataError(f"{folder}: found neither {name} nor {name}.gz, expected the four files "
-                    f"{expected}")
-
-
-def _on_disk_or_fetched(name, data_dir, timeout):
-    folder = data_dir / name
-    try:
-        for file in (f for pair in FILES.values() for f in pair):
-            file_of(folder, file)
-    except DataError:
-        data_download.fetch(name, data_dir, timeout=timeout, progress=show_transfer)
-    return folder
+    return _read(f"folder {title}", title, None, folder)
 
 
 def show_transfer(text, **options):
@@ -91,25 +74,49 @@ def own_cache():
     Each user of a machine has one: what another left in the common temporary folder is not
     taken for data.
     """
-    user = os.getuid() if hasattr(os, "getuid") else "own"  # Windows: it is one's own already
+    user = os.getuid() if hasattr(os, "getuid") else 0  # Windows: it is one's own already
     place = Path(tempfile.gettempdir(), f"minidl-data-{user}")
-    with contextlib.suppress(FileExistsError):
-        place.mkdir(mode=0o700, parents=True)
-    return place if place.lstat().st_uid in (user, 0) else Path(tempfile.mkdtemp("-minidl"))
+    place.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return place if place.lstat().st_uid == user else Path(tempfile.mkdtemp("-minidl"))
 
 
-def _drawn(sheet_data, data_dir, images):
-    """The glyphs, drawn once and kept; test images in the same proportion as MNIST's."""
-    kind, numbers = STANDS_IN[sheet_data], (images, max(1, images // 6))
-    line = Line()
+def file_of(folder, name):
+    """The path of an IDX file, plain or gzipped; None where there is neither."""
+    paths = folder / name, folder / f"{name}.gz"
+    return next((path for path in paths if path.is_file()), None)
 
-    def show(done, n):
-        line.update(f"Drawing {kind}: {done:,} of {n:,}")
 
-    try:
-        folder = glyphs.folder(kind, data_dir, *numbers, progress=show)
-    except (OSError, IdxError):  # a folder of data that only others may write to
-        folder = glyphs.folder(kind, own_cache(), *numbers, progress=show)
-    line.clear()
-    return Source(f"glyphs-{kind}", f"embedded glyphs ({kind}, not {TITLES[sheet_data]})",
-                  CLASSES[kind], folder, glyphs.known(folder))
+def _read(name, title, classes, folder):
+    """The four files. A published set's bytes must be the published ones, since MNIST served
+    as Fashion-MNIST has the same names, shapes and sizes."""
+    published, arrays, sums = data_download.SETS[name].md5 if name in TITLES else {}, [], []
+    for file in EVERY:
+        if not (path := file_of(folder, file)):
+            raise DataError(f"{folder}: found neither {file} nor {file}.gz, expected the four "
+                            f"files {', '.join(EVERY)}")
+        arrays.append(idx.read(path))
+        sums.append(_md5(arrays[-1]))
+        if sums[-1] != published.get(file, sums[-1]):
+            raise DataError(f"{path}: found content with MD5 {sums[-1]}, expected "
+                            f"{published[file]}, the published {title}")
+    return Source(name, title, classes, str(folder), arrays[:2], arrays[2:], _digest(sums))
+
+
+def _drawn(sheet_data, images):
+    """The glyphs; test images in the same proportion as MNIST's."""
+    kind, title = STANDS_IN[sheet_data], TITLES[sheet_data]
+    train = glyphs.generate(kind, "train", images)
+    test = glyphs.generate(kind, "test", max(1, images // 6))
+    return Source(f"glyphs-{kind}", f"embedded glyphs ({kind}, not {title})", CLASSES[kind],
+                  "matplotlib's fonts", train, test, _digest(map(_md5, train + test)))
+
+
+def _md5(array):
+    """The MD5 of the plain IDX file that holds `array`: what MNIST's files are known by."""
+    hashed = hashlib.md5(idx.header(array), usedforsecurity=False)
+    hashed.update(array)
+    return hashed.hexdigest()
+
+
+def _digest(sums):
+    return hashlib.md5("".join(sums).encode(), usedforsecurity=False).hexdigest()[:16]

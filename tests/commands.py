@@ -1,0 +1,163 @@
+"""Command lines drawn at random: each ends with status 0, or 2 and one sentence.
+
+Every flag of every script, with values at, below and above its bounds and of other types, on
+data sets that are tiny, odd, damaged or not there; always --quick. Status 2 comes before any
+training, but for a training that diverges. Used in tests/torture.py --flags.
+"""
+
+import contextlib
+import math
+import os
+import resource
+import sys
+import traceback
+from pathlib import Path
+from unittest import mock
+
+import killing
+import numpy
+import torch
+
+from minidl import idx
+from minidl.data.sources import FILES
+from minidl.lab import cli, flags, results
+from minidl.publish import kept
+
+ROOT = Path(__file__).resolve().parents[1]
+SCRIPTS = sorted(path.stem for path in (ROOT / "assignments").glob("*_*.py")
+                 if path.stem not in ("_path", "run_all"))
+TOO_LONG = 300  # seconds, for what takes some 5 alone
+MEMORY = 2**33  # bytes: beyond, a network is too large for this machine
+DIVERGED = "is the usual remedy"  # the end of the sentence of a training that diverges
+ODD = ["x", "", "nan", "inf", "-inf", "1e400", "1.5", "-1", "-0.0", "0", "9" * 400, "1e-300"]
+
+
+# --- data sets ------------------------------------------------------------------------------
+
+def write_images(folder, n=120, tests=30, classes=range(10), change=lambda x: x):
+    """n training images and some test images of these classes: each has a row of its own."""
+    folder.mkdir(parents=True)
+    chance = numpy.random.default_rng(0)
+    for count, (images, labels) in zip((n, tests), FILES.values(), strict=True):
+        y = numpy.resize(numpy.array(classes, numpy.uint8), count)
+        x = chance.integers(0, 60, (count, 28, 28), numpy.uint8)
+        x[numpy.arange(count), y % 28] += 180
+        idx.write(folder / images, change(x))
+        idx.write(folder / labels, y)
+
+
+IMAGES = {
+    **{f"{n}_images": {"n": n, "tests": 1} for n in (0, 1, 2, 3, 4, 5, 9, 12, 40)},
+    "one_class": {"classes": [3]}, "two_classes": {"classes": [0, 200]},
+    "letters": {"n": 260, "classes": range(1, 27)}, "one_test_image": {"tests": 1},
+    "no_test_image": {"tests": 0}, "uneven": {"classes": [0] * 30 + [1, 2]},
+    "black": {"change": lambda x: 0 * x}, "white": {"change": lambda x: 0 * x + 255},
+    "alike": {"change": lambda x: x[:1].repeat(len(x), 0)},
+    "wide": {"change": lambda x: x[:, :, 1:]}, "plain": {}, "name $_^$ {x}": {}}
+REVIEWS = {"one_each": ["good"], "empty": [""] * 5, "alike": ["a film"] * 8, "plain": [
+    f"{'a long film ' * i} number {i}" for i in range(12)], "long": ["word " * 3000] * 3}
+POINTS = {"line": [f"{i},{2 * i}" for i in range(60)], "alike": ["7.3,1"] * 60,
+          "few": ["1,2"] * 3, "ten": [f"{i},{i * i}" for i in range(10)], "empty": [],
+          "far": [f"{1e14 + i},{i}" for i in range(40)], "words": ["a,b"] * 20}
+
+
+def data_sets(folder):
+    """Write them all -> what the sheets ask for -> the folders."""
+    for name, settings in IMAGES.items():
+        write_images(folder / "images" / name, **settings)
+    for name, texts in REVIEWS.items():
+        for kind in ("train/neg", "train/pos", "test/neg", "test/pos"):
+            (folder / "reviews" / name / kind).mkdir(parents=True)
+            for i, text in enumerate(texts):
+                path = folder / "reviews" / name / kind / f"{i}_1.txt"
+                path.write_text(f"{text} {kind[-3:]}", encoding="utf-8")
+    (folder / "points").mkdir()
+    for name, lines in POINTS.items():
+        (folder / "points" / f"{name}.csv").write_text("\n".join(lines), encoding="utf-8")
+    return {kind: sorted(map(str, (folder / kind).iterdir()))
+            for kind in ("images", "reviews", "points")}
+
+
+# --- command lines --------------------------------------------------------------------------
+
+def value(parameter, amount, source):
+    """A value for a flag: in its bounds, at them, beyond them, or of another type."""
+    low, high, choices = flags._bounds(parameter)
+    kind = type(parameter.default)
+    if kind is str:
+        return source.choice([*choices, parameter.default, *ODD])
+    step = 1 if kind is int else 1e-3
+    near = [low, low + step, low - step, parameter.default]
+    if amount:  # more of it is no mistake, and takes hours
+        return str(source.choice([*near[:3], low + 2 * step, source.choice(ODD[:-1])]))
+    far = [10**9, 10**18] if kind is int else [1e6, 1e30]
+    return str(source.choice([*near, *(far if high == math.inf else [high, high + step]),
+                              source.choice(ODD)]))
+
+
+def line(source, sets, scratch):
+    """-> a script's name, and its command line."""
+    script = source.choice(SCRIPTS)
+    main, sizes, data = kept.declared(script, ROOT)
+    parameters, quick = flags.parameters(main), flags.settings(main, sizes, "quick")
+    argv = ["--quick", "--out", str(scratch / "out")]
+    kind = {"imdb": "reviews", None: "points"}.get(data, "images")
+    found = source.choice(sets[kind])
+    if data:
+        argv += ["--data", source.choice([found] * 8 + ["nowhere", "", "mnits", str(scratch)])]
+    elif source.random() < 0.7:
+        argv += ["--csv", found]
+    for p in source.sample(parameters, min(len(parameters), source.choice((0, 0, 1, 1, 2)))):
+        amount = p.name in flags.amounts(main) or quick[p.name] != p.default
+        argv += [f"--{p.name.replace('_', '-')}={value(p, amount, source)}"]
+    for flag, odd in (("seed", [*ODD, "7"]), ("device", ["cpu", "cuda", "mps", "x"]),
+                      ("out", ["/dev/null", "/proc/x", sets["points"][0]]),
+                      ("no-such-flag", ["1"])):
+        if source.random() < 0.06:
+            argv += [f"--{flag}={source.choice(odd)}"]
+    return script, argv + ["--resume"] * (source.random() < 0.1)
+
+
+def run(script, argv, said):
+    """Run a script in this process, what it says in the file `said`; exit with its status."""
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    results.DPI = 30
+    os.chdir(said.parent)
+    backward, trained = torch.Tensor.backward, said.with_suffix(".trained")
+
+    def noted(self, *args, **options):
+        trained.touch()
+        return backward(self, *args, **options)
+
+    with (said.open("w", encoding="utf-8") as file, contextlib.redirect_stdout(file),
+          contextlib.redirect_stderr(file),
+          mock.patch.object(torch.Tensor, "backward", noted)):
+        try:
+            main, sizes, data = kept.declared(script, ROOT)
+            sys.argv[0] = f"{script}.py"
+            cli.start(main, data=data, **sizes, argv=argv)
+        except Exception:
+            traceback.print_exc()
+            file.flush()
+            os._exit(1)
+
+
+def outcome(script, argv, folder):
+    """-> status, and "" or what is wrong with how it ended."""
+    said = folder / "said"
+    process, lines = killing.start(run, script, argv, said)
+    process.join(TOO_LONG)
+    process.kill()
+    process.join()
+    lines.close()
+    words = said.read_text("utf-8", errors="replace").splitlines() if said.exists() else [""]
+    last = words[-1] if words else ""
+    if process.exitcode not in (0, 2):
+        ending = "HANGS" if process.exitcode == -9 else f"status {process.exitcode}"
+        return process.exitcode, f"{ending}: {last[:300]}"
+    if process.exitcode == 2 and not last.startswith(f"{script}.py: "):
+        return 2, f"no sentence at the end: {last[:300]}"
+    if process.exitcode == 2 and said.with_suffix(".trained").exists() and (
+            not last.endswith(DIVERGED)):
+        return 2, f"after training: {last[:300]}"
+    return process.exitcode, ""
