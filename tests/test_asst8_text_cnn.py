@@ -221,7 +221,7 @@ def test_a_channel_that_knows_a_phrase_finds_it_in_every_review():
     net.output.weight.data = torch.tensor([[0.0, 0.0], [3.0, 0.0]])
     w = torch.tensor([[5, 1, 2, 6], [2, 1, 3, 4], [1, 2, 0, 0]])  # e a b f, b a c d, a b
     split = split_of(w, torch.tensor([4, 4, 2]))
-    corpus = Corpus("some", "some words", ("(padding)", *"abcdefghijkl"), *3 * [None])
+    corpus = Corpus("some", "some words", "", ("(padding)", *"abcdefghijkl"), *3 * [None])
     parts = phrases.parts(net, split)
     assert [part.tolist() for part in parts] == [[0, 2], [1, 0], [2, 2], [3, 3]]
     assert phrases.strongest(corpus, split, parts, 1, 1, often=2) == {"a b": [3, 3]}
