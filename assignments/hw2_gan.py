@@ -1,17 +1,15 @@
 r"""Homework 2, advanced: a generative adversarial network (GAN) of Fashion-MNIST.
 
+    python assignments/hw2_gan.py            under 5 minutes on 2 CPU cores
+
+G and D are those of DCGAN (Radford et al. 2016), two levels deep for 28 x 28 pixels. Neither
+loss tells how good the images are, so homework 1's CNN does: which classes does it see, and
+how far are their features from real ones? (d^2 of minidl/frechet.py: no Inception FID, so no
+published number compares with it.) hw2_gan_study.py compares two losses of G.
+
     min over G  max over D   V = E_x log D(x) + E_z log(1 - D(G(z))),   z ~ N(0, I)
     D lowers   E_x -log D(x) + E_z -log(1 - D(G(z)))  =  -V        (2 log 2 = 1.386: D = 1/2)
     G lowers   E_z -log D(G(z)): like its own term of V, but steep while D rejects the images
-
-    python assignments/hw2_gan.py            under 5 minutes on 2 CPU cores
-    python assignments/hw2_gan.py --full     networks twice as wide, 40 epochs
-
-G and D are those of DCGAN (Radford et al. 2016), two levels deep for 28 x 28 pixels; D gives
-the logit of D(x). In a GAN neither loss tells how good the images are, so homework 1's CNN
-judges them: which classes does it see, and how far are their features from those of real
-images? (d^2 of minidl/frechet.py: no Inception FID, and no published number compares with it.)
-hw2_gan_study.py compares G's two losses. Left out: gradient penalties, labels for G.
 """
 # sheet: S0.5b
 
@@ -22,7 +20,8 @@ from torch import nn
 from minidl.data import batches, to_unit
 from minidl.frechet import frechet_distance
 from minidl.gan import discriminator_loss, non_saturating
-from minidl.lab import cli, infer
+from minidl.lab import cli, infer, paired
+from minidl.representation import nearest
 
 
 class Generator(nn.Sequential):
@@ -48,10 +47,12 @@ class Discriminator(nn.Sequential):
             nn.Flatten(), nn.Linear(49 * 2 * f, 1), nn.Flatten(0))             # (B,)
 
 
-def as_in_dcgan(*networks):
-    """Weights, but not biases and batch normalisation, from N(0, 0.02^2)."""
-    for w in (w for network in networks for w in network.parameters() if w.dim() > 1):
+def players(run, latent, filters):
+    """New G and D, as in DCGAN: weights from N(0, 0.02^2), not biases and normalisation."""
+    G, D = Generator(latent, filters), Discriminator(filters)
+    for w in (w for w in (*G.parameters(), *D.parameters()) if w.dim() > 1):
         nn.init.normal_(w, std=0.02)
+    return run.network(G, bits=16), run.network(D, bits=16)
 
 
 def codes(n, latent, seed, device):
@@ -60,74 +61,74 @@ def codes(n, latent, seed, device):
 
 
 def main(run,
-         latent: "numbers in z" = 64,
+         latent: "size of z" = 64,
          epochs: "passes over the training images; amount" = 12,
          filters: "of D's first convolution; its second has twice as many" = 32,
          batch_size: "images a step; >= 2" = 64,
          learning_rate: "of Adam, for both players" = 5e-4,
-         samples: "images that are judged; >= 2; amount" = 10_000,
+         samples: "generated images that are measured; >= 2; amount" = 10_000,
          images: "training images used, validation included; amount" = 60_000):
     data = run.load(images)
-    cnn = run.trained("hw1_classification", "CNN", images=images)           # the judge
-    n = min(samples, len(data.train.x) // 2)
-    real, other = (infer(cnn[:-1], x) for x in data.train.x[:2 * n].split(n))   # (n, F)
-
+    cnn = run.trained("hw1_classification", "CNN", images=images)
+    real = infer(cnn[:-1], data.train.x[:min(samples, len(data.train.x) // 2)])  # features
     run.seed_everything(run.seed)
-    G, D = Generator(latent, filters), Discriminator(filters)
-    as_in_dcgan(G, D)
-    G, D = run.network(G, bits=16), run.network(D, bits=16)
-    z = codes(n, latent, run.seed, run.device)                  # the same in every epoch
-    run.layers(G, z[:2], name="layers_generator")
-    run.layers(D, infer(G, z[:2]), name="layers_discriminator")
-
+    G, D = players(run, latent, filters)
     # betas: with a mean over ten gradients, 0.9, the two players oscillate
     opt_G, opt_D = (torch.optim.Adam(net.parameters(), learning_rate, betas=(0.5, 0.999),
                                      fused=True) for net in (G, D))
+    z = codes(len(real), latent, run.seed, run.device)          # the same in every epoch
     for epoch in run.epochs(epochs, "GAN", G=G, D=D, opt_G=opt_G, opt_D=opt_D):
         for x, _ in batches(data.train, batch_size, run.generator):
             x_hat = G(torch.randn(len(x), latent, device=run.device))
-            # --- player D: raise V = E log D(x) + E log(1 - D(G(z))) -----------------------
+            # --- player D: lower E -log D(x) + E -log(1 - D(G(z))) -------------------------
             a_real, a_made = D(x), D(x_hat.detach())            # no gradient reaches G here
             loss_D = discriminator_loss(a_real, a_made).mean()
             opt_D.zero_grad(); loss_D.backward(); opt_D.step()
             # --- player G: lower E -log D(G(z)), of the D that has just moved --------------
-            loss_G = non_saturating(D(x_hat)).mean()
+            a_hat = D(x_hat)
+            loss_G = non_saturating(a_hat).mean()
             opt_G.zero_grad(); loss_G.backward(); opt_G.step()
-            run.track(len(x), loss_D=loss_D, loss_G=loss_G,
-                      D_real=a_real.sigmoid().mean(), D_made=a_made.sigmoid().mean())
+            run.track(len(x), real=a_real.sigmoid().mean(), made=a_made.sigmoid().mean())
         run.log(distance=frechet_distance(infer(cnn[:-1], infer(G, z)), real))
         if epoch in {1, 2, epochs // 4, epochs // 2, epochs}:
-            run.keep(f"epoch {epoch}", infer(G, codes(20, latent, run.seed + 2, run.device)))
+            run.keep(f"epoch {epoch}", infer(G, z[:20]))
+    run.layers(G, z[:2], name="layers_generator")
+    run.layers(D, infer(G, z[:2]), name="layers_discriminator")
+    measure(run, data, cnn, real, infer(G, codes(samples, latent, run.seed + 1, run.device)))
 
-    # --- the test set, read once: its features, and the classes that the CNN sees -----------
-    history, test = run.history, to_unit(data.test().x)
-    x_hat = infer(G, codes(samples, latent, run.seed + 1, run.device))
-    shares, true = (infer(cnn, x).argmax(1).bincount(minlength=len(data.classes)) / len(x)
-                    for x in (x_hat, test))
-    made, target = infer(cnn[:-1], x_hat), infer(cnn[:-1], test)
-    covered, largest = int((shares >= 0.01).sum()), shares.max().item()
+
+def measure(run, data, cnn, real, x_hat):
+    """Generated images x_hat beside test images, which are read here, once."""
+    test, train = to_unit(data.test().x), to_unit(data.train.x)
+    distance, target = run.history["distance"], infer(cnn[:-1], test)
+    floor = frechet_distance(real, target)
     run.scores("squared Frechet distance from the test images, features of homework 1's CNN",
-               frechet_distance=frechet_distance(made, target),
-               frechet_floor=frechet_distance(real, target))
+               frechet_distance=frechet_distance(infer(cnn[:-1], x_hat), target),
+               frechet_floor=floor)
+    run.curves("distance", "distance from training images", "squared Frechet distance",
+               log_y=True, generated=distance, test_images=floor)
+    run.curves("players", "D's output, mean over an epoch", "D(x), probability of real",
+               real_images=run.history["real"], generated=run.history["made"])
+    run.claim("Generated images came closer to real ones during training.",
+              distance[-1] < distance[0], first_epoch=distance[0], last_epoch=distance[-1])
+
+    C = len(data.classes)
+    shares = infer(cnn, x_hat).argmax(dim=1).bincount(minlength=C) / len(x_hat)
+    covered, largest = int((shares >= 0.01).sum()), shares.max().item()
     run.scores("classes with 1% of the images or more", table="classes",
                classes_covered=covered)
     run.scores("fraction", table="largest_class", largest_class_share=largest)
-    run.curves("players", "D's output, mean over an epoch", "D(x), probability of real",
-               real_images=history["D_real"], generated=history["D_made"], undecided=0.5)
-    run.curves("distance", "distance from training images", "squared Frechet distance",
-               log_y=True, generated=history["distance"],
-               real_images=frechet_distance(real, other))
-    run.pictures("samples_over_time", "images generated from the same 20 codes", **run.kept)
-    run.bars("classes", "classes that the CNN assigns", "share of the images", data.classes,
-             generated=shares, test_images=true)
-    first, *_, last = [*history["distance"], history["distance"][-1]]
-    run.claim("Generated images came closer to real ones during training.", last < first,
-              first_epoch=first, last_epoch=last)
     run.claim("Every class is generated, and none makes up more than a fifth of the images.",
-              covered == len(data.classes) and largest <= 0.2, classes=covered,
-              largest_share=largest)
-    run.claim("D is not certain about generated images, so that G still learns from it.",
-              history["D_made"][-1] > 0.05, probability_of_real=history["D_made"][-1])
+              covered == C and largest <= 0.2, classes=covered, largest_share=largest)
+
+    n, (*_, shown) = min(1000, len(x_hat), len(test)), run.kept.values()
+    away = {name: nearest(x[:n], train)[0] / 28      # RMS: there are 28^2 pixels
+            for name, x in (("generated", x_hat), ("test images", test))}
+    run.scores("RMS per pixel, to the nearest training image", table="copies", distance=away)
+    run.pictures("samples_over_time", "images generated from the same 20 codes", **run.kept,
+                 nearest_training_images=train[nearest(shown, train)[1]])
+    run.claim("The GAN does not copy: its images are further from training images than test "
+              "images are.", paired(*away.values()))
 
 
 SIZES = {"quick": {"epochs": 2, "filters": 8, "batch_size": 32, "samples": 300,

@@ -4,14 +4,11 @@ r"""Homework 2, SimCLR, studied: which of the random changes matters?
 
     python assignments/hw2_simclr_study.py       under 5 minutes on 2 CPU cores
 
-Two views of an image share what no change alters, and that is what the features can keep. Each
-change is left out, or used alone, in shorter trainings of hw2_simclr.py's encoder with half
-the filters and half the batch. A linear classifier (probe) tests the features with all labels
-of the training images. The choices share seeds, so first weights and orders. All accuracies
-are of validation images.
-
-Without changes, the two views are equal, and any detail finds the partner. How bright an image
-is would be such a detail: it says little about the kind of garment.
+Two views of an image share what no change alters, and that is what the features can keep.
+Without changes they are equal, and any detail finds the partner: how bright an image is, for
+instance, which says little about the kind of garment. Each change is left out, or used alone,
+in shorter trainings of hw2_simclr.py's encoder with half the filters and half the batch. All
+accuracies are of a linear probe and of validation images; the choices share their seeds.
 """
 # sheet: S0.5c
 
@@ -76,9 +73,6 @@ def main(run,
 
     everything = accuracy["all"]
     run.scores("fraction of validation images", augmentations=accuracy)
-    run.scores("fraction, above all changes, paired by seed", table="differences", difference={
-        choice: [a - b for a, b in zip(values, everything, strict=True)]
-        for choice, values in accuracy.items() if choice != "all"})
     run.results.figure("augmentations", plot.dots(
         accuracy, f"{data.title}: SimCLR's views; a dot is a seed, the bar their mean",
         "validation accuracy of a linear probe, share of images"))

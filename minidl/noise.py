@@ -63,21 +63,30 @@ def _sort(values, i, j):
     values[i], values[j] = torch.minimum(a, b), torch.maximum(a, b)
 
 
-def linear_map(noisy, x, penalty=0.01):
+def linear_map(pairs, penalty=0.01):
     r"""The best linear map from noisy images v to clean ones x: -> the function v -> x_hat.
 
         minimise over W, b   1/N sum_n |W (v_n - m) + b - x_n|^2 + penalty |W|^2
         W = C_xv (C_vv + penalty I)^-1,   b the mean of x,   m the mean of v
 
-    Of images (N, 1, H, W); C_xv = 1/N sum_n (x_n - b)(v_n - m)^T. x_hat is cut to [0, 1].
+    pairs: batches (v, x) of images (B, 1, H, W), N in all. C_xv is the mean of
+    (x_n - b)(v_n - m)^T, taken as that of x_n v_n^T less b m^T. x_hat is cut to [0, 1].
     """
-    v, y = noisy.flatten(1).double(), x.flatten(1).double()
-    m, b = v.mean(dim=0), y.mean(dim=0)
-    v, y = v - m, y - b
-    C_vv = v.T @ v / len(v) + penalty * torch.eye(v.shape[1], dtype=v.dtype, device=v.device)
-    W = torch.linalg.solve(C_vv, v.T @ y / len(v)).T
-    m, b, W = (part.to(x.dtype) for part in (m, b, W))
-    return lambda noisy: ((noisy.flatten(1) - m) @ W.T + b).clamp(0, 1).view_as(noisy)
+    sums, N = 0, 0
+    for v, x in pairs:
+        v, x = (part.flatten(1).cpu().double() for part in (v, x))
+        sums = [s + t for s, t in zip(sums or [0] * 4, (
+            v.sum(dim=0), x.sum(dim=0), v.T @ v, x.T @ v), strict=True)]
+        N += len(v)
+    m, b, vv, xv = (s / N for s in sums)
+    C_vv = vv - m.outer(m) + penalty * torch.eye(len(m), dtype=m.dtype)
+    W = torch.linalg.solve(C_vv, (xv - b.outer(m)).T).T
+
+    def denoise(v):
+        x_hat = (v.flatten(1) - m.to(v)) @ W.to(v).T + b.to(v)
+        return x_hat.clamp(0, 1).view_as(v)
+
+    return denoise
 
 
 def psnr(mse):

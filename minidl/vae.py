@@ -43,15 +43,6 @@ def elbo_terms(encode, decode, x, seed, size=1000):
     return Terms(*map(torch.cat, zip(*found, strict=True)))
 
 
-def kl_per_latent(mu, logvar):
-    r"""E_x KL(q(z_d|x) || p(z_d)), what latent d costs an image: (N, D) twice -> (D,).
-
-    The KL of a diagonal Gaussian is the sum over its latents, so these sum to the mean KL.
-    """
-    N, D = mu.shape
-    return kl_to_std_normal(mu.reshape(-1, 1), logvar.reshape(-1, 1)).view(N, D).mean(dim=0)
-
-
 def active_units(mu, threshold=0.01):
     r"""Whether Var_x(mu_d(x)) > threshold: (N, D) -> (D,) of True and False.
 

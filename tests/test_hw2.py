@@ -70,7 +70,7 @@ def test_no_step_away_from_the_linear_map_lowers_its_objective(generator):
     v = torch.randint(0, 5, (40, 1, 2, 2), generator=generator).double() / 4
     x = 0.5 * v + 0.25 * v.flip(3)
     penalty, h, P = 0.25, 2.0**-10, 4
-    f = noise.linear_map(v, x, penalty)
+    f = noise.linear_map(zip(v.split(7), x.split(7), strict=True), penalty)
     points = torch.cat([torch.zeros(1, P), torch.eye(P)]).double().view(-1, 1, 2, 2)
     b, *columns = f(points).flatten(1)
     A = torch.stack([column - b for column in columns], dim=1)       # x_hat = A v + b

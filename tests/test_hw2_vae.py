@@ -15,14 +15,12 @@ from torch.distributions import Bernoulli, Normal, kl_divergence
 
 from minidl import vae
 from minidl.data import to_unit
-from minidl.gaussian import kl_to_std_normal
 from minidl.lab.run import Run
 from minidl.losses import bce
 
 pytestmark = pytest.mark.numeric
 D64 = torch.float64
-SMALL = {"filters": 2, "hidden": 16, "latent": 3, "learning_rate": 1e-3, "warm_up": 0.0,
-         "augmented": 0.0}
+SMALL = {"filters": 2, "hidden": 16, "learning_rate": 1e-3}
 
 
 @pytest.fixture
@@ -55,7 +53,7 @@ def test_trap_11_the_gradient_is_that_of_sums_over_pixels_and_latents_averaged_o
     monkeypatch.setattr(hw2_vae, "reparametrise", lambda mu, logvar, *_: mu)
     run = run_of(learning_rate=0.0)  # the weights stay those that torch's loss sees
     data = run.load()
-    encoder, decoder = hw2_vae.train(run, "one step", data, 3, 1)
+    encoder, decoder = hw2_vae.train(run, "one step", data, 3, 1, lambda t: 1)
     networks, x = nn.ModuleList([encoder, decoder]), to_unit(data.train.x)
     B, found = len(x), gradient(networks)
 
@@ -101,28 +99,40 @@ def test_trap_11_what_is_reported_is_in_nats_an_image(size, generator, in_float6
     torch.testing.assert_close(pair.bce, found.bce, rtol=1e-9, atol=0)
 
 
-def test_beta_rises_over_the_first_share_of_the_steps_and_augmentation_ends_at_60_percent(
-        run_of, monkeypatch):
+def test_beta_rises_over_the_first_tenth_of_the_steps(run_of, monkeypatch):
+    betas = []
+
+    def noting(*_, beta):
+        betas.append([beta(t) for t in (0.025, 0.05, 0.1, 1.0)])
+        raise StopIteration
+
+    monkeypatch.setattr(hw2_vae, "train", noting)
+    with pytest.raises(StopIteration):
+        hw2_vae.main(run_of())
+    assert betas == [[0.25, 0.5, 1, 1]]
+
+
+def test_the_loss_weighs_kl_by_beta_and_augmentation_ends_at_60_percent(run_of, monkeypatch):
     """Of the weight of KL the gradient tells; so a KL whose gradient is that weight."""
     shares, weights, one = [], [], torch.ones((), requires_grad=True)
     monkeypatch.setattr(hw2_vae.augment, "random_affine", lambda x, *_, share, **__: [
         shares.append(share), x][1])
     one.register_hook(lambda gradient: weights.append(gradient.item()))
     monkeypatch.setattr(hw2_vae, "kl_to_std_normal", lambda mu, logvar: one)
-    run = run_of(batch_size=50, warm_up=0.5, augmented=0.3)
-    hw2_vae.train(run, "n", run.load(), 3, 2)
-    assert weights == [0.5, 1, 1, 1]  # at t = 1/4 ... 1: 110 images, 2 steps an epoch
+    run = run_of(batch_size=50, augmented=0.3)
+    hw2_vae.train(run, "n", run.load(), 3, 2, lambda t: 2 * t)
+    assert weights == [0.5, 1, 1.5, 2]  # at t = 1/4 ... 1: 110 images, 2 steps an epoch
     assert shares == [0.3, 0.3]
 
 
 def test_a_weight_of_784_collapses(run_of):
     """A mean over the pixels beside a sum over the latents: no latent is worth its KL. With
     the weight 1, KL stays many times as large."""
-    run = run_of(batch_size=55, learning_rate=2e-2, epochs=30)
+    run = run_of(batch_size=55, learning_rate=2e-2)
     data, kl = run.load(), {}
     for name in ("beta 1", "beta 784"):
         run.seed_everything(0)
-        networks = hw2_vae_study.train(run, name, data.train, hw2_vae_study.BETAS[name])
+        networks = hw2_vae.train(run, name, data, 3, 30, hw2_vae_study.BETAS[name])
         found = vae.elbo_terms(*networks, data.val.x, 0)
         kl[name] = found.kl.mean().item()
     assert kl["beta 784"] < 0.05 and kl["beta 784"] < 0.1 * kl["beta 1"], kl
@@ -165,15 +175,6 @@ def test_the_benchmarks_textbook_trains_as_minidl_does(
 
 
 # --- minidl/vae.py --------------------------------------------------------------------------
-
-def test_the_kl_per_latent_is_each_coordinates_own_and_sums_to_the_whole(generator):
-    mu, logvar = torch.randn(2, 50, 4, generator=generator, dtype=D64)
-    found = vae.kl_per_latent(mu, logvar)
-    own = kl_divergence(Normal(mu, (logvar / 2).exp()), Normal(0.0, 1.0)).mean(dim=0)
-    torch.testing.assert_close(found, own, rtol=1e-12, atol=1e-12)
-    torch.testing.assert_close(found.sum(), kl_to_std_normal(mu, logvar).mean(), rtol=1e-12,
-                               atol=1e-12)
-
 
 def test_a_unit_is_active_where_its_mean_varies_and_not_where_it_is_only_away_from_0():
     t = torch.tensor([-1.0, 1.0]).repeat(50)
