@@ -26,9 +26,9 @@ from pathlib import Path
 import _path  # noqa: F401
 import torch
 
-from minidl.data.progress import Line, clock
 from minidl.files import alone, lock, whole_file
 from minidl.lab import cli
+from minidl.lab.progress import Line, clock
 from minidl.lab.results import markdown
 from minidl.publish import kept, readme, restamp
 

@@ -7,8 +7,8 @@ import subprocess
 
 import pytest
 
-from minidl.data.progress import Line, clock
 from minidl.lab import plot
+from minidl.lab.progress import Line, clock
 from minidl.lab.results import Results, cell, latex, markdown, tex
 from minidl.lab.run import Run
 

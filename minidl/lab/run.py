@@ -22,12 +22,12 @@ import torch
 
 from minidl import UserError
 from minidl.data import load as load_images
-from minidl.data.progress import Line, clock
 from minidl.lab import checkpoint, fast, ranks, stamp
 from minidl.lab import network as networks
 from minidl.lab.findings import Findings, in_words
 from minidl.lab.folder import Folder
 from minidl.lab.lending import Lending
+from minidl.lab.progress import Line, clock
 from minidl.lab.results import Results, slug
 from minidl.lab.trials import Trials
 

@@ -13,8 +13,8 @@ import os
 import time
 from pathlib import Path
 
-from minidl.data.progress import Line
 from minidl.lab import ranks
+from minidl.lab.progress import Line
 
 
 class Trials:

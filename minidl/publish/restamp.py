@@ -18,8 +18,8 @@ import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from minidl.data.progress import Line
 from minidl.lab import flags, stamp
+from minidl.lab.progress import Line
 from minidl.publish import kept
 
 
