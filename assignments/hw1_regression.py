@@ -6,30 +6,25 @@ r"""Homework 1, regression: an unknown function from few noisy points, with gaps
     python assignments/hw1_regression.py               under 5 minutes on 2 CPU cores
     python assignments/hw1_regression.py --csv MINE    points of your own, a line `x,y` each
 
-Here f is known, so the best possible test error is too: no g has on average less than f,
+Here f is known, and so is the smallest possible test error: no g has on average less than f,
 whose error is the noise of the test points, sigma^2 in expectation. All settings are chosen by
 random search and k-fold cross-validation on the training points alone. "Untuned" is the
-search's median trial: half of the settings drawn at random do no better.
-
-The k networks of the chosen settings, each trained without one fold, give the fit (their mean)
-and a band (their spread). It says how far the training points determine the curve, not how
-noisy a point is: it is wide in the two gaps that they leave.
+search's median trial: half of the settings drawn at random are no better. The fit is the mean
+of k networks, each trained without one fold. Their spread shows how far the training points
+determine the curve; it does not show the noise of a point.
 """
 # sheet: S1.1a, S1.3
 
 import statistics
-from pathlib import Path
 
 import _path  # noqa: F401
 import torch
 from torch import nn
 
 from minidl import tune
-from minidl.data.points import GAPS, draw_points, f, read_points
+from minidl.data.points import GAPS, f, load
 from minidl.lab import cli, paired, plot
-from minidl.lab.run import RunError
 
-UNIT = "mean (g(x) - y)^2"
 SPACE = {"width": tune.Choice((16, 32, 64)), "layers": tune.Integer(1, 3),
          "activation": tune.Choice(("Tanh", "ReLU", "GELU")),
          "learning_rate": tune.LogUniform(1e-3, 3e-2),
@@ -45,7 +40,7 @@ def build(width, layers, kind):
 
 
 def fit(settings, x, y, scale, seed):
-    """Train on all points in each step; -> g, on x and y in their own units."""
+    """Train on all points in each step. -> g, on x and y in their own units."""
     torch.manual_seed(seed)
     (x_mean, x_std), (y_mean, y_std) = scale  # the network sees both with deviation 1
     u, v = ((x - x_mean) / x_std).float(), ((y - y_mean) / y_std).float()
@@ -60,13 +55,14 @@ def fit(settings, x, y, scale, seed):
 
 
 @torch.no_grad()
-def errors(g, x, y):
-    """(g(x_i) - y_i)^2: (n, 1), (n, 1) -> (n,)."""
-    return (g(x) - y).square()[:, 0]
+def outputs(networks, x):
+    """g(x) of each network: (n, 1) -> (k, n, 1)."""
+    return torch.stack([g(x) for g in networks])
 
 
-def mse(g, x, y):
-    return errors(g, x, y).mean().item()
+def errors(networks, x, y):
+    """(g(x_i) - y_i)^2, g the mean of the networks: (n, 1), (n, 1) -> (n,)."""
+    return (outputs(networks, x).mean(dim=0) - y).square()[:, 0]
 
 
 def main(run,
@@ -74,71 +70,49 @@ def main(run,
          trials: "settings tried by random search; amount" = 40,
          folds: "parts of the cross-validation; >= 2; amount" = 5,
          csv: "file of your own points, a line x,y each" = ""):
-    (x, y), test, floor = read_or_make(run, points, csv)
-    if len(x) < 2 * folds:
-        raise RunError(f"--folds {folds}: expected 2 points each, found {len(x)} in all")
+    (x, y), test, run.title = load(csv, points, run.generator)
+    run.data, scale = run.title, ((x.mean(), x.std()), (y.mean(), y.std()))
     parts = tune.folds(len(x), folds, run.seed)
-    scale = (x.mean(), x.std()), (y.mean(), y.std())
 
     # --- the choice: random search, cross-validated ------------------------------------------
-    def cross_validated(settings, _budget):
-        return statistics.mean(
-            mse(fit(settings, x[train], y[train], scale, run.seed), x[val], y[val])
-            for train, val in parts)
-
-    search = run.trials("search", cross_validated)
+    search = run.trials("search", lambda settings, _: statistics.mean(
+        errors([fit(settings, x[train], y[train], scale, run.seed)],
+               x[val], y[val]).mean().item() for train, val in parts))
     best = tune.random_search(search, SPACE, trials, run.seed)
     ranked = sorted((trial for trial in search.done if "score" in trial), key=tune.score_of)
     median = ranked[(len(ranked) - 1) // 2]
-    run.table("trials", [{"cross-validated error": trial["score"]} | trial["settings"]
-                         for trial in ranked[:10]], f"The best of {len(search.done)} settings")
+    run.table("best", [best["settings"] | {
+        "at an edge": tune.at_edge(SPACE, best["settings"])}], "The best settings")
     run.results.figure("trials", plot.trials(
-        ranked, f"{run.title}: all {len(ranked)} trials", "cross-validated MSE",
-        ["learning_rate", "weight_decay"]))
+        ranked, f"{run.title}: {len(ranked)} trials", "cross-validated MSE",
+        tune.logarithmic(SPACE)))
 
     # --- the fit: the networks of the k folds, of the tuned settings and the untuned ---------
     tuned, untuned = ([fit(trial["settings"], x[train], y[train], scale, run.seed + i)
                        for i, (train, _) in enumerate(parts)] for trial in (best, median))
-    of_tuned, of_untuned = (errors(mean_of(group), *test) for group in (tuned, untuned))
-    run.scores(UNIT, test_mse=of_tuned.mean(), test_mse_untuned=of_untuned.mean(),
-               cross_validated_mse=best["score"],
-               **({} if csv else {"noise_floor_mse": floor}))
+    of_tuned, of_untuned = (errors(networks, *test) for networks in (tuned, untuned))
     run.claim("Tuned networks have a smaller test error than untuned ones.",
               paired(of_untuned, of_tuned))
+    found = {"test_mse": of_tuned.mean(), "test_mse_untuned": of_untuned.mean(),
+             "cross_validated_mse": best["score"]}
     u = torch.linspace(x.min(), x.max(), 400, dtype=x.dtype).unsqueeze(1)
-    with torch.no_grad():
-        lines = {"tuned": mean_of(tuned)(u), "untuned": mean_of(untuned)(u)}
-        spread = torch.stack([g(u) for g in tuned]).std(dim=0)
+    lines = {name: outputs(networks, u).mean(dim=0)
+             for name, networks in (("tuned", tuned), ("untuned", untuned))}
+    spread = outputs(tuned, u).std(dim=0)
     if not csv:
-        lines["f"] = f(u)
+        lines["f"], floor = f(u), errors([f], *test).mean()
+        found["noise_floor_mse"], ratio = floor, of_tuned.mean() / floor
         run.claim("The test error of the tuned networks is within 10% of the noise floor.",
-                  of_tuned.mean() < 1.1 * floor, ratio=of_tuned.mean() / floor)
+                  ratio < 1.1, ratio=ratio)
         gap = sum((low < u) & (u < high) for low, high in GAPS).bool()
         run.claim("In the gaps between the training points the networks differ more.",
                   spread[gap].mean() > spread[~gap].mean(), in_gaps=spread[gap].mean(),
                   elsewhere=spread[~gap].mean())
+    run.scores("mean (g(x) - y)^2", **found)
     run.results.figure("fit", plot.fit(
         (x[:, 0], y[:, 0]), {name: (u[:, 0], line[:, 0]) for name, line in lines.items()},
         (u[:, 0], lines["tuned"][:, 0], 2 * spread[:, 0]),
         f"{run.title}: fit and band (2 deviations over the folds)", "x", "y"))
-
-
-def mean_of(group):
-    return lambda x: torch.stack([g(x) for g in group]).mean(dim=0)
-
-
-def read_or_make(run, points, path):
-    """-> (x, y) to train on, (x, y) to test on, each (N, 1), and f's test error or None."""
-    if path:
-        run.data = run.title = f"points of {Path(path).name}"
-        x, y = read_points(path)
-        test, train = torch.randperm(len(x), generator=run.generator).split(
-            [len(x) // 5, len(x) - len(x) // 5])
-        return (x[train], y[train]), (x[test], y[test]), None
-    run.data = run.title = "made points, f(x) = sin(1.5 x) + x / 4"
-    train, test = (draw_points(n, gaps, run.generator)
-                   for n, gaps in ((points, GAPS), (4000, ())))
-    return train, test, mse(f, *test)
 
 
 SIZES = {"quick": {"trials": 4, "folds": 2}, "full": {"trials": 200, "folds": 10}}

@@ -90,7 +90,8 @@ def folds(n, k, seed):
     """k pairs (training, validation) of indices of n examples: every example is in exactly one
     validation part, and the parts' sizes differ by at most one."""
     if not 2 <= k <= n:
-        raise ValueError(f"found k = {k} folds of {n} examples, expected 2 to {n}")
+        raise SearchError(f"--folds {k}: found {n} examples, expected one or more a fold, "
+                          "and two folds or more")
     order = torch.randperm(n, generator=torch.Generator().manual_seed(seed))
     parts = order.tensor_split(k)
     return [(torch.cat([*parts[:i], *parts[i + 1:]]), parts[i]) for i in range(k)]
@@ -146,6 +147,13 @@ def at_edge(space, settings):
              if not isinstance(kind, Choice)
              and not kind.at(0.05) < settings[name] < kind.at(0.95)]
     return ", ".join(found) or "none"
+
+
+def chosen(scores, best):
+    """Of a grid, {value: score}: what was tried, the best value, whether it is at an end."""
+    ends = (min(scores), max(scores)) if len(scores) > 1 else ()
+    return {"tried": ", ".join(f"{value:g}" for value in sorted(scores)),
+            "best": f"{best:g}", "at an edge": "yes" if best in ends else "no"}
 
 
 def score_of(trial):

@@ -20,12 +20,12 @@ from collections.abc import Callable
 from typing import NamedTuple
 from unittest import mock
 
-import hw1_regression
 import numpy
 import torch
 
 import data_download
 from minidl import idx
+from minidl.data import points as files_of_points
 from minidl.data import review_sources
 from minidl.data.sources import DataError
 from minidl.lab import checkpoint
@@ -140,7 +140,7 @@ def points(source):
 
 def read_points(path):
     """True: the points are those of the lines. DataError: refused."""
-    found = torch.cat(hw1_regression.read_points(path), dim=1)
+    found = torch.cat(files_of_points.read_points(path), dim=1)
     lines = path.read_bytes().decode("utf-8-sig").splitlines()
     lines = [line for line in lines if line.strip()]
     if lines[0].lstrip()[:1].isalpha() and lines[0].count(",") == 1:

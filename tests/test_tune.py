@@ -124,7 +124,7 @@ def test_folds_are_the_seeds_and_refuse_what_is_no_cross_validation():
     assert not torch.equal(folds(50, 5, 0)[0][1], folds(50, 5, 1)[0][1])
     assert torch.equal(folds(50, 5, 1)[0][1], folds(50, 5, 1)[0][1])
     for n, k in ((5, 1), (5, 6)):
-        with pytest.raises(ValueError, match=f"k = {k}"):
+        with pytest.raises(SearchError, match=f"--folds {k}: found {n}"):
             folds(n, k, 0)
 
 

@@ -63,6 +63,21 @@ def read_points(path):
     return points.split(1, dim=1)
 
 
+def load(path, n, generator):
+    """-> (x, y) to train on, (x, y) to test on, each (N, 1), and a title for figures.
+
+    Of the file's points a random fifth is to test; without a path, n noisy points of f outside
+    GAPS are to train on, and 4,000 everywhere to test.
+    """
+    if not path:
+        return (draw_points(n, GAPS, generator), draw_points(4000, (), generator),
+                "synthetic points, f(x) = sin(1.5 x) + x / 4")
+    x, y = read_points(path)
+    test, train = torch.randperm(len(x), generator=generator).split(
+        [len(x) // 5, len(x) - len(x) // 5])
+    return (x[train], y[train]), (x[test], y[test]), f"points of {Path(path).name}"
+
+
 def _is_heading(cells):
     """Two words that begin with a letter; nan and inf are numbers, though none to train on."""
     words = [cell.strip(' "').lower() for cell in cells]
