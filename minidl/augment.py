@@ -1,4 +1,8 @@
-"""Random changes of a whole batch of images at once, on its device."""
+"""Random changes of a whole batch of images at once, on its device.
+
+What is random is drawn where the generator is. A CPU's gives the same changes for any device;
+one of a GPU (`run.noise`) draws there and keeps no step waiting.
+"""
 
 import math
 
@@ -13,12 +17,11 @@ def random_affine(x, generator, *, degrees=0.0, scale=0.0, shear=0.0, shift=0.0,
 
     phi uniform in +- degrees, k in +- shear, s_x and s_y in +- scale, t_x and t_y in +- shift,
     all independent; S has 1 + s_x, 1 + s_y; t is a share of the image's width and height.
-    Only a `share` of the images is changed. (B, C, H, W) -> the same. The generator is a
-    CPU's, so that one seed gives the same changes on every device. Checked in
+    Only a `share` of the images is changed. (B, C, H, W) -> the same. Checked in
     tests/test_augment.py.
     """
     B = len(x)
-    phi, k, s_x, s_y, t_x, t_y = 2 * torch.rand(6, B, generator=generator) - 1  # in -1 .. 1
+    phi, k, s_x, s_y, t_x, t_y = 2 * _uniform(generator, 6, B) - 1  # in -1 .. 1
     phi, k = math.radians(degrees) * phi, shear * k
     t_x, t_y = 2 * shift * t_x, 2 * shift * t_y  # the grid's coordinates go from -1 to 1
     cos, sin = phi.cos(), phi.sin()
@@ -26,8 +29,8 @@ def random_affine(x, generator, *, degrees=0.0, scale=0.0, shear=0.0, shift=0.0,
         ((cos + k * sin) / (1 + scale * s_x), (k * cos - sin) / (1 + scale * s_x), t_x),
         (sin / (1 + scale * s_y), cos / (1 + scale * s_y), t_y))]
     A = torch.stack(rows, dim=1)  # (B, 2, 3)
-    untouched = torch.rand(B, generator=generator) >= share
-    A[untouched] = torch.eye(2, 3)
+    untouched = _uniform(generator, B) >= share
+    A[untouched] = torch.eye(2, 3, device=A.device)
     grid = F.affine_grid(A.to(x.device), x.shape, align_corners=False)  # (B, H, W, 2)
     return F.grid_sample(x, grid, align_corners=False)
 
@@ -37,7 +40,7 @@ def random_mirror(x, generator):
 
     (B, C, H, W) -> the same.
     """
-    chosen = torch.rand(len(x), generator=generator) < 0.5
+    chosen = _uniform(generator, len(x)) < 0.5
     return torch.where(chosen.to(x.device).view(-1, 1, 1, 1), x.flip(-1), x)
 
 
@@ -47,9 +50,10 @@ def random_shift(x, generator, pixels):
     (B, C, H, W) -> the same. Nothing is interpolated, so nothing is blurred.
     """
     B, C, H, W = x.shape
-    down, right = torch.randint(0, 2 * pixels + 1, (2, B, 1), generator=generator)
-    rows = (down + torch.arange(H)).to(x.device).view(B, 1, H, 1)
-    columns = (right + torch.arange(W)).to(x.device).view(B, 1, 1, W)
+    down, right = torch.randint(0, 2 * pixels + 1, (2, B, 1), generator=generator,
+                                device=generator.device)
+    rows = down.to(x.device).view(B, 1, 1, 1) + torch.arange(H, device=x.device).view(H, 1)
+    columns = right.to(x.device).view(B, 1, 1, 1) + torch.arange(W, device=x.device)
     image, channel = (torch.arange(n, device=x.device) for n in (B, C))
     padded = F.pad(x, [pixels] * 4)
     return padded[image.view(B, 1, 1, 1), channel.view(1, C, 1, 1), rows, columns]
@@ -60,5 +64,9 @@ def random_brightness(x, generator, strength):
 
     (B, C, H, W) in [0, 1] -> the same: one a and one g an image. Black stays black.
     """
-    log_a, log_g = strength * (2 * torch.rand(2, len(x), 1, 1, 1, generator=generator) - 1)
+    log_a, log_g = strength * (2 * _uniform(generator, 2, len(x), 1, 1, 1) - 1)
     return (log_a.exp().to(x.device) * x ** log_g.exp().to(x.device)).clamp(max=1)
+
+
+def _uniform(generator, *shape):
+    return torch.rand(shape, generator=generator, device=generator.device)

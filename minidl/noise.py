@@ -4,9 +4,8 @@ r"""Noise on images (B, C, H, W) in [0, 1], and what undoes it without a network
     salt and pepper  a share `level` of the pixels is 0 or 1, as often the one as the other
     masking          a share `level` of the pixels is 0
 
-x' stays in [0, 1]: it is an image, as a file could hold it. Fresh at each call. The generator
-is a CPU's, so that one seed gives the same noise on every device. Checked in
-tests/test_hw2.py.
+x' stays in [0, 1]: it is an image, as a file could hold it. Fresh at each call, drawn where
+the generator is: a CPU's gives the same noise for any device. Checked in tests/test_hw2.py.
 """
 
 import math
@@ -16,17 +15,17 @@ import torch.nn.functional as F
 
 
 def gaussian(x, level, generator):
-    e = torch.randn(x.shape, generator=generator).to(x.device)
+    e = torch.randn(x.shape, generator=generator, device=generator.device).to(x.device)
     return (x + level * e).clamp(0, 1)
 
 
 def salt_and_pepper(x, level, generator):
-    u = torch.rand(x.shape, generator=generator).to(x.device)
+    u = torch.rand(x.shape, generator=generator, device=generator.device).to(x.device)
     return torch.where(u < level, (u < level / 2).float(), x)
 
 
 def masking(x, level, generator):
-    u = torch.rand(x.shape, generator=generator).to(x.device)
+    u = torch.rand(x.shape, generator=generator, device=generator.device).to(x.device)
     return torch.where(u < level, 0.0, x)
 
 

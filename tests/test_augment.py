@@ -5,7 +5,8 @@ import math
 import pytest
 import torch
 
-from minidl.augment import random_affine, random_brightness
+from minidl.augment import random_affine, random_brightness, random_mirror, random_shift
+from minidl.noise import KINDS
 
 pytestmark = pytest.mark.numeric
 
@@ -103,3 +104,21 @@ def test_brightness_is_a_factor_and_an_exponent_of_at_most_its_strength():
     for value in (g.log(), log_a):
         assert_uniform_in(value, 0.4)
     assert torch.corrcoef(torch.stack([g.log(), log_a]))[0, 1].abs() < 0.1  # 0 +- 0.022
+
+
+class Elsewhere:
+    """A generator of another device, where there is none: that device is asked to draw."""
+    device = torch.device("meta")
+
+
+@pytest.mark.parametrize("change", [
+    lambda x, g: random_affine(x, g, degrees=10), random_mirror,
+    lambda x, g: random_shift(x, g, 2), lambda x, g: random_brightness(x, g, 0.3),
+    *(lambda x, g, add=add: add(x, 0.5, g) for add in KINDS.values())])
+def test_what_is_random_is_drawn_where_the_generator_is(change, x, monkeypatch):
+    drawn_on = []
+    for draw in (torch.rand, torch.randn, torch.randint):
+        monkeypatch.setattr(torch, draw.__name__, lambda *args, generator, device, draw=draw: (
+            drawn_on.append(device), draw(*args))[1])
+    assert change(x, Elsewhere()).shape == x.shape
+    assert set(drawn_on) == {Elsewhere.device}

@@ -115,6 +115,15 @@ def test_an_error_of_the_data_is_one_sentence(capsys, tmp_path):
     assert said == "test_cli.py: images: found 3, expected 4\n"
 
 
+@pytest.mark.parametrize("width", [10**13, 10**18, 10**30])
+def test_a_network_that_no_memory_holds_is_one_sentence(capsys, tmp_path, width):
+    def main(run):
+        torch.nn.Linear(width, 10)
+
+    assert "need more memory than there is" in sentence(capsys, "--out", str(tmp_path),
+                                                        main=main)
+
+
 def test_a_mistake_in_the_code_keeps_its_traceback(tmp_path):
     def main(run):
         raise KeyError("a bug")

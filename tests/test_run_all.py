@@ -50,6 +50,12 @@ def test_every_script_is_run_and_takes_networks_only_from_what_ran_before():
         assert all(run_all.NEEDS.get(need) is not None for need in needs)
 
 
+def test_where_every_script_fails_the_reasons_are_printed(scripts, capsys):
+    (scripts / "first.py").write_text('raise SystemExit("first.py: no such file")')
+    assert run(scripts, "--only", "first") == 1
+    assert "FAILED first: first.py: no such file (" in capsys.readouterr().out
+
+
 def test_scripts_run_in_the_order_of_what_they_need(scripts, capsys):
     assert run(scripts, "--quick", "--seed", "3") == 0
     assert order(scripts / "out") == ["first", "third", "second"]

@@ -14,8 +14,10 @@ import argparse
 import contextlib
 import inspect
 import os
+import re
 import shlex
 import sys
+import textwrap
 from pathlib import Path
 
 import torch
@@ -31,7 +33,6 @@ SIZES = {"quick": "does it run: at most 10 s on 2 cores",
          "default": "an honest answer: at most 5 minutes on 2 cores",
          "full": "the best number"}
 DEVICES = ["auto", "cpu", "cuda", "mps", "xpu"]
-SENTENCES = (UserError, DownloadError)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -72,16 +73,31 @@ def start(main, *, data=None, quick=None, full=None, argv=None):
         print(f"\nStopped. To go on from the last whole epoch: python {sys.argv[0]} "
               f"{shlex.join(again)}", file=sys.stderr)
         sys.exit(130)
-    except (*SENTENCES, OSError) as error:
-        if not isinstance(error, SENTENCES):  # the disk's, as where it is full
-            error = (f"{error.filename or out}: found '{error.strerror or error}', expected "
-                     "room to read and write")
+    except Exception as error:
+        sentence = _sentence(error, out)
+        if sentence is None:
+            raise
         with contextlib.suppress(OSError):  # a full disk may be where the output goes, too
             sys.stdout.flush()
-        print(f"{script.name}: {error}", file=sys.stderr)
+        print(f"{script.name}: {sentence}", file=sys.stderr)
         sys.exit(2)
     finally:
         torch.set_flush_denormal(False)
+
+
+def _sentence(error, out):
+    """What the user can mend, in words; None for a mistake of the code."""
+    if isinstance(error, (UserError, DownloadError)):
+        return str(error)
+    if isinstance(error, OSError):  # the disk's, as where it is full
+        return (f"{error.filename or out}: found '{error.strerror or error}', expected room "
+                "to read and write")
+    no_room = re.search("can't allocate|out of memory|[oO]verflow", str(error))
+    if isinstance(error, MemoryError) or (no_room and isinstance(
+            error, (RuntimeError, TypeError))):  # torch has a kind of its own for each device
+        return ("found settings that need more memory than there is, expected smaller ones "
+                f"({textwrap.shorten(str(error), 100, placeholder=' ...')})")
+    return None
 
 
 @contextlib.contextmanager

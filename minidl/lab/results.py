@@ -86,6 +86,8 @@ def cell(value):
 
 def markdown(rows):
     """Rows, dicts with the same keys, as a Markdown table with its columns aligned."""
+    if not rows:
+        return ""
     cells = [[cell(v).replace("|", r"\|") for v in row.values()] for row in rows]
     table = [[name.replace("|", r"\|") for name in rows[0]], *cells]
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
