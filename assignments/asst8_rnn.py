@@ -1,10 +1,5 @@
 r"""Assignment 8, exercise 4: is a film review positive? A simple recurrent network reads it.
 
-    x_t = E[w_t]                                  E (V, 100), the words' embeddings
-    h_t = tanh(W_xh x_t + W_hh h_{t-1} + b)       h_0 = 0; h_t (256,); t = 1 ... n
-    o   = W_hq h_n + b_q,   p(positive | w) = sigmoid(o)
-    minimise   the mean of -log p(y | w), in nats;   Adam, 64 reviews a step
-
     python assignments/asst8_rnn.py            at most 8 minutes on 2 CPU cores
 
 The reviews of a batch differ in their number of words n; padding makes them equally long, T.
@@ -12,9 +7,13 @@ Reading h_T is the usual mistake ("unpacked"): do/dh_t = W_hq times T - t factor
 diag(1 - h^2) W_hh. With torch's default weights each shrinks it: the gradient vanishes. The
 remedy ("last"): read h_n, which depends on no later word, and start from W_hh = I and small
 embeddings, so that each factor is nearly I. "best" adds dropout and reads twice as many words.
-The bag of words shows what reading in order is worth. run.network computes the same states
-with the gradient of minidl/recurrence.py; theory/test_rnn.py proves it, claims 71 to 79.
-asst8_rnn_study.py changes one thing at a time. Left out: gates (LSTM, GRU).
+The bag of words shows what reading in order is worth. asst8_rnn_study.py changes one thing at
+a time; theory/test_rnn.py proves the equations, claims 71 to 79. Left out: gates (LSTM, GRU).
+
+    x_t = E[w_t]                                  E (V, 100), the words' embeddings
+    h_t = tanh(W_xh x_t + W_hh h_{t-1} + b)       h_0 = 0; h_t (256,); t = 1 ... n
+    o   = W_hq h_n + b_q,   p(positive | w) = sigmoid(o)
+    minimise   the mean of -log p(y | w), in nats;   Adam, 64 reviews a step
 """
 # sheet: S4.4
 
@@ -41,10 +40,8 @@ class SentimentRNN(nn.Module):
     def forward(self, w, n):
         x = self.dropout(self.E(w.T))       # x_t = E[w_t]: (B, T) -> (T, B, d)
         h, _ = self.rnn(x)                  # all h_t = tanh(W_xh x_t + W_hh h_{t-1} + b)
-        return self.W_hq(self.read(h, n)).squeeze(1)  # (T, B, h) -> (B, h) -> (B,)
-
-    def read(self, h, n):
-        return h[n - 1, torch.arange(len(n), device=n.device)]  # h_n, after the last word
+        h_n = h[n - 1, torch.arange(len(n), device=n.device)]   # (T, B, h) -> (B, h)
+        return self.W_hq(h_n).squeeze(1)    # o, read after the last word
 
 
 class PaddedRNN(SentimentRNN):
@@ -118,8 +115,8 @@ def main(run,
     val["bag of words"] = bag.val_accuracy
     run.scores("fraction", test_accuracy=ok, val_accuracy=val)
     run.curves("loss", "the loss", "mean cross-entropy, nats", **losses)
-    run.claim("Started from the identity and read at the last word, the network classifies "
-              "more reviews correctly than from torch's start, read after the padding.",
+    run.claim("The identity start, read at the last word, classifies more reviews correctly "
+              "than torch's default start, read after the padding.",
               paired(ok["last"], ok["unpacked"]))
     run.claim("Dropout and twice as many words improve it further.",
               paired(ok["best"], ok["last"]))

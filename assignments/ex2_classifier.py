@@ -1,23 +1,19 @@
 r"""Exercise 2, task 2: task 1's encoder and a small MLP classify the digits.
 
+    python assignments/ex2_classifier.py            under 3 minutes on 2 CPU cores
+
+Both parts start from random weights. The MLP has two layers, since a plane in a code of d = 12
+need not separate a class from the others. It ends in logits: F.cross_entropy contains the
+softmax. With a second softmax, no loss could fall below log(e + 9) - 1 = 1.46.
+
+Training images are turned, scaled, slanted and shifted at random, which leaves the class as it
+is; the last fifth of the epochs trains on unchanged digits. The training curves are measured
+on unchanged images in evaluation mode, like the test curves. The sheet asks for the test error
+over training time: the weights of each epoch are kept, and the test set is read once, last.
+
     z = encoder(x) in R^d,   logits = MLP(z) in R^C
     p(c | x) = exp(logits_c) / sum_k exp(logits_k)
     minimise over both   E -log p(y | x)                    (the cross-entropy, in nats)
-
-    python assignments/ex2_classifier.py            under 3 minutes on 2 CPU cores
-
-The network. The encoder is task 1's, layer by layer, and both parts are trained from random
-weights. The MLP has two layers, since the classes need not lie on two sides of a plane in a
-code of d = 12. It ends in logits: F.cross_entropy holds the softmax already, and with a second
-one in the network no loss could fall below log(e + 9) - 1 = 1.46.
-
-The training. Images are turned, sized, slanted and shifted at random, which moves no digit to
-another class; the last fifth of the epochs settles on the digits as they are. While images
-are changed they are harder than the test images: the training curves are therefore measured
-on training images as they are, in evaluation mode, like the test curves.
-
-The sheet asks for the test error over training time. The weights after each epoch are kept,
-so that the test set is read once, when all is trained, and nothing is chosen by it.
 """
 # sheet: S3.2
 
@@ -30,7 +26,7 @@ from torch import nn
 from minidl.augment import random_affine
 from minidl.data import Split, batches, steps_per_epoch, to_unit
 from minidl.evaluation import nats_and_accuracy
-from minidl.lab import cli, infer
+from minidl.lab import cli
 from minidl.lab.checkpoint import Snapshots
 from minidl.schedules import one_cycle
 
@@ -92,16 +88,9 @@ def main(run,
     run.scores("fraction", **{f"{k}_accuracy": values[-1] for k, values in accuracy.items()})
     run.scores("nats, mean cross-entropy", table="cross_entropies",
                **{f"{k}_cross_entropy": values[-1] for k, values in nats.items()})
-
-    logits = infer(classifier, test.x)
-    hardest = F.cross_entropy(logits, test.y, reduction="none").argsort(descending=True)[:30]
-    labels = [f"{data.classes[test.y[i]]}\n-> {data.classes[logits[i].argmax()]}"
-              for i in hardest]
-    run.pictures("hardest", "largest cross-entropy on test images; below, class -> prediction",
-                 labels, columns=10, image=to_unit(test.x[hardest]))
     run.claim("More than 99 of 100 test images are classified correctly.",
               accuracy["test"][-1] > 0.99, accuracy=accuracy["test"][-1])
-    run.claim("Training images are classified better than test images.",
+    run.claim("The accuracy on training images is higher than on test images.",
               accuracy["train"][-1] > accuracy["test"][-1],
               training=accuracy["train"][-1], test=accuracy["test"][-1])
     run.claim("The test cross-entropy is lowest after the last epoch: training so long does "

@@ -1,22 +1,18 @@
 r"""Exercise 2, task 4: only 100 training images have a label.
 
-    minimise  1/n sum_{i <= n} -log p(y_i | x_i),   n = 100,   p = softmax(MLP(encoder(x)))
-
     python assignments/ex2_few_labels.py            about 1 minute on 2 CPU cores
 
 The network is task 2's. It has thousands of parameters for each label, so it can learn the 100
-by heart. Their loss goes to 0, while that of held-out images stays where it was after a few
-dozen steps: this is over-fitting. The accuracy of held-out images does not fall meanwhile, so
-their accuracy alone would hide it.
-
-The 100 are the sheet's own, the first of the training file (`torch.arange(100)`): 5 images of
-one class, 14 of another. A seed changes the weights and the order. Accuracies are means over
-seeds, since one training on 100 images says little.
+by heart: their loss goes to 0, while that of held-out images stays where it was after a few
+dozen steps. This is over-fitting. The held-out accuracy does not fall, so it alone would not
+show it. The 100 are the sheet's own, the first of the training file (`torch.arange(100)`): 5
+images of one class, 14 of another. A seed changes the weights and the order.
 
 The best remedy is augmentation: each time an image is shown, it is rotated, scaled, sheared
 and shifted a little. The network never sees the same image twice, and it learns which changes
-leave a digit what it is. ex2_few_labels_study.py compares it with weight decay, dropout and
-early stopping, and with more labels. The settings were chosen on held-out images.
+leave a digit what it is. ex2_few_labels_study.py measures how many labels that is worth.
+
+    minimise  1/n sum_{i <= n} -log p(y_i | x_i),   n = 100,   p = softmax(MLP(encoder(x)))
 """
 # sheet: S3.4
 

@@ -47,7 +47,6 @@ NEEDS = {
     "hw2_fine_tuning": ("hw2_conv_ae", "hw1_classification"),
     "ex2_few_labels": (), "hw1_regression": (),
     "ex2_classifier_decoding": ("ex2_conv_ae", "ex2_classifier"),
-    "asst8_text_cnn_study": ("asst8_text_cnn",),
     "asst8_rnn_study": (), "asst8_fc_ae": (),
     "asst8_fc_ae_study": (), "asst8_conv_ae": ("asst8_fc_ae",),
     "hw1_features": ("hw1_classification",),

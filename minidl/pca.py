@@ -27,6 +27,12 @@ class PCA(NamedTuple):
     def decode(self, z):      # z (N, d) -> (N, P)
         return self.mean + z @ self.components
 
+    def first(self, d):       # the PCA of the first d of these components
+        return self._replace(components=self.components[:d], variance=self.variance[:d])
+
+    def reconstruct(self, x):  # x (N, ...) in [0, 1] -> x_hat alike, clipped to [0, 1]
+        return self.decode(self.encode(x)).clamp(0, 1).view_as(x)  # never further from x
+
 
 def fit(x, d):
     """The PCA of x (N, ...), N >= 1, bytes as pixels in [0, 1]; ValueError if it has none."""

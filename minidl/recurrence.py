@@ -53,23 +53,15 @@ class _Recurrence(torch.autograd.Function):
         return d, (d_t.T @ before).to(W.dtype)
 
 
-# --- how far back the gradient reaches -------------------------------------------------------
+def gradient_norms(rnn, head, x):
+    """|do/dh_{T-k}|, k = 0 ... T - 1, of o = head(h_T): how far back the gradient reaches.
 
-def one_by_one(rnn, x):
-    """The states h_1 ... h_T of a torch.nn.RNN, (B, h) each: x (T, B, d), a_t = W_xh x_t + b.
-
-    Each is a tensor of its own, so that autograd can be asked for the gradient at each.
+    rnn a torch.nn.RNN, x (T, B, d) -> (B, T). Each state is a tensor of its own, so that
+    autograd can be asked for the gradient at each, whatever way it takes to o.
     """
-    h, W = x.new_zeros(x.shape[1], rnn.hidden_size), rnn.weight_hh_l0
+    h, W, states = x.new_zeros(x.shape[1], rnn.hidden_size), rnn.weight_hh_l0, []
     for a_t in F.linear(x, rnn.weight_ih_l0, rnn.bias_ih_l0 + rnn.bias_hh_l0):
         h = torch.tanh(a_t + h @ W.T)  # a review a row
-        yield h
-
-
-def by_distance(o, h):
-    """|do/dh_{T-k}|, k = 0 ... T - 1: o (B,), states h (T of (B, h)) leading to it -> (B, T).
-
-    All the gradient there is, whatever way it takes from h_{T-k} to o.
-    """
-    gradients = torch.autograd.grad(o.sum(), h)  # of a review's o its own states only
+        states.append(h)
+    gradients = torch.autograd.grad(head(h).sum(), states)  # of a review's o its own states
     return torch.stack(gradients[::-1], dim=1).norm(dim=2)

@@ -10,13 +10,10 @@ import torch
 import whole_runs
 from torch import nn
 
-from minidl import linear_code, pca
-from minidl.data import Split, load, to_unit
-from minidl.evaluation import evaluate
+from minidl.data import load, to_unit
 from minidl.lab import flags
 from minidl.lab.layers import layer_rows, parameter_count
 from minidl.lab.run import Run
-from minidl.losses import mse
 
 pytestmark = pytest.mark.numeric
 
@@ -137,46 +134,6 @@ def test_the_loss_has_one_sigmoid_and_is_a_sum_over_the_pixels(
     assert abs(found - expected) < 0.07
     twice = 1 / (1 + math.exp(-1))  # the logit after another sigmoid
     assert abs(784 * (math.log(1 + math.exp(twice)) - twice * ink) - expected) > 7
-
-
-# --- minidl/linear_code.py ------------------------------------------------------------------
-
-@pytest.fixture(scope="module")
-def split():
-    """Low-rank images and noise, in [0, 1]."""
-    generator = torch.Generator().manual_seed(0)
-    z, W = torch.randn(300, 5, generator=generator), torch.randn(5, 64, generator=generator)
-    x = (z @ W + 0.3 * torch.randn(300, 64, generator=generator) - 0.5).sigmoid()
-    return Split((255 * x).byte().view(300, 1, 8, 8), torch.zeros(300))
-
-
-def fit64(x, d):
-    """The PCA in float64: sums of 64 products below 8 in all are then off by 1e-13."""
-    code = pca.fit(x, d)
-    return code._replace(mean=code.mean.double(), components=code.components.double())
-
-
-def test_the_first_components_are_the_smaller_pca_and_clipping_only_helps(split):
-    code, x = fit64(split.x, 64), to_unit(split.x)
-    for d in (1, 5, 20):
-        small = fit64(split.x, d)
-        before = small.decode(small.encode(x)).view_as(x)
-        x_hat = linear_code.clipped(code, d)(x)
-        torch.testing.assert_close(x_hat, before.clamp(0, 1), rtol=0, atol=1e-12)
-        assert mse(x_hat, x).mean() < mse(before, x).mean()
-    none = linear_code.clipped(code, 0)(x)
-    assert torch.equal(none, code.mean.view(1, 1, 8, 8).expand_as(x))
-
-
-def test_the_size_of_the_same_mse_is_what_a_search_one_by_one_finds(split):
-    code = fit64(split.x, 64)
-    errors = [linear_code.mse_of(code, d, split) for d in range(65)]
-    for wanted in (errors[0], errors[7], errors[7] * 1.001, errors[7] * 0.999, errors[64]):
-        by_hand = next(d for d, error in enumerate(errors) if error <= wanted)
-        assert linear_code.size_of_same_mse(code, wanted, split) == by_hand
-    assert linear_code.size_of_same_mse(code, -1.0, split) == 65
-    x_hat = linear_code.clipped(fit64(split.x, 7), 7)
-    assert errors[7] == pytest.approx(evaluate(lambda x, _: mse(x_hat(x), x), split), rel=1e-9)
 
 
 @pytest.mark.real_data

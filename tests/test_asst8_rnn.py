@@ -9,13 +9,13 @@ import pytest
 import torch
 import torch.nn.functional as F
 from asst8_rnn import PaddedRNN, SentimentRNN, correct, identity_start
-from asst8_rnn_study import CURED, TORCH, VARIANTS, MeanRNN, reach
+from asst8_rnn_study import VARIANTS, build, reach
 
 from minidl import bag_of_words
 from minidl.data.reviews import Reviews, turned
 from minidl.lab import infer
 from minidl.lab.run import Run
-from minidl.recurrence import by_distance, one_by_one
+from minidl.recurrence import gradient_norms
 
 pytestmark = pytest.mark.numeric
 V, LONGEST = 118, 30
@@ -23,10 +23,10 @@ CLOSE = {"rtol": 0, "atol": 1e-9}  # of float64, see above
 
 
 def networks():
-    """The page's and the study's, by their kind and start."""
+    """The page's, by their kind and start."""
     torch.manual_seed(0)
     made = {"padded": PaddedRNN(V, LONGEST), "torch": SentimentRNN(V),
-            "identity": identity_start(SentimentRNN(V)), "mean": MeanRNN(V)}
+            "identity": identity_start(SentimentRNN(V))}
     return {name: net.double() for name, net in made.items()}
 
 
@@ -38,21 +38,19 @@ def some_reviews(B=6, T=17):
     return w * (torch.arange(T) < n[:, None]), n
 
 
-@pytest.mark.parametrize("name", ["padded", "torch", "identity", "mean"])
+@pytest.mark.parametrize("name", ["padded", "torch", "identity"])
 def test_o_is_what_the_equations_say(name):
-    """A loop over the words of each review, for each thing that the head can read."""
+    """A loop over the words of each review; of the mistake, over its padding too."""
     (w, n), net = some_reviews(), networks()[name]
     W_xh, W_hh, b_ih, b_hh = net.rnn.parameters()
     for i, o in enumerate(net(w, n)):
         words = w[i, :n[i]].tolist()
         if name == "padded":
             words += [0] * (LONGEST - len(words))
-        h, states = torch.zeros(256, dtype=torch.float64), []
+        h = torch.zeros(256, dtype=torch.float64)
         for word in words:
             h = torch.tanh(W_xh @ net.E.weight[word] + W_hh @ h + b_ih + b_hh)
-            states.append(h)
-        read = torch.stack(states).mean(dim=0) if name == "mean" else h
-        torch.testing.assert_close(net.W_hq(read)[0], o, **CLOSE)
+        torch.testing.assert_close(net.W_hq(h)[0], o, **CLOSE)
 
 
 def test_the_parameters_are_the_formulas():
@@ -64,7 +62,7 @@ def test_trap_12_no_score_depends_on_padding_or_on_the_other_reviews_of_the_batc
     """Read at T instead of n, it does."""
     w, n = some_reviews()
     made = networks()
-    for name in ("torch", "identity", "mean"):
+    for name in ("torch", "identity"):
         net = made[name]
         o = net(w, n)
         torch.testing.assert_close(net(F.pad(w, (0, 13)), n), o, **CLOSE)
@@ -78,35 +76,33 @@ def test_trap_12_no_score_depends_on_padding_or_on_the_other_reviews_of_the_batc
     assert (naive(w, n) - o).abs().max() > 1e-2
 
 
-def test_the_gradient_vanishes_from_torchs_start_and_not_from_the_identity():
+@pytest.mark.parametrize(("name", "low", "high"), [("torch", 0, 0.6), ("identity", 0.95, 1)])
+def test_the_gradient_vanishes_from_torchs_start_and_not_from_the_identity(name, low, high):
     """Against a product of the factors diag(1 - h^2) W_hh, theory/test_rnn.py, (6)."""
     w = torch.randint(1, V, (4, 25), generator=torch.Generator().manual_seed(3))
-    for name, low, high in (("torch", 0, 0.6), ("identity", 0.95, 1)):
-        net = networks()[name]
-        h = list(one_by_one(net.rnn, net.E(w.T)))
-        norms = by_distance(net.W_hq(h[-1]), h)
-        W_hh, g = net.rnn.weight_hh_l0, net.W_hq.weight[0]
-        for k in range(25):  # from do/dh_n = W_hq on, one factor a word further back
-            torch.testing.assert_close(norms[0, k], g.norm(), **CLOSE)
-            g = ((1 - h[24 - k][0] ** 2) * g) @ W_hh
-        per_word = (norms[:, -1] / norms[:, 0]) ** (1 / 24)
-        assert low < per_word.min() and per_word.max() < high, (name, per_word)
+    net = networks()[name]
+    norms = gradient_norms(net.rnn, net.W_hq, net.E(w.T))
+    h, W_hh, g = net.rnn(net.E(w.T))[0], net.rnn.weight_hh_l0, net.W_hq.weight[0]
+    for k in range(25):  # from do/dh_n = W_hq on, one factor a word further back
+        torch.testing.assert_close(norms[0, k], g.norm(), **CLOSE)
+        g = ((1 - h[24 - k, 0] ** 2) * g) @ W_hh
+    per_word = (norms[:, -1] / norms[:, 0]) ** (1 / 24)
+    assert low < per_word.min() and per_word.max() < high, (name, per_word)
 
 
-def test_the_study_takes_the_gradient_of_long_reviews_and_leaves_the_network_as_it_was():
+@pytest.mark.parametrize("name", VARIANTS)
+def test_the_study_takes_the_gradient_of_long_reviews_and_leaves_the_network_as_it_was(name):
     """Of 10, 20 and 30 words: those of 20 or more, the last 20 words of each."""
-    lengths = torch.tensor([10, 20, 30])
     w = torch.randint(1, V, (60,), generator=torch.Generator().manual_seed(0),
                       dtype=torch.int32)
     split = Reviews(w, torch.tensor([0, 10, 30, 60]), torch.tensor([0, 1, 1]))
-    for name in (CURED, TORCH):
-        torch.manual_seed(0)
-        net = VARIANTS[name].start(VARIANTS[name].kind(V))
-        found, double = reach(net, split, LONGEST), net.double()
-        assert len(found) == int(lengths.median()) and net.training
-        h = list(one_by_one(double.rnn, double.E(torch.stack([w[10:30], w[40:]]).T.long())))
-        norms = by_distance(double.W_hq(h[-1]), h)
-        torch.testing.assert_close(10 ** found, norms.prod(dim=0).sqrt(), **CLOSE)
+    torch.manual_seed(0)
+    net = build(name, V)
+    found = reach(net, split, LONGEST)
+    assert len(found) == 20 and net.training and net.W_hq.weight.dtype is torch.float32
+    double, last = net.double(), torch.stack([w[10:30], w[40:]]).T.long()
+    norms = gradient_norms(double.rnn, double.W_hq, double.E(last))
+    torch.testing.assert_close(10 ** found, norms.prod(dim=0).sqrt(), **CLOSE)
 
 
 def test_the_network_reads_the_order_and_a_bag_of_words_cannot(tmp_path):

@@ -10,12 +10,11 @@ import ex2_transfer_study
 import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F
 import whole_runs
 from torch import nn
 
 from minidl import idx
-from minidl.data import Split, load
+from minidl.data import load
 from minidl.data.sources import FILES
 from minidl.lab import flags
 from minidl.lab.run import Run
@@ -32,10 +31,6 @@ def short_rounds(monkeypatch):
 
 def start(script, folder, out, *argv):
     return whole_runs.start(script.__name__, out, "--data", str(folder), *argv, data="mnist")
-
-
-def weights(out, name):
-    return torch.load(out / f"{name}.pt", weights_only=True)["parts"]
 
 
 @pytest.mark.parametrize("size", ["default", "full"])
@@ -77,47 +72,6 @@ def test_where_no_network_is_better_than_another_nothing_is_claimed(
     content = start(script, folder, tmp_path, "--seeds", "2")
     assert len(content["claims"]) >= 2
     assert not any(claim["holds"] for claim in content["claims"])
-
-
-def test_early_stopping_keeps_the_round_that_is_best_on_a_fifth_it_does_not_train_on(
-        tmp_path, monkeypatch):
-    """Twenty images apart, told from the others by their labels; the second of three rounds
-    is the best on them, and its weights are what is left."""
-    study, seen, after = ex2_few_labels_study, set(), []
-    run = Run("s", "quick", {"rounds": 3, "batch_size": 10, "learning_rate": 1e-3},
-              out=tmp_path)
-    x = torch.randint(0, 256, (100, 1, 28, 28), dtype=torch.uint8, generator=run.generator)
-
-    def look(classifier, apart):
-        after.append(({key: value.clone() for key, value in classifier.state_dict().items()},
-                      set(apart.y.tolist())))
-        return 1.0, (0.2, 0.6, 0.4)[len(after) - 1]
-
-    loss = F.cross_entropy
-    monkeypatch.setattr(study.F, "cross_entropy", lambda logits, y: [
-        seen.update(y.tolist()), loss(logits, y)][1])
-    monkeypatch.setattr(study, "nats_and_accuracy", look)
-    monkeypatch.setattr(study, "ROUND", 8)
-    found = study.train(run, "n", Split(x, torch.arange(100)), 100, {"apart": 0.2})
-    assert len(after) == 3 and all(len(apart) == 20 for _, apart in after)
-    assert seen | after[0][1] == set(range(100)) and not seen & after[0][1]
-    assert all(torch.equal(value, after[1][0][key])
-               for key, value in found.state_dict().items())
-    assert not torch.equal(found[1][2].weight, after[2][0]["1.2.weight"])
-
-
-def test_a_frozen_encoder_stands_and_one_that_is_frozen_at_first_moves_less(folder, tmp_path):
-    start(ex2_transfer_study, folder, tmp_path)
-    before = weights(tmp_path / "trained/ex2_conv_ae/checkpoints",
-                     "autoencoder")["autoencoder"]
-    after = {name: weights(tmp_path / "checkpoints", f"{name}_seed_0")["classifier"]
-             for name in ("frozen", "frozen_then_fine_tuned", "fine_tuned")}
-    encoder = [key for key in before if key.startswith("0.")]
-    assert all(torch.equal(after["frozen"][key], before[key]) for key in encoder)
-    batches = [key for key in encoder if key.endswith("num_batches_tracked")]
-    for name, steps in (("frozen_then_fine_tuned", 2), ("fine_tuned", 4)):
-        assert not torch.equal(after[name]["0.0.weight"], before["0.0.weight"])
-        assert {int(after[name][key] - before[key]) for key in batches} == {steps}
 
 
 def test_the_loss_of_unlabelled_images_counts_only_those_the_network_is_sure_of(

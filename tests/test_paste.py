@@ -27,9 +27,7 @@ ARROWS = {  # where a docstring has none, or not all of it
     ("hw2_report_vae", "ConvVAE"):
         "x (B, 1, 28, 28) -> logits (B, 1, 28, 28), mu (B, 20), logvar (B, 20)",
     ("asst8_rnn", "PaddedRNN"): "w (B, T), n (B,) -> o (B,)",
-    ("asst8_rnn_study", "MeanRNN"): "w (B, T), n (B,) -> o (B,)",
-    ("asst8_text_cnn", "MaxOverTime"): "Z (B, 3, T), inside (B, 1, T) -> m (B, 3)",
-    ("asst8_text_cnn", "MeanOverTime"): "Z (B, 3, T), inside (B, 1, T) -> m (B, 3)"}
+    ("asst8_text_cnn", "MaxOverTime"): "Z (B, 3, T), inside (B, 1, T) -> m (B, 3)"}
 
 
 # --- networks -------------------------------------------------------------------------------

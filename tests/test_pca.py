@@ -136,3 +136,14 @@ def test_on_images_it_equals_the_singular_value_decomposition(real_data):
     mean, W = code.mean.double(), code.components.double()
     atol = 28 * (2**-23 * 12**0.5 + 2**-24 + bound(x) / (variance[11] - variance[12]))
     np.testing.assert_allclose(mean + (x - mean) @ W.T @ W, x_hat, rtol=0, atol=atol)
+
+
+def test_the_first_components_are_the_smaller_pca_and_clipping_only_helps(x):
+    images = (x / x.max()).clamp(0, 1).view(200, 1, 3, 4)
+    code = pca.fit(images, 12)
+    for d in (1, 5):
+        small = pca.fit(images, d)
+        before = small.decode(small.encode(images)).view_as(images)
+        x_hat = code.first(d).reconstruct(images)
+        np.testing.assert_allclose(x_hat, before.clamp(0, 1), rtol=0, atol=bound(x))
+        assert ((x_hat - images).abs() <= (before - images).abs() + bound(x)).all()
