@@ -5,10 +5,9 @@ r"""Homework 2: an autoencoder that takes noise away.
     python assignments/hw2_denoising.py          under 5 minutes on 2 CPU cores
 
 The target is the clean image x, not x'; the noise is fresh in every step. There is a network
-for each kind of noise, trained at one level, and one trained without noise. Each is tested on
-every kind and level. The baselines are a median filter and PCA, their sizes chosen on
-validation images for every kind and level, and the best linear map from x' to x, fitted in
-closed form to as many noisy images as a network sees. The code is to keep the image: d = 64.
+for each kind of noise, trained at one level, and one trained without noise. Beside them are a
+median filter and PCA, their sizes chosen on validation images for every kind and level, and
+the best linear map from x' to x, fitted in closed form to as much noise as a network sees.
 """
 # sheet: S0.6
 
@@ -17,7 +16,7 @@ import torch
 from ex2_conv_ae import Decoder, Encoder
 from torch import nn
 
-from minidl import noise, pca
+from minidl import linear_code, noise, pca
 from minidl.data import batches, first_of_each_class, steps_per_epoch, to_unit
 from minidl.lab import cli, infer, paired
 from minidl.lab.results import slug
@@ -74,10 +73,8 @@ def main(run,
 
 def baselines(noisy, x, code):
     """name -> the function from x' to x that is the best of its sort on these images."""
-    codes = [code._replace(components=code.components[:d]) for d in (4, 8, 16, 32, 64, 128)]
     options = {"median filter": [lambda x, n=n: noise.median_filter(x, n) for n in (3, 5, 7)],
-               "PCA": [lambda x, c=c: c.decode(c.encode(x)).clamp(0, 1).view_as(x)
-                       for c in codes]}
+               "PCA": [linear_code.clipped(code, d) for d in (4, 8, 16, 32, 64, 128)]}
     return {name: min(functions, key=lambda f: mse(f(noisy), x).mean())
             for name, functions in options.items()}
 

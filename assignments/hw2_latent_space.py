@@ -30,7 +30,6 @@ def main(run,
          points: "test images in the figures of (a); >= 11; amount" = 2000,
          perplexity: "of t-SNE, about the number of neighbours that count; amount" = 30,
          samples: "new images by each rule; >= 14; amount" = 1000,
-         steps: "images on a line; amount" = 11,
          images: "training images used, validation included; amount" = 60_000):
     data = run.load(images)
     encoder, decoder = run.trained("hw2_conv_ae", "convolutional", images=images)
@@ -39,7 +38,7 @@ def main(run,
     project(run, pca.fit(codes, codes.shape[1]), z[:points], test.y[:points], data.classes)
 
     # --- (b) lines between the codes of two test images, beside the same of their pixels -----
-    rows, w = {}, torch.linspace(0, 1, steps, device=z.device).view(-1, 1, 1, 1)
+    rows, w = {}, torch.linspace(0, 1, 11, device=z.device).view(-1, 1, 1, 1)
     for a, b in list(itertools.pairwise(first_of_each_class(test.y).tolist()))[::2]:
         name = f"{data.classes[test.y[a]]} to {data.classes[test.y[b]]}"
         rows[f"{name}: codes"] = infer(decoder, torch.lerp(z[a], z[b], w.view(-1, 1)))

@@ -8,18 +8,16 @@ r"""Homework 2, the report's genetic search: did it pay, and what do its setting
 A parent is the better of two random settings; a child takes each value from one of its two
 parents, and some values are drawn anew (minidl/tune.py). Random search has as many trials and
 shares none. The report chose by the test loss; here the test images are read once, at the end.
-
-The report names Adam, but its ranges are those of public code with Adadelta, whose rate is a
-factor near 1; a step of Adam moves each weight by about the rate. gamma acts only after the
-first epoch, when fitness has been taken: the report's 1.0 is chance. So its settings are
-trained with both, and with a rate that falls to 1/100, beside hw2_report_vae.py's training
-(Adam, one-cycle) of as many epochs; --full has the report's 30. Trainings that differ in the
-seed alone differ by 0.2 nats there; a difference of 1 counts.
+It names Adam, but its ranges are those of public code with Adadelta, whose rate is a factor
+near 1; a step of Adam moves each weight by about the rate. gamma acts only after the first
+epoch, when fitness has been taken: the report's 1.0 is chance. So its settings are trained
+with both, and with a rate that falls to 1/100, beside hw2_report_vae.py's training (Adam,
+one-cycle) of as many epochs; --full has the report's 30. Trainings that differ in the seed
+alone differ by 0.2 nats there; a difference of 1 counts.
 """
 # sheet: S2.2
 
 import itertools
-import math
 
 import _path  # noqa: F401
 import torch
@@ -91,8 +89,8 @@ def main(run,
             else:
                 trial = tune.random_search(log, SPACE, budget, f"{search} {seed}")
             found.append(trial["score"])
-            lowest[search] = [*itertools.accumulate(
-                (tune.score_of(trial) for trial in log.known.values()), min)]
+            scores = map(tune.score_of, log.known.values())
+            lowest[search] = list(itertools.accumulate(scores, min))
     run.scores(unit, best_val_nats=best)
     run.curves("searches", "lowest loss so far, last seed", unit, x="trials", log_y=True,
                **lowest)
@@ -114,7 +112,7 @@ def main(run,
     test = data.test()
     loss = {name: nats(vae, test, run.seed) for name, vae in networks.items()}
     run.scores(f"nats an image, {epochs} epochs", table="report", test_nats=loss)
-    constant, falling, ours = (loss.get(name, math.nan) for name in (
+    constant, falling, ours = (loss.get(name, torch.nan) for name in (
         "Adadelta", "Adadelta, falling", "hw2_report_vae"))
     run.claim("With the report's settings, Adam diverges or ends above the untrained network.",
               "Adam" not in loss or loss["Adam"] > loss["untrained"])

@@ -74,8 +74,8 @@ def main(run,
          tau: "the temperature; >= 0.001" = 0.2,
          filters: "of the encoder's first convolution; 8 times as many features; >= 2" = 32,
          images: "training images used, validation included; amount" = 60_000):
-    data = run.load(images)
-    g, mirror = run.generator, data.name == "fashion-mnist"  # not digits: their class changes
+    data, g = run.load(images), run.generator
+    mirror = data.name == "fashion-mnist"  # a mirrored digit is another one, or none
     heads = {"ae": lambda: Decoder(filters),
              "supervised": lambda: nn.Linear(8 * filters, len(data.classes)),
              "SimCLR": lambda: Head(8 * filters)}
@@ -120,8 +120,8 @@ def main(run,
     run.scores("fraction", own="SimCLR", probe_accuracy=right)
     for a, b, words in (("SimCLR", "raw pixels", "raw pixels"),
                         ("SimCLR", "ae", "the autoencoder's features"),
-                        ("supervised", "SimCLR", "SimCLR's features")):
-        run.claim(f"A probe of {a} features is more accurate than one of {words}.",
+                        ("supervised", "SimCLR", "SimCLR features")):
+        run.claim(f"A linear probe of {a} features is more accurate than one of {words}.",
                   paired(right[a], right[b]))
 
 

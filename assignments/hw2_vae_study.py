@@ -10,8 +10,7 @@ whatever x is (the posterior collapses), and the decoder's best answer is the me
 repairs are tried: raising beta from 0 in the first half (warm-up, Sonderby et al. 2016), to
 the wrong weight and to the right one; and the right weight after a third with the wrong one.
 
-All trainings have as many steps and share their seeds, which pair them. All numbers are of
-validation images: the test images are not read.
+All trainings have as many steps and share their seeds. The test images are not read.
 """
 # sheet: S0.5a
 
