@@ -47,7 +47,8 @@ def write_images(folder, n=120, tests=30, classes=range(10), change=lambda x: x)
 
 
 IMAGES = {
-    **{f"{n}_images": {"n": n, "tests": 1} for n in (0, 1, 2, 3, 4, 5, 9, 12, 40)},
+    **{f"{n}_images": {"n": n, "tests": 4} for n in (0, 1, 3, 4, 12, 40)},
+    "two_images_each": {"n": 4, "tests": 4, "classes": [0, 1]},
     "one_class": {"classes": [3]}, "two_classes": {"classes": [0, 200]},
     "letters": {"n": 260, "classes": range(1, 27)}, "one_test_image": {"tests": 1},
     "no_test_image": {"tests": 0}, "uneven": {"classes": [0] * 30 + [1, 2]},

@@ -84,6 +84,8 @@ def test_fewer_images_mean_a_sample_of_the_test_images_drawn_by_the_seed(folder)
     part, other = (load("mnist", str(folder), images=60, seed=seed) for seed in (0, 1))
     assert (len(part.train.x), len(part.val.x), len(part.test().x)) == (55, 5, 15)
     assert len(part.test().y.unique()) > 5 and not torch.equal(part.test().x, other.test().x)
+    with pytest.raises(DataError, match="classes without one"):
+        load("mnist", str(folder), images=9)
     whole = load("mnist", str(folder)).test()
     assert torch.equal(whole.x[:, 0], torch.from_numpy(idx.read(images)))
 
@@ -160,10 +162,11 @@ def test_the_first_of_each_class_is_found_and_a_class_without_examples_left_out(
     {IMAGES: lambda x: x.astype(np.float32)}, {LABELS: lambda y: y.astype(np.int32)},
     {LABELS: lambda y: y[:, None]},
     {TEST_LABELS: lambda y: np.where(y == 4, 10, y).astype("u1")},  # no class of training
-    {IMAGES: lambda x: x[:2], LABELS: lambda y: y[:2]},  # too few for training and validation
-    {TEST_IMAGES: lambda x: x[:0], TEST_LABELS: lambda y: y[:0]},
+    {IMAGES: lambda x: x[:1], LABELS: lambda y: y[:1]},  # too few for training and validation
+    {LABELS: lambda y: np.where(y == 3, 4, y)},          # a class that the test images have
+    {TEST_IMAGES: lambda x: x[:3], TEST_LABELS: lambda y: y[:3]},
     {TEST_IMAGES: lambda x: x[:, 1:]},
-], ids=range(10))
+], ids=range(11))
 def test_files_that_do_not_fit_are_one_sentence_with_the_folder(folder, changes):
     for name, change in changes.items():
         idx.write(folder / name, change(idx.read(folder / name)))

@@ -18,7 +18,8 @@ from minidl.data.sources import DataError
 TEXTS = {  # two of a kind, so that one of the training reviews can be held out
     "train/neg/0_1": b"Bad film.<br /><br />Really BAD!", "train/neg/1_2": b"it isn't good",
     "train/pos/0_9": b"a good film", "train/pos/1_8": b"good, good, good fun",
-    "test/neg/0_1": b"an unheard-of bore", "test/pos/0_9": b"good fun", "test/pos/1_9": b""}
+    "test/neg/0_1": b"an unheard-of bore", "test/neg/1_1": b"a bad film",
+    "test/pos/0_9": b"good fun", "test/pos/1_9": b""}
 
 
 def write_folder(path, texts=TEXTS):
@@ -82,7 +83,7 @@ def test_a_folder_of_reviews_keeps_texts_labels_and_splits(tmp_path):
     assert all(y == (text.startswith("good") or text.startswith("a good"))
                for text, y in seen.items() if text not in unknown)
     assert corpus.name == corpus.title == "folder films"
-    assert sorted(corpus.test().y.tolist()) == [0, 1, 1]
+    assert sorted(corpus.test().y.tolist()) == [0, 0, 1, 1]
 
 
 def test_the_vocabulary_comes_from_the_training_part_alone(tmp_path):
@@ -200,8 +201,6 @@ def test_padding_follows_the_words_and_a_long_review_keeps_its_end():
     split = of_lists([[5], [6, 7, 8, 9], [2, 3]])
     w, n = split.padded(torch.tensor([2, 0, 1]), longest=3)
     assert w.tolist() == [[2, 3, 0], [5, 0, 0], [7, 8, 9]] and n.tolist() == [2, 1, 3]
-    w, n = split.padded(torch.tensor([1, 0]), longest=2, keep="first")
-    assert w.tolist() == [[6, 7], [5, 0]] and n.tolist() == [2, 1]
 
 
 def test_every_review_comes_once_an_epoch_with_its_label(generator):

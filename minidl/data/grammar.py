@@ -23,16 +23,11 @@ GOOD, BAD, NOUNS = (line.split() for line in (
     "bad awful terrible dull boring stupid weak tedious clumsy pointless ugly",
     "acting plot music story ending script camera dialogue cast pace humour direction"))
 ASIDES = [
-    "we saw it on a {day} evening", "it runs for {number} minutes",
-    "my {person} came along", "the room was almost {full}", "it is set in {place}",
-    "the director comes from {place}", "there is a scene in {place} with a {animal}",
-    "it was shown with subtitles", "the {noun} takes some time", "a {animal} plays a part"]
-FILL = {key: words.split() for key, words in {
-    "day": "monday tuesday wednesday thursday friday saturday sunday",
-    "number": "eighty ninety a_hundred ninety_five a_hundred_and_twenty",
-    "person": "brother sister friend wife husband neighbour", "full": "full empty",
-    "animal": "dog cat horse parrot goat",
-    "place": "paris london rome kyiv lagos lima hanoi toronto"}.items()} | {"noun": NOUNS}
+    "we saw it on a {} evening", "it runs for {} minutes", "my {} came along",
+    "the room was almost {}", "it is set in {}", "there is a scene with a {}",
+    "it was shown with subtitles", "the {} takes some time"]
+FILL = ("monday friday sunday ninety eighty sister friend wife full empty dog horse parrot "
+        "paris london rome kyiv lagos lima hanoi beginning").split()
 PLAIN = ["the {noun} was {a}", "i found the {noun} {a}", "what a {a} film",
          "such {a} {noun}", "the {noun} is {a} and {b}"]
 TURNED = ["the {noun} was not {a} but {b}", "the {noun} was {a} but the {other} was {b}",
@@ -83,8 +78,7 @@ def _asides(draw):
 
 
 def _aside(draw):
-    chosen = {key: draw.choice(values).replace("_", " ") for key, values in FILL.items()}
-    return draw.choice(ASIDES).format(**chosen)
+    return draw.choice(ASIDES).format(draw.choice(FILL))
 
 
 def _joined(*parts):

@@ -18,6 +18,9 @@ from minidl.data.sources import DataError
 from minidl.evaluation import to_unit
 
 
+LEAST = 4  # test images: of fewer, no mean has an error and no figure a neighbour
+
+
 class Split(NamedTuple):
     x: torch.Tensor  # (N, 1, 28, 28) uint8
     y: torch.Tensor  # (N,) int64
@@ -67,23 +70,27 @@ def load(sheet_data, wanted="auto", data_dir=None, *, device="cpu", seed=0, imag
     if unknown := numpy.setdiff1d(test_y, labels).tolist():
         raise DataError(f"{source.where}, test split: found label {unknown[0]}, expected a "
                         f"class of the training images, {', '.join(classes)}")
-    if len(x) < 3:
-        raise DataError(f"{source.where}: found {len(x)} training images, expected 3 or more")
-    n = max(3, min(images or len(x), len(x)))
+    y, test_y = (numpy.searchsorted(labels, part) for part in (y, test_y))
+    n = min(images or len(x), len(x))
     generator = torch.Generator().manual_seed(seed)
     order = torch.randperm(len(x), generator=generator)
     first = _head(n)
-    order = torch.cat([order[order >= first][:n - first], torch.arange(first)])
+    order = torch.cat([order[order >= first][:n - first], torch.arange(first)]).numpy()
     val, train = order[:max(1, n // 12)], order[max(1, n // 12):]
-    tested = max(1, round(n / len(x) * len(test_x)))  # in the file's order, if they are all
-    test = torch.randperm(len(test_x), generator=generator)[:tested].sort().values
+    tested = min(max(LEAST, round(n / len(x) * len(test_x))), len(test_x))
+    order = torch.randperm(len(test_x), generator=generator)[:tested]
+    test = order.sort().values.numpy()  # the file's order, if they are all
+    lacking = len(classes) - len(numpy.unique(y[train]))
+    if lacking or tested < LEAST:
+        raise DataError(f"{source.where}: found {len(train):,} images to train on, "
+                        f"{lacking} classes without one, and {tested} to test on, "
+                        f"expected some of each class and {LEAST}; --images may ask for more")
     say(f"Data: {source.title}, {len(train):,} training and {len(val):,} validation images, "
         f"from {source.where}")
 
     def taken(x, y, index):
-        x, y = x[index.numpy()], numpy.searchsorted(labels, y[index.numpy()])
-        return Split(torch.from_numpy(x).unsqueeze(1).to(device),
-                     torch.from_numpy(y).to(device))
+        return Split(torch.from_numpy(x[index]).unsqueeze(1).to(device),
+                     torch.from_numpy(y[index]).to(device))
 
     return Dataset(source.name, source.title, source.digest, classes, taken(x, y, train),
                    taken(x, y, val), taken(test_x, test_y, test))

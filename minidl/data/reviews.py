@@ -6,9 +6,8 @@ Words are runs of letters, digits and inner apostrophes, in lower case; `!` and 
 of their own, since they tell of the writer's mood. Number 0 is padding, 1 a word that is not
 in the vocabulary, 2 the most frequent word. The vocabulary is counted on the training split
 alone: a word that only test reviews have is unknown, as it would be to a finished program.
-Bytes that are not UTF-8 belong to no word. A review without a word becomes one unknown word,
-so that each review has a score. Checked in tests/test_reviews.py; the embedded corpus that
-stands in where IMDb cannot be had is minidl/data/grammar.py.
+A review without a word becomes one unknown word, so that each review has a score. Checked in
+tests/test_reviews.py; the embedded corpus that stands in is minidl/data/grammar.py.
 """
 
 from dataclasses import dataclass
@@ -18,7 +17,9 @@ import torch
 
 import data_download
 from minidl.data import grammar, review_sources
+from minidl.data.images import LEAST
 from minidl.data.review_sources import UNKNOWN
+from minidl.data.sources import DataError
 
 PADDING = "(padding)"
 CLASSES = ("negative", "positive")
@@ -33,15 +34,15 @@ class Reviews(NamedTuple):
     def lengths(self):
         return self.starts.diff()
 
-    def padded(self, index, longest, keep="last"):
+    def padded(self, index, longest):
         """-> w (B, T) int64, n (B,): the reviews of `index`, 0 after their n words.
 
-        A review of more than `longest` words keeps its last (a reviewer ends with the
-        verdict) or its "first" ones. T is the largest n.
+        A review of more than `longest` words keeps its last: a reviewer ends with the
+        verdict. T is the largest n.
         """
         whole = self.lengths[index]
         n = whole.clamp(max=longest)
-        first = self.starts[index] + (whole - n if keep == "last" else 0)
+        first = self.starts[index] + whole - n
         t = torch.arange(int(n.max()), device=n.device)
         inside = t < n[:, None]
         return self.w[(first[:, None] + t) * inside].long() * inside, n
@@ -82,8 +83,8 @@ def load(wanted="auto", data_dir=None, *, device="cpu", seed=0, reviews=None,
 
     wanted      "auto" (IMDb from disk or its mirror, else the embedded corpus), "imdb",
                 "embedded", or a folder with train/neg, train/pos, test/neg and test/pos.
-    reviews     training reviews used, validation included (None: all); as large a share of
-                the test reviews. One in ten is held out for validation, drawn by the seed.
+    reviews     training reviews used, validation included (None: all), and as large a share
+                of the test reviews; drawn by the seed, as the tenth held out for validation.
     vocabulary  the most frequent words of the training reviews that get a number.
     Errors: DataError, data_download.DownloadError; each one sentence.
     """
@@ -97,9 +98,13 @@ def load(wanted="auto", data_dir=None, *, device="cpu", seed=0, reviews=None,
         return index[torch.randperm(len(index), generator=generator)]
 
     order, test = drawn(False), drawn(True)
-    n = max(3, min(reviews or len(order), len(order)))
-    order, test = order[:n], test[:max(1, round(n / len(order) * len(test)))]
-    val, train = order[:max(1, n // 10)], order[max(1, n // 10):]
+    n = min(reviews or len(order), len(order))
+    test = test[:max(LEAST, round(n / len(order) * len(test)))]
+    val, train = order[:max(1, n // 10)], order[max(1, n // 10):n]
+    if len(every.y[train].unique()) < 2 or len(test) < LEAST:
+        raise DataError(f"{title}: found {len(train)} reviews to train on and {len(test)} to "
+                        f"test on, expected some of both classes and {LEAST}; --reviews may "
+                        "ask for more")
     count = torch.bincount(every.of(train).w, minlength=len(texts.words))
     if UNKNOWN in texts.words:  # stands for an empty review: number 1, not one of its own
         count[texts.words.index(UNKNOWN)] = 0
@@ -126,7 +131,7 @@ def turned(corpus, split):
                         device=split.y.device)
 
 
-def batches(split, batch_size, generator, longest, keep="last"):
+def batches(split, batch_size, generator, longest):
     """Yield (w (B, T), n (B,), y (B,)), T the longest of the batch, in the generator's order.
 
     Reviews of like length stand together, or half of the work would be padding: 40 batches
@@ -140,11 +145,11 @@ def batches(split, batch_size, generator, longest, keep="last"):
     alike = torch.cat([part[n[part].argsort(stable=True)] for part in order.split(40 * size)])
     alike = alike.view(-1, size)
     for index in alike[torch.randperm(len(alike), generator=generator)].to(split.y.device):
-        yield *split.padded(index, longest, keep), split.y[index]
+        yield *split.padded(index, longest), split.y[index]
 
 
 @torch.no_grad()
-def outputs(network, split, longest, keep="last", batch_size=256):
+def outputs(network, split, longest, batch_size=256):
     """network(w, n) of every review in the split's order, (N,) or (N, ...).
 
     Reviews of like length go together; of long ones fewer, so that memory stays the same.
@@ -154,7 +159,7 @@ def outputs(network, split, longest, keep="last", batch_size=256):
     while done < len(order):
         following = order[done:done + batch_size]
         following = following[:max(1, 2**16 // int(n[following[-1]]))]
-        parts.append(network(*split.padded(following, longest, keep)))
+        parts.append(network(*split.padded(following, longest)))
         done += len(following)
     together = torch.cat(parts)
     result = torch.empty_like(together)
