@@ -18,16 +18,15 @@ A recurrent network reads the order. Checked in tests/test_reviews.py.
 import random
 
 TITLE = "embedded corpus (reviews from a small grammar, not IMDb)"
-GOOD, BAD, NOUNS = (line.split() for line in (
+GOOD, BAD, NOUNS, FILL = (line.split() for line in (
     "good great superb lovely wonderful brilliant funny touching clever gripping beautiful",
     "bad awful terrible dull boring stupid weak tedious clumsy pointless ugly",
-    "acting plot music story ending script camera dialogue cast pace humour direction"))
+    "acting plot music story ending script camera dialogue cast pace humour direction",
+    "friday ninety sister friend wife full dog horse paris london rome lagos beginning"))
 ASIDES = [
     "we saw it on a {} evening", "it runs for {} minutes", "my {} came along",
     "the room was almost {}", "it is set in {}", "there is a scene with a {}",
     "it was shown with subtitles", "the {} takes some time"]
-FILL = ("monday friday sunday ninety eighty sister friend wife full empty dog horse parrot "
-        "paris london rome kyiv lagos lima hanoi beginning").split()
 PLAIN = ["the {noun} was {a}", "i found the {noun} {a}", "what a {a} film",
          "such {a} {noun}", "the {noun} is {a} and {b}"]
 TURNED = ["the {noun} was not {a} but {b}", "the {noun} was {a} but the {other} was {b}",

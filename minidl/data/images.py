@@ -17,7 +17,6 @@ from minidl.data import sources
 from minidl.data.sources import DataError
 from minidl.evaluation import to_unit
 
-
 LEAST = 4  # test images: of fewer, no mean has an error and no figure a neighbour
 
 
