@@ -20,16 +20,10 @@ EXACT = "donot_use_mm_for_euclid_dist"  # products would leave rounding where du
 
 
 class Spread(NamedTuple):
-    within: torch.Tensor    # W_c (C,), in the square of z's unit
-    distance: torch.Tensor  # |mu_a - mu_b| (C, C), in z's unit
-    total: float            # T
-    fisher: float           # F, without unit: it is the same for z and for 3 z
-
-    @property
-    def pairs(self):
-        """|mu_a - mu_b| of each pair of classes, once: (C (C - 1) / 2,)."""
-        a, b = torch.triu_indices(*self.distance.shape, 1)
-        return self.distance[a, b]
+    within: torch.Tensor  # W_c (C,), in the square of z's unit
+    pairs: torch.Tensor   # |mu_a - mu_b| of each pair of classes, (C (C - 1) / 2,), in z's
+    total: float          # T
+    fisher: float         # F, without unit: it is the same for z and for 3 z
 
 
 def spread(z, y):
@@ -41,7 +35,8 @@ def spread(z, y):
                           for c in range(len(share))])
     W = (share * within).sum()
     B = (share * (mu - z.mean(dim=0)).square().sum(dim=1)).sum()
-    return Spread(within, torch.cdist(mu, mu), (W + B).item(), (B / W).item())
+    a, b = torch.triu_indices(len(mu), len(mu), 1)
+    return Spread(within, torch.cdist(mu, mu)[a, b], (W + B).item(), (B / W).item())
 
 
 def linear_probe(z, y, penalty=1e-4, steps=100):
@@ -67,30 +62,6 @@ def linear_probe(z, y, penalty=1e-4, steps=100):
     optimizer.step(loss)
     A, b = A.detach(), b.detach()
     return lambda z: (z.flatten(1) - mean) / std @ A.T + b
-
-
-def explained(z, t, y, test_z, test_t, test_y):
-    r"""The share of t's variance inside the classes that a linear map of z tells, per class:
-
-        R^2 = 1 - sum_n (t_n - a_c.z_n - b_c)^2 / sum_n (t_n - m_c)^2,   c = y_n
-
-    a_c, b_c by least squares and m_c the mean of t, all from the training codes z (N, D) with
-    t (N,); the sums go over the test codes. 1: t can be read from z; 0: z tells no more than
-    the class; below 0: less than that. Errors: ValueError where t does not vary in a class.
-    """
-    # on the CPU: a code may have dead units, and only there least squares bears dependent ones
-    z, t, y, test_z, test_t, test_y = (v.cpu() for v in (z, t, y, test_z, test_t, test_y))
-    left, whole = 0.0, 0.0
-    for c in y.unique():
-        here, there = y == c, test_y == c
-        one, test_one = (F.pad(v.double(), (0, 1), value=1.0)
-                         for v in (z[here], test_z[there]))
-        a = torch.linalg.lstsq(one, t[here].double().unsqueeze(1), driver="gelsd").solution
-        left += (test_t[there].double() - (test_one @ a).squeeze(1)).square().sum().item()
-        whole += (test_t[there].double() - t[here].double().mean()).square().sum().item()
-    if whole == 0:
-        raise ValueError("t is the same for all examples of a class, expected some variance")
-    return 1 - left / whole
 
 
 def nearest(x, others, block=1000):

@@ -60,12 +60,6 @@ def test_about_the_share_asked_for_is_changed(x):
     assert 0.2 < (change > 1e-3).any(dim=1).float().mean() < 0.3  # 1,024 draws: 3.7 deviations
 
 
-def test_rotation_keeps_the_distance_from_the_centre():
-    right, down = places(8, 0, degrees=30)
-    torch.testing.assert_close(right.hypot(down), torch.full((500,), 8.0), atol=ROUNDING,
-                               rtol=0)
-
-
 def test_an_image_is_turned_then_slanted_then_sized_each_within_its_strength():
     """A = S^-1 K R: below (sin, cos) / (1 + s_y); above (e + k f) / (1 + s_x), where
     e = (cos, -sin) and f = (sin, cos)."""

@@ -61,30 +61,16 @@ def test_the_gradient_passes_through_to_what_comes_before(encoder, x):
     assert x.grad.abs().max() > 0 and encoder[0].weight.grad is None
 
 
-def test_inside_every_forward_pass_gives_the_same(encoder, x):
-    assert not torch.equal(encoder(x), encoder(x))  # dropout
-    with frozen(encoder):
-        assert torch.equal(encoder(x), encoder(x))
-
-
 def test_running_statistics_that_moved_are_named_and_nothing_else(encoder, x):
     names = "1.running_mean, 1.running_var, 1.num_batches_tracked"
     with pytest.raises(RuntimeError, match=f": {names}$"), frozen(encoder):
         encoder.train()(x)
 
 
-@pytest.mark.parametrize("amount", [1.0, 1e-6])
-def test_a_weight_changed_by_hand_is_named(encoder, amount):
+def test_a_weight_changed_by_hand_is_named(encoder):
     with (pytest.raises(RuntimeError, match=r": 0\.weight$"),
           frozen(encoder), torch.no_grad()):
-        encoder[0].weight[1, 2] += amount
-
-
-def test_a_step_along_gradients_from_before_is_noticed(encoder, x):
-    encoder(x).square().sum().backward()
-    optimizer = decaying("sgd", encoder)
-    with pytest.raises(RuntimeError, match=r"0\.weight"), frozen(encoder):
-        optimizer.step()  # without zero_grad
+        encoder[0].weight[1, 2] += 1e-6
 
 
 @pytest.mark.parametrize("violated", [False, True])
@@ -103,10 +89,3 @@ def test_afterwards_modes_and_learning_are_what_they_were(encoder, x, violated):
         assert violated
     assert [p.requires_grad for p in encoder.parameters()] == learning
     assert [part.training for part in encoder.modules()] == training
-
-
-def test_it_learns_again_after_an_error_inside():
-    layer = nn.Linear(2, 2)
-    with pytest.raises(KeyError), frozen(layer):
-        raise KeyError
-    assert layer.weight.requires_grad and layer.training

@@ -84,9 +84,3 @@ def test_the_mode_comes_back_after_an_error():
     with pytest.raises(RuntimeError, match="broken"), evaluating(module):
         raise RuntimeError("broken")
     assert module.training
-
-
-def test_evaluation_keeps_no_graph():
-    layer = nn.Linear(784, 1)
-    values = per_example(lambda x, _: layer(x.flatten(1)).squeeze(1), split(3), layer)
-    assert not values.requires_grad

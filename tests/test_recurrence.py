@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from minidl.recurrence import one_by_one, recurrence
+from minidl.recurrence import recurrence
 
 pytestmark = pytest.mark.numeric
 
@@ -98,11 +98,3 @@ def test_in_bfloat16_the_states_stay_float32_and_only_the_sum_for_w_is_rounded()
     error = (plain[1] - fast[1]).abs()
     # d, h and their sum are rounded to 8 bits: by 2^-8 of themselves each, and a little
     assert (error <= 4 * 2**-8 * (d.abs().T @ h.abs())).all() and error.max() > 0
-
-
-def test_one_by_one_the_states_are_torchs_own():
-    torch.manual_seed(0)
-    rnn, x = nn.RNN(3, 4).double(), torch.randn(6, 2, 3, dtype=torch.float64)
-    found = torch.stack(list(one_by_one(rnn, x)))
-    # 7 products and 2 biases a step, together below 8; |W_hh^T| < 2, so 2^6 after 6 steps
-    torch.testing.assert_close(found, rnn(x)[0], rtol=0, atol=2**6 * 9 * 8 * 2**-53)
