@@ -153,7 +153,7 @@ PITFALLS = [
      "bce = losses.bce(decoder(z), x).mean() / 784  "),
     (11, VAE, "kl = kl_to_std_normal(mu, logvar).mean()  ",
      "kl = kl_to_std_normal(mu, logvar).mean() / mu.shape[1]  "),
-    (11, VAE, "loss = bce + beta * kl", "loss = bce - beta * kl"),
+    (11, VAE, "loss = bce + beta(t) * kl", "loss = bce - beta(t) * kl"),
     (12, "assignments/asst8_rnn.py",
      "h_n = h[n - 1, torch.arange(len(n), device=n.device)]", "h_n = h[-1]"),
     (12, "assignments/asst8_text_cnn.py", "return (Z.relu() * inside).max(dim=2).values",
