@@ -6,8 +6,8 @@ The simplest script, in the exercise's order like all others. `main`'s keywords 
 `run` loads the data, counts the epochs and keeps what was found. Formulas stand in minidl/.
 
 The loss is the binary cross-entropy (BCE) in nats an image. The sigmoid is inside it, where
-it cannot overflow, and must not be taken twice (theory/test_losses.py, (4) and (5)). Grey
-pixels cost their entropy even if x_hat = x. SELU keeps activations at mean 0 and variance 1
+it cannot overflow, and must not be taken twice: theory/appendix/test_losses.py, (4) and (5).
+Grey pixels cost their entropy even if x_hat = x. SELU keeps mean 0 and variance 1
 if the n weights of a unit have variance 1/n: LeCun's normal. With torch's default, 1/(3n),
 activations shrink from layer to layer, (9) to (12) there; asst8_fc_ae_study.py measures what
 that costs. We do not standardise x, although SELU assumes it: pixels stay in [0, 1].

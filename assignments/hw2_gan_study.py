@@ -6,9 +6,9 @@ r"""Homework 2, GAN, studied: which loss shall the generator lower, above all if
     python assignments/hw2_gan_study.py            under 5 minutes on 2 CPU cores
 
 Where D is sure of generated images, a is far below 0 and the first loss tells G nothing
-(theory/test_gan_simclr.py). Measured are, as in Arjovsky and Bottou (2017), (a) the gradient
-that G would get after D has learned alone for some steps; (b) hw2_gan.py's training in small
-with each loss, without and with such a head start of D. The test images are not read.
+(theory/appendix/test_gan_simclr.py). Measured are, as in Arjovsky and Bottou (2017), (a) the
+gradient that G would get after D has learned alone for some steps; (b) hw2_gan.py in small
+with each loss, without and with such a head start of D. Test images are not read.
 """
 # sheet: S0.5b
 

@@ -1,7 +1,7 @@
 r"""What a unit sees of the image: its receptive field by formula and by gradient.
 
 A unit is a layer's channel at one place (minidl/features.py). Checked in
-tests/test_hw1_features.py; the formula is proven in theory/test_shapes.py.
+tests/test_hw1_features.py; the formula is proven in theory/appendix/test_shapes.py.
 """
 
 import torch
@@ -21,7 +21,7 @@ def receptive_field(layers):
 
     k kernel, s stride, p padding, d dilation. Unit o sees the inputs start + o jump ..
     start + o jump + size - 1, as far as there are such. Derived and checked against gradients
-    in theory/test_shapes.py, claim 50.
+    in theory/appendix/test_shapes.py, claim 50.
     """
     size, jump, start = 1, 1, 0
     for k, s, p, d in layers:

@@ -3,7 +3,7 @@ r"""The losses of a GAN's two players, in nats an image, from logits a, D(x) = s
     min over G  max over D   V = E_x log D(x) + E_z log(1 - D(G(z)))
 
 -V is the cross-entropy of telling real from made. Goodfellow et al. (2014). The optima and the
-slopes are proven in theory/test_gan_simclr.py.
+slopes are proven in theory/appendix/test_gan_simclr.py.
 """
 
 import torch.nn.functional as F

@@ -34,7 +34,7 @@ def bce(logits, x):
 
     (B, ...), (B, ...) -> (B,), x in [0, 1]: -log p(x|z) of a VAE whose pixels are Bernoulli,
     for x of 0 and 1; for grey x its mean over such images drawn with probability x. Of grey
-    pixels the least is their entropy, not 0; theory/test_vae.py proves it.
+    pixels the least is their entropy, not 0; theory/appendix/test_elbo.py proves it.
     """
     _same_shape(logits, x)
     values = F.binary_cross_entropy_with_logits(logits, x, reduction="none")

@@ -3,12 +3,12 @@ r"""A simple recurrent network through time, and back through time, by hand.
     h_t = tanh(a_t + W h_{t-1}),   h_0 = 0,   t = 1 ... T        a_t: what word t adds
     g_t = dL/dh_t where h_t is read,   d_t = dL/da_t
 
-    d_t   = (1 - h_t^2) (g_t + W^T d_{t+1}),   d_{T+1} = 0       the factors of step (4)
+    d_t   = (1 - h_t^2) (g_t + W^T d_{t+1}),   d_{T+1} = 0       the factors of (4)
     dL/dW = sum_t d_t h_{t-1}^T
 
 autograd would do the same a word at a time: 2 T small products and T sums for dL/dW, where one
-product of all words' d with all words' h does. Proven in theory/test_rnn.py, step (4); checked
-against torch.nn.RNN in tests/test_recurrence.py.
+product of all words' d with all words' h does. Proven in
+theory/appendix/test_bptt.py, (3); checked against torch.nn.RNN in tests/test_recurrence.py.
 """
 
 import torch

@@ -55,6 +55,6 @@ def active_units(mu, threshold=0.01):
 def pixel_entropy(x):
     r"""H(x) = -sum_p [x_p log x_p + (1 - x_p) log(1 - x_p)], the least losses.bce of x.
 
-    (B, ...) in [0, 1] -> (B,). 0 of black and white images. theory/test_vae.py, step (9).
+    (B, ...) in [0, 1] -> (B,). 0 of black and white images. theory/appendix/test_elbo.py, (8).
     """
     return (torch.special.entr(x) + torch.special.entr(1 - x)).flatten(1).sum(dim=1)

@@ -15,7 +15,7 @@ Changed are all functions of FORMULAS, and in theory/test_*.py the functions at 
 and those functions and lambdas inside a test that its checks are called with. Not changed are
 tests and checks (test*, check*), bounds (*bound*), makers of data (they call ints, reals or
 make), controls (they occur in refuted(...) only), docstrings, annotations, decorators, raise
-statements, and theory/test_the_proofs.py, which has no formula.
+statements, and theory/appendix/test_the_proofs.py, which has no formula.
 Run are the tests of TESTS and theory/ that import the changed file, the likeliest first. Each
 mutant runs in a fork of a process that has imported torch, in a copy of the sources.
 """
@@ -43,7 +43,7 @@ TESTS = ["tests/test_conv.py", "tests/test_gaussian.py"]
 JOBS = 2
 
 CONV, GAUSSIAN, LTI, ALGEBRA = (*FORMULAS, "theory/test_lti.py",
-                                "theory/test_convolution_algebra.py")
+                                "theory/appendix/test_convolution_algebra.py")
 # why changes change nothing that could be seen: (file, part of the line, part of the change)
 EQUIVALENT = {
     "an image of height 1 has one row of windows, a kernel of height 1 one row": [
@@ -61,7 +61,7 @@ EQUIVALENT = {
         (GAUSSIAN, "return log_px_given_z + prior", "-> log_normal(mu, z, logvar)"),
         ("theory/test_gaussian_kl.py", "inverse, d = torch.linalg.inv", "-> mu1 - mu2")],
     "X and -X have the same singular values": [
-        ("theory/test_linear_autoencoder.py", "svdvals(X - X.mean(dim=0))[d:]",
+        ("theory/appendix/test_linear_autoencoder.py", "svdvals(X - X.mean(dim=0))[d:]",
          "-> X.mean(dim=0) - X")],
     "a vector has one axis": [
         (LTI, "return convolution(padded[:, None], h.flip(0)", "0 -> -1"),
@@ -90,24 +90,25 @@ EQUIVALENT = {
     "at 0 both branches give 0": [
         ("theory/test_time_invariance.py", "return x * (x > 0)", "-> x >= 0"),
         ("theory/test_time_invariance.py", "torch.where(x > 0, x, alpha", "-> x >= 0"),
-        ("theory/test_losses.py", "torch.where(x > 0, x, AL", "-> x >= 0")],
+        ("theory/appendix/test_losses.py", "torch.where(x > 0, x, AL", "-> x >= 0")],
     "a second channel, which [:, 0] leaves out": [
         ("theory/test_time_invariance.py", "check(mean_pool_torch, lambda x: F.conv1d",
          "1 -> 2;"),
-        ("theory/test_shapes.py", "conv1d(x[:, None], torch.ones(1, 1, k, dtype=D)",
+        ("theory/appendix/test_shapes.py", "conv1d(x[:, None], torch.ones(1, 1, k, dtype=D)",
          "1 -> 2;")],
     "any base will do that no count reaches": [
         ("theory/test_jacobian_conv.py", "10.0**u for u in range(n)", "10.0 -> 20.0")],
     "x and w have the same number of axes": [
         ("theory/test_jacobian_conv.py", "arguments[0].dim()]", "0 -> 1")],
     "|a - b| = |b - a|": [
-        ("theory/test_losses.py", "F.l1_loss(a, b,", "-> F.l1_loss(b, a,")],
+        ("theory/appendix/test_losses.py", "F.l1_loss(a, b,", "-> F.l1_loss(b, a,")],
     "a product, a sum of products or of squares, in either order": [
-        ("theory/test_gan_simclr.py", "v[i] @ v[j] /", "-> v[j] @ v[i]"),
+        ("theory/appendix/test_gan_simclr.py", "v[i] @ v[j] /", "-> v[j] @ v[i]"),
         ("theory/test_vae.py", "sum(w * v for w, v in zip(row, values", "-> zip(values, row"),
-        ("theory/test_training.py", "v * m / (1 - p) for v, m", "-> zip(mask, x"),
-        ("theory/test_training.py", "return sum(u * v for u, v in zip(a, b", "-> zip(b, a"),
-        ("theory/test_training.py", "sum(u**2 * v**2 for u, v in", "-> zip(x, w")],
+        ("theory/appendix/test_training.py", "v * m / (1 - p) for v, m", "-> zip(mask, x"),
+        ("theory/appendix/test_training.py", "sum(u * v for u, v in zip(a, b",
+         "-> zip(b, a"),
+        ("theory/appendix/test_training.py", "sum(u**2 * v**2 for u, v in", "-> zip(x, w")],
 }
 
 CLASSIFIER, AUTOENCODER, DECODING, FEW, TRANSFER = (
@@ -416,13 +417,14 @@ def pitfalls(wanted):
 # --- the tests ------------------------------------------------------------------------------
 
 def theory():
-    return [f"theory/{path.name}" for path in sorted((ROOT / "theory").glob("test_*.py"))]
+    return [path.relative_to(ROOT).as_posix()
+            for path in sorted((ROOT / "theory").glob("**/test_*.py"))]
 
 
 def tests_of(file):
     """pytest's arguments for a mutant of a file: its own tests, then all that import it."""
     module = file.removesuffix(".py").replace("/", ".")
-    names = {module, module.removeprefix("theory.")}
+    names = {module, Path(file).stem}
     importing = [test for test in TESTS + theory() if test == file or names & imported(test)]
     stem = Path(file).stem.removeprefix("test_")
     first = [test for test in importing if test.endswith(f"test_{stem}.py")]
@@ -555,7 +557,7 @@ def of_pitfalls(pool, found):
 
 
 def main():
-    everything = FORMULAS + [file for file in theory() if file != "theory/test_the_proofs.py"]
+    everything = FORMULAS + [file for file in theory() if "the_proofs" not in file]
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--only", metavar="FILE", choices=everything, help="of one file only")
     parser.add_argument("--pitfalls", metavar="TRAP", type=int, nargs="*",

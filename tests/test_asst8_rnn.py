@@ -78,7 +78,7 @@ def test_trap_12_no_score_depends_on_padding_or_on_the_other_reviews_of_the_batc
 
 @pytest.mark.parametrize(("name", "low", "high"), [("torch", 0, 0.6), ("identity", 0.95, 1)])
 def test_the_gradient_vanishes_from_torchs_start_and_not_from_the_identity(name, low, high):
-    """Against a product of the factors diag(1 - h^2) W_hh, theory/test_rnn.py, (6)."""
+    """Against a product of factors diag(1 - h^2) W_hh, theory/appendix/test_bptt.py, (5)."""
     w = torch.randint(1, V, (4, 25), generator=torch.Generator().manual_seed(3))
     net = networks()[name]
     norms = gradient_norms(net.rnn, net.W_hq, net.E(w.T))

@@ -13,7 +13,7 @@ import kit
 
 
 def pytest_configure(config):
-    config.addinivalue_line("markers", "claim(number, kind): the proof of a claim; see kit.py")
+    config.addinivalue_line("markers", "claim(number, kind, item): its check; see kit.py")
 
 
 @pytest.hookimpl(wrapper=True)
@@ -27,12 +27,14 @@ def pytest_runtest_call(item):
     finally:
         torch.set_num_threads(threads)
     if mark:
-        number, kind = mark.args
+        number, kind, sheet_item = mark.args
         if not kit.tally["comparisons"] or not kit.tally["refuted"]:
             pytest.fail(f"claim {number} made {kit.tally['comparisons']} comparisons and "
                         f"refuted {kit.tally['refuted']} controls; expected one at least")
         # on the report, which reaches the summary also from another process
-        item.user_properties.append(("claim", (number, item.name, kind, *kit.tally.values())))
+        words = item.name.removeprefix("test_").replace("_", " ")
+        item.user_properties.append((
+            "claim", (number, sheet_item, kind, *kit.tally.values(), words)))
     return result
 
 
@@ -43,10 +45,11 @@ def pytest_terminal_summary(terminalreporter):
     if not rows:
         return
     write = terminalreporter.write_line
-    write(f"\n{'claim':>5}  {'kind':<12} {'compared':>8} {'refuted':>7}  statement")
-    for number, name, kind, comparisons, refuted in rows:
-        words = name.removeprefix("test_").replace("_", " ")
-        write(f"{number:>5}  {kind:<12} {comparisons:>8} {refuted:>7}  {words}")
-    totals = [sum(row[i] for row in rows) for i in (3, 4)]
-    write(f"{len(rows)} claims proven, {totals[0]:,} comparisons, "
-          f"{totals[1]:,} controls refuted")
+    write(f"\n{'claim':>5}  {'answers':<11} {'kind':<11} {'compared':>8} {'refuted':>7}")
+    for number, item, kind, comparisons, refuted, words in rows:
+        write(f"{number:>5}  {item:<11} {kind:<11} {comparisons:>8} {refuted:>7}  {words}")
+    proven = sum(row[2] in kit.PROVEN for row in rows)
+    comparisons, refuted = (sum(row[i] for row in rows) for i in (3, 4))
+    write(f"{len(rows)} claims hold: {proven} are proven for the sizes listed, for "
+          f"{len(rows) - proven} this run is evidence; {comparisons:,} comparisons, "
+          f"{refuted:,} controls refuted")

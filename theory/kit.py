@@ -1,6 +1,6 @@
 """What every proof here is made of: exact data, comparisons that cannot be vacuous, controls.
 
-A claim is a function check(implementation) that compares two sides with `same` (exactly) or
+A claim has a function check(implementation) that compares two sides with `same` (exactly) or
 `close` (within a derived bound). The test runs it on the right implementations; `refuted` runs
 it on broken ones and wants every one caught. conftest.py counts both and fails a claim that
 compared nothing or refuted nothing.
@@ -12,12 +12,16 @@ import pytest
 import torch
 
 D = torch.float64
-KINDS = {
-    "exact": "without rounding: all cases or basis vectors of the sizes listed, or integers",
+U = 2.0**-53  # the relative error of one rounding in float64
+PROVEN = {  # kind: what a check of this kind runs; for the sizes listed it is a proof
+    "exact": "all cases or all basis vectors of the sizes listed, without rounding",
     "symbolic": "a polynomial identity, read off one evaluation in big integers",
     "witness": "one explicit counterexample, small enough to redo by hand",
-    "expectation": "an expectation over every outcome, or by nodes that are exact for it",
-    "float": "an identity of irrational functions, float64, within a derived bound",
+    "expectation": "an expectation over every outcome, in fractions",
+}
+EVIDENCE = {  # kind: the same; the proof is the derivation alone
+    "integers": "an identity on integers that were drawn, without rounding",
+    "float": "an identity of real numbers in float64, within a derived bound",
     "statistical": "Monte Carlo, seeded, within five standard errors",
 }
 tally = {"comparisons": 0, "refuted": 0}  # of the test that runs; conftest.py resets it
@@ -27,11 +31,11 @@ class VacuousError(Exception):
     """A comparison that could not fail. No AssertionError: a control must not die of it."""
 
 
-def claim(number, kind):
-    """Mark a test as the proof of claim `number`; kind as in KINDS."""
-    if kind not in KINDS:
-        raise ValueError(f"found kind {kind!r}, expected one of {', '.join(KINDS)}")
-    return pytest.mark.claim(number, kind)
+def claim(number, kind, item=""):
+    """Mark a test as the check of claim `number`; item: what it answers of a sheet."""
+    if kind not in PROVEN | EVIDENCE:
+        raise ValueError(f"found kind {kind!r}, expected one of {[*PROVEN, *EVIDENCE]}")
+    return pytest.mark.claim(number, kind, item)
 
 
 def ints(*shape, low=-9, high=9, seed=0):
@@ -104,9 +108,19 @@ def eye(n):
 
 
 def units(*shape):
-    """Every tensor of this shape with a single one."""
+    """Every tensor of this shape with a single one: they settle what is linear."""
     n = torch.Size(shape).numel()
     return eye(n).reshape(n, *shape)
+
+
+def vector(*numbers):
+    """Numbers, or rows of numbers, in float64."""
+    return torch.tensor(numbers, dtype=D)
+
+
+def grid(values, n):
+    """All vectors with entries among the values, (len(values)^n, n)."""
+    return vector(*itertools.product(values, repeat=n))
 
 
 def sides(f, arguments, i):
@@ -122,7 +136,7 @@ def sides(f, arguments, i):
 
 def signs(n):
     """The 2^n sign vectors s (2^n, n): mu + L s over all has mean mu, covariance L L^T."""
-    return torch.tensor(list(itertools.product([-1.0, 1.0], repeat=n)), dtype=D)
+    return grid((-1, 1), n)
 
 
 def _both(a, b):

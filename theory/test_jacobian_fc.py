@@ -1,38 +1,42 @@
-r"""Exercise 2, question 3 (a, b): the Jacobians of a bias vector and of a matrix product.
+r"""Question 3 (a) and (b): the Jacobians of an additive bias and of a matrix product.
 
-Convention.  J[i, j] = d y_i / d x_j, a row per output (Murphy 13.37). vec lists a matrix row
-by row, Y.reshape(-1). (A kron B)[i q + k, j r + l] = A[i, j] B[k, l] for B of shape (q, r).
-I_m is the identity of size m, 1_B a column of B ones.
+Result. With one row per output and matrices listed row by row,
 
-(a) Additive bias, y = x + b.
-    (1) d y_i / d x_j = d y_i / d b_j = [i = j]: both Jacobians are I_n.
-    (2) A batch shares b: Y[a, i] = X[a, i] + b[i]. Row (a, i) of d vec(Y)/db is row i of I_n
-        whatever a is: the Jacobian is 1_B kron I_n.
-    (3) A convolution shares it over its L positions too: Y[a, c, l] = X[a, c, l] + b[c] has
-        d vec(Y)/db = 1_B kron I_C kron 1_L.                                   (B C L, C)
-    (4) Hence db = J^T dY adds dY over all that shared b: over a, or over a and l.
+    y = x + b:     dy/dx = dy/db = I
+    y = W x + b:   dy/dx = W,   d y / d vec(W) = I_m kron x^T,   dy/db = I
+    Y = A X B:     d vec(Y) / d vec(X) = A kron B^T
 
-(b) Fully connected layer, y = W x + b, W of shape (m, n).
-    (1) d y_i / d x_j = W[i, j], so dy/dx = W.                                 (m, n)
-    (2) d y_i / d W[k, l] = [i = k] x_l, so d vec(y)/d vec(W) = I_m kron x^T.  (m, m n)
-        Here vec goes by rows; by columns the same derivatives stand as x^T kron I_m.
-    General product, Y = A X B.
-    (3) Y[i, j] = sum_{k,l} A[i, k] X[k, l] B[l, j]: the entry of row (i, j), column (k, l) is
-        A[i, k] B^T[j, l], so d vec(Y)/dvec(X) = A kron B^T.
-    (4) The factors of Y = A B (m rows, n columns) are the cases A = I and B = I:
-        d vec(Y)/dvec(A) = I_m kron B^T,  d vec(Y)/dvec(B) = A kron I_n.
-    (5) torch's layer, a batch in rows, Y = X W^T + 1_B b^T: by (3) dY/dX = I_B kron W, and by
-        (2) dY/dW has the B blocks I_m kron x_a^T below each other.
-    (6) Chain rule: dy_L/dx = J_L ... J_2 J_1, if each layer is differentiable at the point
-        where the one before puts it. Backpropagation multiplies from the left,
-        dL/dx = J^T dL/dy, and never forms J (Murphy 13.3.3). From (5) and (a):
-        dX = dY W,  dW = dY^T X,  db = dY^T 1_B.
+J[i,j] = dy_i / dx_j (Murphy 13.37); vec(Y) lists the rows of Y one after the other, which is
+Y.reshape(-1). (A kron B)[i q + k, j r + l] = A[i,j] B[k,l] for B of shape (q, r). I_m is the
+identity of size m, and 1_B is a column of B ones.
 
-Check.   Both sides of (1)-(5) are linear in each argument: equality on all unit vectors, in
-         integers, proves the sizes listed. The left sides come from unit steps f(e_j) - f(0)
-         and from autograd, on loops and on torch's layers. (6) with a tanh is float64.
-Breaks.  ReLU at 0 and max pooling at a tie have no derivative: (6) loses its hypothesis, and
-         libraries return what they please (claim 34 shows what).
+(a) Additive bias vector, y = x + b.
+(1) dy_i/dx_j = dy_i/db_j = 1 if i = j, else 0. So both Jacobians are the identity I_n.
+(2) In a batch, Y[a,i] = X[a,i] + b[i], all B examples share b. The row of output (a, i) is row
+    i of I_n for every a, so d vec(Y)/db = 1_B kron I_n.
+(3) In a convolution L positions share the bias of their channel: Y[a,c,l] = X[a,c,l] + b[c],
+    and d vec(Y)/db = 1_B kron I_C kron 1_L, of shape (B C L, C).
+(4) So dL/db = J^T dL/dY adds dL/dY over all places that share b.
+
+(b) Fully connected layer, y = W x + b, with W of shape (m, n).
+(1) dy_i/dx_j = W[i,j], so dy/dx = W, of shape (m, n).
+(2) dy_i/dW[k,l] = x_l if i = k, else 0. So d y / d vec(W) = I_m kron x^T, of shape (m, m n).
+    With vec by columns instead, the same numbers are arranged as x^T kron I_m.
+(3) General product Y = A X B: Y[i,j] = sum_{k,l} A[i,k] X[k,l] B[l,j]. The entry in row (i, j)
+    and column (k, l) is A[i,k] B[l,j], so d vec(Y)/d vec(X) = A kron B^T.
+(4) The two factors of Y = A B, with m rows and n columns, are the cases A = I and B = I of
+    (3): d vec(Y)/d vec(A) = I_m kron B^T and d vec(Y)/d vec(B) = A kron I_n.
+(5) A layer of torch has examples in rows, Y = X W^T + 1_B b^T. By (3), d vec(Y)/d vec(X) = I_B
+    kron W. By (2), d vec(Y)/d vec(W) has the blocks I_m kron x_a^T below each other.
+(6) Chain rule: a network has the Jacobian J_L ... J_2 J_1, if each layer is differentiable at
+    the point where the layers before put it. Back-propagation multiplies from the left, dL/dx
+    = J^T dL/dy, and never forms J (Murphy 13.3.3). From (5) and (a): dL/dX = dL/dY W, dL/dW =
+    (dL/dY)^T X, and dL/db is the sum of the rows of dL/dY. The hypothesis of (6) fails for
+    ReLU at 0 and for max pooling at a tie. There no derivative exists, and libraries return
+    what they choose (claim 34).
+
+Check. Both sides of (1) to (5) are linear in each argument. Equality on all unit vectors, in
+integers, proves the sizes listed; (6) with tanh in between is evidence.
 """
 # sheet: S3.8a, S3.8b
 
@@ -43,6 +47,7 @@ import torch
 import torch.nn.functional as F
 from kit import (
     D,
+    U,
     claim,
     close,
     eye,
@@ -78,7 +83,7 @@ def product_loops(A, X, B):
                         for i in range(m) for j in range(n)]).reshape(m, n)
 
 
-@claim(29, "exact")
+@claim(29, "exact", "3 (a)")
 def test_jacobian_of_additive_bias_is_identity():
     """A vector, a batch, the channels of a convolution: as a sum, as the bias of our and of
     torch's 1x1 convolution. A bias per example, one per position and a gain are refuted."""
@@ -99,7 +104,7 @@ def test_jacobian_of_additive_bias_is_identity():
             lambda X, b: X * b[:, None])
 
 
-@claim(30, "exact")
+@claim(30, "exact", "3 (b)")
 def test_jacobian_of_fc_wrt_input_is_W():
     """All unit matrices W and one of many numbers, for one input and for a batch of two, where
     W repeats along the diagonal. A transpose, a mean and the Kronecker order are refuted."""
@@ -114,7 +119,7 @@ def test_jacobian_of_fc_wrt_input_is_W():
             lambda B, W: kron(eye(B), W) / W.shape[1])
 
 
-@claim(31, "exact")
+@claim(31, "exact", "3 (b)")
 def test_jacobian_of_fc_wrt_weight_is_I_kron_xT():
     """All unit inputs and one of many numbers, in a batch of two. The column-major formula is
     refuted in row-major order and holds in its own."""
@@ -145,7 +150,7 @@ def test_jacobian_of_fc_wrt_weight_is_I_kron_xT():
     refuted(check_columns, rows)
 
 
-@claim(32, "exact")
+@claim(32, "exact", "3 (b)")
 def test_jacobian_of_general_matmul_is_I_kron_BT_and_A_kron_I():
     """X -> A X B for all pairs of unit matrices; then each factor of a product A B by the same
     formula, once with I on the left and once on the right. Swapped factors are refuted."""
@@ -166,7 +171,7 @@ def test_jacobian_of_general_matmul_is_I_kron_BT_and_A_kron_I():
     refuted(check, lambda A, B: kron(B.T, A), lambda A, B: kron(A, B.T.flip(0)))
 
 
-@claim(33, "exact")
+@claim(33, "integers", "3 (b)")
 def test_backprop_rules_are_transposed_jacobians():
     """(dX, dW, db) against J^T vec(dY), J from unit steps on the loops, and against torch's
     backward pass, for all unit dY and one of many numbers. A mean over the batch, a product
@@ -202,7 +207,7 @@ def max_pool_jacobian(x, k, s):
     return eye(len(x))[starts + x.unfold(0, k, s).argmax(1)]
 
 
-@claim(34, "exact")
+@claim(34, "exact", "3 (b)")
 def test_jacobian_of_relu_and_maxpool_are_selection_matrices():
     """No entry of x is 0, no two are closer than 1: a step of 1/2 stays on one linear piece,
     its quotient is exact, to both sides. All sign patterns, all orders of 5 numbers. Where the
@@ -250,15 +255,15 @@ def network(x, W1, b1, W2, b2, W3, b3):
     return F.linear(a.relu(), W3, b3), a, h
 
 
-@claim(35, "float")
+@claim(35, "float", "3 (b)")
 def test_network_jacobian_is_the_product_of_layer_jacobians():
     """J = W3 diag(a > 0) W2 diag(1 - h^2) W1 against autograd and central differences.
 
-    Bounds, u = 2^-53. Autograd: less than 16 roundings an entry on either side, of terms that
+    Bounds: Autograd: less than 16 roundings an entry on either side, of terms that
     add up to at most |W3| |W2| |W1|, since both slopes are at most 1. A difference of step t:
     t^2/6 max|f'''|, |tanh'''| <= 2, and 32 roundings of the terms of f, over t. Refuted: no
     square, no ReLU, the slope at another point, W2 transposed, an error of 0.1%."""
-    u, t = 2.0**-53, 2.0**-17
+    t = 2.0**-17
     shapes = [(5, 4), (5,), (5, 5), (5,), (3, 5), (3,)]
     x, *weights = [reals(*shape, seed=i) for i, shape in enumerate([(4,), *shapes])]
     W1, _, W2, _, W3, _ = weights
@@ -267,13 +272,13 @@ def test_network_jacobian_is_the_product_of_layer_jacobians():
     def check(formula):
         _, a, h = network(x, *weights)
         J = formula(a, h)
-        close(J, jacobian(lambda x: network(x, *weights)[0], x), 32 * u * A3 @ A2 @ A1)
+        close(J, jacobian(lambda x: network(x, *weights)[0], x), 32 * U * A3 @ A2 @ A1)
         holds((a.abs() > t * (A2 @ A1).amax(1)).all(), "a step crosses the kink of the ReLU")
         steps = [network(x + t * e, *weights)[0] - network(x - t * e, *weights)[0]
                  for e in eye(4)]
         terms = A3 @ (A2 @ (A1 @ x.abs() + c1 + 1) + c2) + c3
         close(J, torch.stack(steps, 1) / (2 * t),
-              t**2 / 3 * A3 @ A2 @ A1**3 + 32 * u / t * terms[:, None])
+              t**2 / 3 * A3 @ A2 @ A1**3 + 32 * U / t * terms[:, None])
 
     def right(a, h):
         return W3 @ relu_jacobian(a) @ W2 @ torch.diag(1 - h**2) @ W1

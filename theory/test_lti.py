@@ -1,33 +1,41 @@
-r"""LTI: a convolution with any filter h is linear and time/space invariant.
+r"""Question 1: a convolution with any filter h is linear and time/space invariant.
 
-The question (exercise 2, theoretical question 1): show it for every h.
+Result. For every filter h and every shift a, h * (T_a x) = T_a (h * x).
 
-A system S is time invariant if S T_a = T_a S for every shift a, (T_a x)[t] = x[t-a]: a delayed
-input gives the same output, delayed. (In deep learning this is called equivariance; invariance
-is S T_a = S.) The convolution is (h*x)[t] = sum_s h[s] x[t-s] (Murphy (14.2)), on all integers
-Z, for x of finite support and any h, or any pair for which the sums converge absolutely.
+A system S is time invariant (TI) if S T_a = T_a S for every shift a, with (T_a x)[t] = x[t-a]:
+a delayed input gives the same output, delayed. Deep learning calls this equivariance, and
+calls S T_a = S invariance. The convolution is (h*x)[t] = sum_s h[s] x[t-s], Murphy (14.2), on
+all integers Z. The signal x is 0 outside a finite range, or the sums converge absolutely.
 
 Proof.
-(1) (h * T_a x)[t] = sum_s h[s] (T_a x)[t-s]       definition of *
-(2)                = sum_s h[s] x[(t-a)-s]         definition of T_a; no border: t-a-s is in Z
-(3)                = (h*x)[t-a] = (T_a (h*x))[t]   definition of *, read at t-a
-(4) h * (u x + v y) = u (h*x) + v (h*y)            the sum distributes; h does not depend on x
-Nothing is asked of h but, in (2), that it does not depend on t. Space: t, s, a are pairs.
-Cross-correlation, the layer of every library (Murphy (14.3)), is the same with -s for s.
+(1) (h * T_a x)[t] = sum_s h[s] (T_a x)[t-s]     by the definition of the convolution
+(2)                = sum_s h[s] x[(t-a)-s]       by the definition of T_a
+(3)                = (h*x)[t-a]                  the definition of the convolution, at t-a
+                   = (T_a (h*x))[t]              by the definition of T_a
+(4) It is linear: h * (u x + v y) = u (h*x) + v (h*y), because the sum distributes.
 
-Converse. Let S be linear and TI. Then x = sum_s x[s] T_s delta gives S x = sum_s x[s] T_s
-(S delta) = (S delta) * x: linear TI systems are convolutions, with h = S delta (claim 7).
+Two hypotheses were used. In (2) the index t-a-s exists, because Z has no border; and h[s] does
+not depend on t. Nothing else is asked of h. For images read pairs for t, s and a: the proof is
+the same, so a 2-D convolution is space invariant. Cross-correlation, which libraries call
+convolution, Murphy (14.3), has -s for s, and the same proof.
 
-Finite windows. Step (2) needs x at indices that a window of N samples may not have.
-  circular   indices mod N: (2) holds, T_a is the cyclic shift                       claim 4
-  valid      output only where h fits: (2) holds for cropping, S(x[a:]) = (S x)[a:]  claim 5
-  same       zeros outside, output cut to N: (2) FAILS, the zeros do not move        claim 6
-             w = [1,1,1], x = [1,0,0]: T_1 S x = [0,1,1], but S T_1 x = [1,1,1]
+Converse. Every linear and time invariant S is a convolution on the signals of finite support.
+(5) Such an x is a finite sum, x = sum_s x[s] T_s delta, with the unit impulse delta. As S is
+    linear and TI, S x = sum_s x[s] T_s (S delta) = (S delta) * x. So h = S delta.
+Finite support is used: linearity says nothing of infinite sums, for which S has to be
+continuous as well.
 
-What the checks prove. Both sides of (1)-(3) are bilinear in (h, x) (claim 2), so equality on
-all pairs of unit vectors, in integers without rounding, proves it for all h and x of that
-size. All sizes at once is what (1)-(4) are for. Floating point sums in another order may
-differ in the last digit, which is why the data are integers.
+Finite windows. Step (2) needs samples that a window of N does not have.
+(6) Circular convolution, indices mod N: (2) holds, T_a is the cyclic shift (claim 4).
+(7) Valid convolution, output only where h fits: (2) holds for cropping. S(x[a:]) = (S x)[a:],
+    because the window moves with the signal (claim 5).
+(8) Same convolution, zeros outside and the output cut to N: (2) fails near the border, because
+    the zeros do not move. With w = [1,1,1] and x = [1,0,0], T_1 S x = [0,1,1], but S T_1 x =
+    [1,1,1] (claim 6).
+
+Check. Both sides of (1) are bilinear in h and x (claim 2). Equality on all pairs of unit
+vectors, in integers without rounding, therefore proves it for all h and x of that size. For
+all sizes at once it is proven by (1) to (4).
 """
 # sheet: S3.6
 
@@ -37,7 +45,7 @@ from fractions import Fraction
 import numpy as np
 import torch
 import torch.nn.functional as F
-from kit import D, claim, holds, ints, matrix, refuted, same
+from kit import D, claim, eye, holds, ints, matrix, refuted, same, vector
 
 from minidl.conv import conv1d, convolve_loops, correlate_loops
 
@@ -65,11 +73,7 @@ def circular_torch(h, x):
     return F.conv1d(padded, h.flip(0)[None, None])[:, 0]
 
 
-def basis(n):
-    return torch.eye(n, dtype=D)
-
-
-@claim(1, "exact")
+@claim(1, "exact", "1")
 def test_convolution_commutes_with_every_shift_on_Z():
     """h * T_a x = T_a (h*x) for all pairs of unit impulses in -3..3 and all shifts in -4..4.
 
@@ -104,7 +108,7 @@ def test_convolution_commutes_with_every_shift_on_Z():
     refuted(check, varying_h, border)
 
 
-@claim(2, "symbolic")
+@claim(2, "symbolic", "1")
 def test_convolution_is_bilinear_as_a_polynomial_identity():
     """(h*x)[t] is the polynomial sum_j h_j x_{t-j}: each monomial has one h and one x, once.
 
@@ -154,16 +158,16 @@ def test_convolution_is_bilinear_as_a_polynomial_identity():
             lambda x, h: convolve_loops(x, [*h[:-1], h[-1] + 1]))  # affine in h
 
 
-@claim(4, "exact")
+@claim(4, "exact", "1")
 def test_circular_convolution_commutes_with_cyclic_shifts():
     """h * T_a x = T_a (h*x) on Z/N, for all pairs of unit vectors, all a, all N = 2..8; and it
     is sum_s h[s] T_s x. A shorter h is one with zeros at the end.
     """
     def check(convolve):
         for N in range(2, 9):
-            x = basis(N)  # all unit vectors as a batch
+            x = eye(N)  # all unit vectors as a batch
             for s in range(N):
-                h = basis(N)[s]
+                h = eye(N)[s]
                 for a in range(1, N):
                     same(convolve(h, x.roll(a, 1)), convolve(h, x).roll(a, 1))
                 same(convolve(h, x), x.roll(s, 1))
@@ -177,7 +181,7 @@ def test_circular_convolution_commutes_with_cyclic_shifts():
     refuted(check, zero_padding, lambda h, x: circular(h.flip(0), x))
 
 
-@claim(5, "exact")
+@claim(5, "exact", "1")
 def test_valid_convolution_commutes_with_cropping():
     """S(x[a:]) = (S x)[a:] and S(x[:-a]) = (S x)[:-a] while h fits: the window moves.
 
@@ -186,8 +190,8 @@ def test_valid_convolution_commutes_with_cropping():
     """
     def check(valid):
         for n, k in itertools.product(range(3, 8), range(1, 4)):
-            x = basis(n)
-            for s, h in enumerate(basis(k)):
+            x = eye(n)
+            for s, h in enumerate(eye(k)):
                 for a in range(1, n - k + 1):
                     same(valid(h, x[:, a:]), valid(h, x)[:, a:])
                     same(valid(h, x[:, :-a]), valid(h, x)[:, :-a])
@@ -209,7 +213,7 @@ def test_valid_convolution_commutes_with_cropping():
             lambda h, x: F.pad(layer(h, x), (len(h) - 1, 0)))
 
 
-@claim(6, "exact")
+@claim(6, "exact", "1")
 def test_zero_padding_breaks_shift_equivariance_near_the_border_only():
     """The witness of the statement; then where S T_a and T_a S differ, for stacks of layers.
 
@@ -222,16 +226,16 @@ def test_zero_padding_breaks_shift_equivariance_near_the_border_only():
         return F.pad(x[:, :-a], (a, 0))
 
     def check(layer):
-        w, x = torch.ones(3, dtype=D), basis(3)[:1]
-        same(layer(w, x), torch.tensor([[1.0, 1.0, 0.0]], dtype=D))
-        same(shift(layer(w, x), 1), torch.tensor([[0.0, 1.0, 1.0]], dtype=D))
-        same(layer(w, shift(x, 1)), torch.ones(1, 3, dtype=D), constant=True)
+        w, x = vector(1, 1, 1), eye(3)[:1]
+        same(layer(w, x), vector(1, 1, 0)[None])
+        same(shift(layer(w, x), 1), vector(0, 1, 1)[None])
+        same(layer(w, shift(x, 1)), vector(1, 1, 1)[None], constant=True)
         N, t = 17, torch.arange(17)
         for widths in ((3,), (5,), (3, 5), (5, 3), (3, 3, 5)):
             r, r_1 = sum(k // 2 for k in widths), widths[0] // 2
             for a in range(1, 5):
                 strips = ((t >= a - r) & (t < a + r - r_1)) | (t >= N - r)
-                same(differ(layer, basis(N), [ints(k, low=1) for k in widths], a), strips)
+                same(differ(layer, eye(N), [ints(k, low=1) for k in widths], a), strips)
                 x, signed = ints(50, N, seed=1), [ints(k, seed=k) for k in widths]
                 holds(not (differ(layer, x, signed, a) & ~strips).any())
 
@@ -256,7 +260,7 @@ def test_zero_padding_breaks_shift_equivariance_near_the_border_only():
             lambda w, x: zero_padded(F.pad(w, (1, 1), value=len(w) > 3), x))  # a larger radius
 
 
-@claim(7, "exact")
+@claim(7, "exact", "1")
 def test_linear_shift_equivariant_maps_are_exactly_convolutions():
     """The matrices that commute with the cyclic shift P are the circulants, N = 2..6.
 
@@ -265,10 +269,10 @@ def test_linear_shift_equivariant_maps_are_exactly_convolutions():
     """
     def check(shift):  # shift: (N, ...) -> (N, ...)
         for N in range(2, 7):
-            P = shift(basis(N))
+            P = shift(eye(N))
             commutator = matrix(lambda m, P=P, N=N: P @ m.view(N, N) - m.view(N, N) @ P, N * N)
             holds(rank(commutator) == N * N - N, f"{rank(commutator)} for N = {N}")
-            circulants = torch.stack([basis(N).roll(s, 0).flatten() for s in range(N)])
+            circulants = torch.stack([eye(N).roll(s, 0).flatten() for s in range(N)])
             holds(rank(circulants) == N)
             same(commutator @ circulants.T, torch.zeros(N * N, N, dtype=D), constant=True)
             holds(P[1, 0] == 1, "a positive shift is a delay")
@@ -294,18 +298,18 @@ def test_linear_shift_equivariant_maps_are_exactly_convolutions():
             lambda x: torch.cat([torch.zeros_like(x[:1]), x[:-1]]))   # the shift with zeros
 
 
-@claim(8, "exact")
+@claim(8, "exact", "1")
 def test_cross_correlation_is_convolution_with_the_flipped_kernel():
     """Murphy's (14.3) with w is (14.2) with h[s] = w[k-1-s], on all pairs of unit vectors.
 
     A symmetric kernel cannot tell the two apart: a test that uses one checks no flip.
     """
-    def check(correlate, kernels=basis):
+    def check(correlate, kernels=eye):
         for n, k in itertools.product(range(4, 7), range(2, 5)):
             for w in kernels(k):
                 h = w.flip(0)
-                same(torch.stack([correlate(x, w) for x in basis(n)]),
-                     torch.stack([convolve(x, h) for x in basis(n)]))
+                same(torch.stack([correlate(x, w) for x in eye(n)]),
+                     torch.stack([convolve(x, h) for x in eye(n)]))
 
     def layer(x, w, convolution=conv1d):
         return convolution(x[None, None], w[None, None])[0, 0]
@@ -318,4 +322,4 @@ def test_cross_correlation_is_convolution_with_the_flipped_kernel():
     check(lambda x, w: torch.from_numpy(np.correlate(x.numpy(), w.numpy())))
     check(lambda x, w: torch.tensor(correlate_loops(x.tolist(), w.tolist()), dtype=D))
     refuted(check, convolve, lambda x, w: layer(x, w.roll(1)))
-    check(convolve, lambda k: basis(k) + basis(k).flip(1))  # symmetric: it passes
+    check(convolve, lambda k: eye(k) + eye(k).flip(1))  # symmetric: it passes

@@ -1,51 +1,48 @@
-r"""The one-dimensional CNN for sentences: a forward pass, every size, every trained number.
+r"""Exercise 5: the 1-D CNN of Figure 15.14: its forward pass, sizes and parameter count.
 
-Assignment 8, exercise 5. Murphy, Probabilistic Machine Learning: An Introduction, 15.3.1 and
-Figure 15.14, which is d2l.ai's TextCNN figure: one sentence of T = 11 words, D = 6 numbers a
-word, windows of k = 2 and of k = 4 words with C_2 = 4 and C_4 = 5 channels, 2 classes. (Not
-the often copied picture of Zhang and Wallace: 7 words of 5 numbers, windows of 2, 3, 4.)
+Result. For one sentence of 11 words, windows of k = 2 and k = 4 words with C_2 = 4 and C_4 = 5
+channels, and indices from 0, the network evaluates
 
-Forward pass, indices from 0, k in {2, 4}, c < C_k:
+    X = E[w]                                    (11, 6)              the embedded words
+    Z^k[i,c] = b^k[c] + sum_{u<k} sum_{d<6} W^k[c,d,u] X[i+u,d]      with 0 <= i <= 11 - k
+    A^k = relu(Z^k)                             (10, 4) and (8, 5)   as Z^2 and Z^4
+    m^k[c] = max_i A^k[i,c]                     (4,) and (5,)        maximum over time
+    m = [m^2, m^4]                              (9,)                 one after the other
+    o = V m + a                                 (2,)                 the logits
+    p = softmax(o)                              (2,)                 the two polarities
 
-    tensor                                    one sentence         torch, a batch
-    w    numbers of the words                 (11,)                (B, 11)
-    X = E[w] = onehot(w) E                    (11, 6)              (B, 6, 11)
-    Z^k[i, c] = b^k[c] + sum_{u<k} sum_{d<6} W^k[c, d, u] X[i+u, d],    0 <= i <= 11-k
-         (10 = 11-2+1, 8 = 11-4+1)            (10, 4) and (8, 5)   (B, 4, 10) and (B, 5, 8)
-    A^k = ReLU(Z^k)                           the same             the same
-    m^k[c] = max_i A^k[i, c]                  (4,) and (5,)        (B, 4) and (B, 5)
-    m = [m^2; m^4]                            (9,)                 (B, 9)
-    o = V m + a,   p = softmax(o)             (2,)                 (B, 2)
+It has 197 trainable parameters: weights 4*6*2 + 5*6*4 + 2*9 = 48 + 120 + 18 = 186 and biases
+4 + 5 + 2 = 11. An embedding table that is trained adds 6 for each word of the vocabulary,
+whose size the figure does not give. Sentence length, ReLU, pooling and softmax add none (81).
 
-Trained: weights 4*6*2 + 5*6*4 + 2*9 = 48 + 120 + 18 = 186, biases 4 + 5 + 2 = 11, together 197
-(81). The table E adds 6 numbers a word of the vocabulary where it is trained; the figure does
-not say how many words. T, ReLU, pooling and softmax add none.
+A batch of B sentences in torch: w (B, 11), X (B, 6, 11), Z and A (B, 4, 10) and (B, 5, 8),
+then (B, 4) and (B, 5), m (B, 9), o and p (B, 2). The sizes 10 = 11 - 2 + 1 and 8 = 11 - 4 + 1
+are printed in the figure, which is d2l.ai's TextCNN figure (not the often copied picture of
+Zhang and Wallace: 7 words of 5 numbers, windows of 2, 3 and 4).
 
-Three points on which the sources disagree, and what we hold to.
-(a) Window. The text sums X[i-k .. i+k], 2k+1 words, with T outputs and borders left open. The
-    figure has k words and T-k+1 outputs. We follow the figure: torch's padding=0.
-(b) Pooling. Figure and text take the maximum over time. d2l's PyTorch cell says so and calls
-    nn.AdaptiveAvgPool1d, the mean. We take the maximum; for the mean (85) is false.
-(c) Order. d2l applies ReLU after pooling. With the maximum that is the same, with the mean
-    it is not (84): harmless in the book's model, not in that code. We apply ReLU first.
+The sources disagree in three points.
+(a) Window. The text sums X[i-k .. i+k], which is 2k+1 words, with borders left open. The
+    figure has k words and T-k+1 outputs. We follow the figure, torch's padding = 0.
+(b) Pooling. Figure and text take the maximum over time. d2l's PyTorch cell says so, but calls
+    nn.AdaptiveAvgPool1d, the mean. We take the maximum; for the mean (3) is false.
+(c) Order. d2l applies ReLU after pooling. With the maximum that changes nothing, with the mean
+    it does, by (2). We apply ReLU first.
 
-Derivation.
+Why these are no matter of taste.
 (1) A window reads all D numbers of k words and slides along one axis: Z^k is the 2-D
-    correlation of the one-channel image X with the k x D image W^k[c]^T (83).
-(2) f non-decreasing [H1]: f(z_i) <= f(max z) for all i, with equality at the largest z_i, so
-    max_i f(z_i) = f(max_i z_i). A mean is attained at no z_i: no such step (84).
+    correlation of the one-channel image X with a k x D image (83).
+(2) If f does not decrease, f(z_i) <= f(max z) for all i, with equality at the largest z_i. So
+    max_i f(z_i) = f(max_i z_i). A mean is no z_i, and |z| does decrease (84).
 (3) m^k depends on the set of windows only, not on their order or number. A phrase with k-1
-    zero words on either side [H2] and one window or more of zeros [H3] makes the same set
-    wherever it stands, however long the sentence (85). T >= 4 [H4], or W^4 has no window.
-(4) If one window i* alone is the largest [H5] and Z^k[i*, c] > 0, m^k[c] is Z^k[i*, c] nearby:
-    dm^k[c]/dX[i*+u, d] = W^k[c, d, u], and 0 at all other words (86).
-(5) X = onehot(w) E is linear in E, so dL/dE = onehot(w)^T dL/dX: what reaches a word that
-    occurs twice adds up, a word that does not occur gets 0 (87).
+    zero words on either side, and a window of zeros or more, makes the same set wherever it
+    stands (85). Without them zeros at the end make new windows, which may win.
+(4) If one window i* alone is the largest and Z^k[i*,c] > 0, then dm^k[c]/dX[i*+u,d] =
+    W^k[c,d,u], and 0 at all other words (86).
+(5) X = onehot(w) E, so dL/dE = onehot(w)^T dL/dX: what reaches a word twice adds up (87).
 
-Breaks. (2) for |z|. (3) for zeros appended to a sentence that had none: the windows half over
-its end, and the window of zeros, are new and may win. Padding is no neutral element (85).
-Proves. Integers in float64, at the figure's own sizes: exact. Of (84) all 125 cases of three
-windows in {-2 .. 2} are run; for every number of windows the proof is (2).
+Check. Integers without rounding at the figure's own sizes; where they are drawn it is
+    evidence.
+(84) is proven for all 125 cases of three windows in {-2..2}. Murphy (2022), 15.3.1.
 """
 # sheet: S4.5a, S4.5b
 
@@ -120,10 +117,10 @@ def figure():
     return ints(WORDS, 6), kernels, (ints(CLASSES, 9, seed=1), ints(CLASSES, seed=2))
 
 
-@claim(80, "exact")
+@claim(80, "integers", "exercise 5")
 def test_figure_15_14_tensor_sizes():
     """Every tensor of a batch of 3 in torch's layout, each sentence against the formulas.
-    Refuted: windows of 2k+1 words (a), the maximum over the channels, X not permuted."""
+    Refuted: windows of 2k+1 words, the maximum over the channels, X not permuted."""
     w, (E, kernels, head) = ints(3, 11, low=0, high=WORDS - 1).long(), figure()
     sizes = [(6, 11), (4, 10), (5, 8), (4,), (5,), (9,), (2,)]
 
@@ -150,7 +147,7 @@ def test_figure_15_14_tensor_sizes():
     refuted(check, wide, over_channels, unpermuted)
 
 
-@claim(81, "exact")
+@claim(81, "exact", "exercise 5")
 def test_figure_15_14_parameter_count():
     """186, 197 and 6 a word, from the formula and off torch's modules, which never ask for T.
     Refuted: no factor D, biases of the windows only, Zhang and Wallace's 102 and 110."""
@@ -170,7 +167,7 @@ def test_figure_15_14_parameter_count():
     same([count(5, {2: 2, 3: 2, 4: 2}, 2, bias) for bias in (0, 1)], [102, 110])  # theirs
 
 
-@claim(82, "exact")
+@claim(82, "integers", "exercise 5")
 def test_textcnn_equations_loops_equal_conv1d():
     """The double sum against torch for both windows. Refuted: the kernel flipped, no bias, the
     window a word early, the numbers of a word in reverse."""
@@ -188,7 +185,7 @@ def test_textcnn_equations_loops_equal_conv1d():
             lambda X, W, b: convolve(X, W.flip(1), b))
 
 
-@claim(83, "exact")
+@claim(83, "integers", "exercise 5")
 def test_multichannel_1d_conv_is_single_channel_2d_conv():
     """(1): a k x D kernel on the T x D image; the control reads the memory of W as k x D."""
     E, kernels, _ = figure()
@@ -203,10 +200,10 @@ def test_multichannel_1d_conv_is_single_channel_2d_conv():
     refuted(check, lambda W: W.reshape(len(W), -1, 6))
 
 
-@claim(84, "exact")
+@claim(84, "exact", "exercise 5")
 def test_relu_commutes_with_max_pooling_but_not_with_average():
     """All of {-2 .. 2}^3. The mean fails: for (-1, 1) its ReLU is 0, the ReLUs' mean 1/2.
-    |z| for ReLU breaks H1: for (-2, 1) |max| is 1, the maximum of |z| is 2."""
+    |z| for ReLU breaks (2): for (-2, 1) |max| is 1, the maximum of |z| is 2."""
     Z = torch.tensor(list(itertools.product(range(-2, 3), repeat=3)), dtype=D).T  # (3, 125)
 
     def check(pool, f=torch.relu):
@@ -221,9 +218,10 @@ def test_relu_commutes_with_max_pooling_but_not_with_average():
     same(torch.cat([z.mean(dim=0).relu(), z.relu().mean(dim=0)]), z.new_tensor([0, 0.5]))
 
 
-@claim(85, "exact")
+@claim(85, "exact", "exercise 5")
 def test_max_over_time_ignores_position_and_length():
-    """A phrase of 3 words among zeros, all places by H2 in sentences of 11 to 14 words: one m.
+    """A phrase of 3 words among zeros, all places by (3) in sentences of 11 to 14 words: one
+    m.
     Refuted: mean, sum, a fixed window. T = 3 is an error. Zeros appended, one number a word:
     W = (1, -1) takes (1, 1) to 0 and (1, 1, 0) to 1; W = (1), b = 3 (-5) to 0, (-5, 0) to 3.
     """
@@ -233,7 +231,7 @@ def test_max_over_time_ignores_position_and_length():
     features = {2: [], 4: []}  # k: A^k of the sentences
     for W, b in kernels:
         k = W.shape[2]
-        for length in range(11, 15):  # > 3 + 2 (k-1), so H3 holds
+        for length in range(11, 15):  # > 3 + 2 (k-1): a window of zeros
             for start in range(k - 1, length - 3 - (k - 1) + 1):
                 X = torch.zeros(length, 6, dtype=D)
                 X[start:start + 3] = phrase
@@ -255,7 +253,7 @@ def test_max_over_time_ignores_position_and_length():
         same(pool(convolve(X[:, None], W[None, None], b).relu()), W.new_tensor([Z]))
 
 
-@claim(86, "exact")
+@claim(86, "integers", "exercise 5")
 def test_gradient_reaches_only_the_winning_window():
     """(4) against autograd through torch's layers, with biases that put the largest Z of the
     channels at -1, 0, 1, 2, 3. Refuted: the mean, the window a word late, no ReLU."""
@@ -264,7 +262,7 @@ def test_gradient_reaches_only_the_winning_window():
     def check(gradient):
         for W, b in kernels:
             first, second = conv1d(E, W, 0 * b).topk(2, dim=0).values
-            holds((first > second).all())  # H5
+            holds((first > second).all())
             b = torch.arange(len(b)) - 1 - first
             expected = jacobian(lambda X, W=W, b=b: conv1d(X, W, b).relu().amax(dim=0), E)
             same(gradient(E, W, b), expected.reshape(len(b), *E.shape))
@@ -282,7 +280,7 @@ def one_hot(w):
     return (w[:, None] == torch.arange(WORDS)).to(D)
 
 
-@claim(87, "exact")
+@claim(87, "integers", "exercise 5")
 def test_embedding_lookup_is_a_one_hot_product():
     """onehot(w) E against F.embedding, onehot(w)^T dL/dX against its backward pass, for words
     that occur twice or never. Refuted: words counted from 1; only the last occurrence kept."""

@@ -9,7 +9,8 @@ from minidl.publish import kept, sheets
 from minidl.publish.companion.colours import references
 from minidl.publish.companion.rows import definitions
 
-FOLDERS = {"assignments": "Scripts", "theory": "Theory", "minidl": "The subject",
+FOLDERS = {"assignments": "Scripts", "theory": "Theory",
+           "theory/appendix": "Theory, beyond the sheets", "minidl": "The subject",
            "minidl/data": "Data", "minidl/lab": "What a run needs",
            "minidl/publish": "What is made of runs",
            "minidl/publish/companion": "This companion", "tests": "Tests"}

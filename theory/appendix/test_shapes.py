@@ -172,7 +172,7 @@ def test_same_padding_is_symmetric_only_for_odd_kernels():
     refuted(check_numpy, lambda k: k // 2)
 
 
-@claim(50, "exact")
+@claim(50, "integers")
 def test_receptive_field_formula_equals_gradient_support():
     """(4) for 60 stacks of up to 4 layers, drawn once: the first and the last derivative that
     is not 0, of each output whose span is inside; by unit steps on ours, 20 by autograd on
