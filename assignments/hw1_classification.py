@@ -8,10 +8,8 @@ r"""Homework 1, classification: which of ten kinds of clothes does an image show
 The MLP sees 784 numbers in no order. The CNN sees an image: its filters are the same at every
 place, and pooling makes a shift of a few pixels matter less. Regularisation: weight decay,
 dropout (MLP), batch normalisation, and half of the training images mirrored, since a mirrored
-shoe is a shoe. In the cross-validation each image is scored by networks trained without it.
-
---full trains wider and longer, pools where the default has a stride, moves images by up to 2
-pixels, smooths the labels (and so the CNN's training loss), and leaves the folds out.
+shoe is a shoe. In cross-validation each image is classified by networks trained without it.
+--full trains larger networks for longer, with more augmentation, and leaves the folds out.
 """
 # sheet: S1.1b, S1.3, S1.4
 
@@ -62,6 +60,26 @@ class Residual(nn.Sequential):
         return x + super().forward(x)
 
 
+def train(run, name, network, split, held_out):
+    """Minimise the cross-entropy on `split`; after each epoch evaluate on `held_out`."""
+    cnn, batch_size = name.startswith("CNN"), run.settings["batch_size"]
+    epochs = run.settings["epochs" if cnn else "mlp_epochs"]
+    optimizer = torch.optim.AdamW(network.parameters(), run.settings["learning_rate"],
+                                  betas=(0.9, 0.99), weight_decay=0.05, fused=True)
+    schedule = one_cycle(optimizer, epochs * steps_per_epoch(split, batch_size))
+    for _ in run.epochs(epochs, name, network=network, optimizer=optimizer, schedule=schedule):
+        for x, y in batches(split, batch_size, run.generator):
+            x = random_mirror(x, run.generator)
+            if cnn and run.settings["shift"]:
+                x = random_shift(x, run.generator, run.settings["shift"])
+            loss = F.cross_entropy(network(x), y, label_smoothing=cnn * run.settings[
+                "label_smoothing"])
+            optimizer.zero_grad(); loss.backward(); optimizer.step(); schedule.step()
+            run.track(len(x), train_loss=loss)
+        val_loss, val_accuracy = nats_and_accuracy(network, held_out)
+        run.log(val_loss=val_loss, val_accuracy=val_accuracy)
+
+
 def main(run,
          folds: "parts of the cross-validation, 1 for none; amount" = 3,
          mlp_epochs: "passes over the training images, MLP; amount" = 10,
@@ -75,70 +93,46 @@ def main(run,
          shift: "pixels that training images are moved by, at most, CNN" = 0,
          images: "training images used, validation included; amount" = 60_000):
     data = run.load(images)
-    recipes = {"MLP": (mlp_epochs, 0.0, 0), "CNN": (epochs, label_smoothing, shift)}
+    C, networks, history, of_folds = len(data.classes), {}, {}, {"mlp": [], "cnn": []}
 
     def build():
-        networks = {"MLP": MLP(hidden, len(data.classes)),
-                    "CNN": CNN(filters, len(data.classes), pooled)}
-        return {kind: run.network(network, bits=16) for kind, network in networks.items()}
+        return {"MLP": run.network(MLP(hidden, C), bits=16),
+                "CNN": run.network(CNN(filters, C, pooled), bits=16)}
 
-    # --- one network of each kind, each from a start of its own -----------------------------
-    networks, history = {}, {}
-    for kind, recipe in recipes.items():
+    # --- one network of each kind, from the same seed ----------------------------------------
+    for kind in ("MLP", "CNN"):
         run.seed_everything(run.seed)
         networks[kind] = build()[kind]
         run.layers(networks[kind], to_unit(data.val.x[:1]), name=f"layers_{kind.lower()}")
-        history[kind] = train(run, kind, networks[kind], data.train, data.val, recipe)
-    mlp, cnn = history.values()
-    run.curves("loss", "loss over training", NATS, log_y=True,
-               MLP_training=mlp["train_loss"], MLP_validation=mlp["val_loss"],
-               CNN_training=cnn["train_loss"], CNN_validation=cnn["val_loss"])
+        train(run, kind, networks[kind], data.train, data.val)
+        history[kind] = run.history
+    run.curves("loss", "loss over training", NATS, log_y=True, **{
+        f"{kind}, {words}": values[key] for kind, values in history.items()
+        for key, words in (("train_loss", "training"), ("val_loss", "validation"))})
 
-    # --- cross-validation: each image is scored by networks that have not seen it -----------
+    # --- cross-validation: each image is classified by networks that have not seen it --------
     known = Split(*(torch.cat(pair) for pair in zip(data.train, data.val, strict=True)))
-    accuracies = {kind: [] for kind in recipes}
     for i, parts in enumerate(cut(len(known.y), folds, run.seed) if folds > 1 else []):
         rest, fold = (Split(known.x[part], known.y[part]) for part in parts)
         run.seed_everything(run.seed + i)
         for kind, network in build().items():
-            curves = train(run, f"{kind}, fold {i + 1}", network, rest, fold, recipes[kind])
-            accuracies[kind].append(curves["val_accuracy"][-1])
-    if folds > 1:
-        run.scores(FRACTION, table="cross_validation",
-                   cross_validated_accuracy_mlp=accuracies["MLP"],
-                   cross_validated_accuracy_cnn=accuracies["CNN"])
-        run.claim("In cross-validation the CNN is more accurate than the MLP.",
-                  paired(accuracies["CNN"], accuracies["MLP"]))
+            train(run, f"{kind}, fold {i + 1}", network, rest, fold)
+            of_folds[kind.lower()].append(run.history["val_accuracy"][-1])
 
-    # --- the test set, read once ------------------------------------------------------------
+    # --- the test set, read once -------------------------------------------------------------
     test = data.test()
-    right = {kind: infer(network, test.x).argmax(dim=1) == test.y
+    right = {kind.lower(): infer(network, test.x).argmax(dim=1) == test.y
              for kind, network in networks.items()}
-    run.scores(FRACTION, test_accuracy_mlp=right["MLP"], test_accuracy_cnn=right["CNN"])
+    run.scores(FRACTION, test_accuracy=right,
+               **({"cross_validated_accuracy": of_folds} if folds > 1 else {}))
     run.bars("errors_by_class", "test images", "share classified wrongly", data.classes, **{
-        kind: [1 - r[test.y == c].double().mean() for c in range(len(data.classes))]
+        kind.upper(): [1 - r[test.y == c].double().mean() for c in range(C)]
         for kind, r in right.items()})
     run.claim("The CNN classifies more test images correctly than the MLP.",
-              paired(right["CNN"], right["MLP"]))
-
-
-def train(run, name, network, split, held_out, recipe):
-    """Minimise the cross-entropy on `split`; -> the losses, and the accuracy on `held_out`."""
-    (epochs, label_smoothing, shift), batch_size = recipe, run.settings["batch_size"]
-    optimizer = torch.optim.AdamW(network.parameters(), run.settings["learning_rate"],
-                                  betas=(0.9, 0.99), weight_decay=0.05, fused=True)
-    schedule = one_cycle(optimizer, epochs * steps_per_epoch(split, batch_size))
-    for _ in run.epochs(epochs, name, network=network, optimizer=optimizer, schedule=schedule):
-        for x, y in batches(split, batch_size, run.generator):
-            x = random_mirror(x, run.generator)
-            if shift:
-                x = random_shift(x, run.generator, shift)
-            loss = F.cross_entropy(network(x), y, label_smoothing=label_smoothing)
-            optimizer.zero_grad(); loss.backward(); optimizer.step(); schedule.step()
-            run.track(len(x), train_loss=loss)
-        val_loss, val_accuracy = nats_and_accuracy(network, held_out)
-        run.log(val_loss=val_loss, val_accuracy=val_accuracy)
-    return run.history
+              paired(right["cnn"], right["mlp"]))
+    if folds > 1:
+        run.claim("In cross-validation the CNN is more accurate than the MLP.",
+                  paired(of_folds["cnn"], of_folds["mlp"]))
 
 
 SIZES = {"quick": {"folds": 2, "mlp_epochs": 3, "epochs": 3, "filters": 8, "batch_size": 32,

@@ -19,11 +19,11 @@ def test_folds_and_validation_images_are_not_trained_on(module_folder, tmp_path,
     """Of every training, no image that it is scored with is one that it has seen."""
     seen, train = [], hw1.train
 
-    def watched(run, name, network, split, held_out, recipe):
+    def watched(run, name, network, split, held_out):
         inside, outside = ({x.numpy().tobytes() for x in part.x} for part in (split, held_out))
         seen.append((name, len(inside), len(outside)))
         assert not inside & outside
-        return train(run, name, network, split, held_out, recipe)
+        return train(run, name, network, split, held_out)
 
     monkeypatch.setattr(hw1, "train", watched)
     whole_runs.start("hw1_classification", tmp_path, "--data", str(module_folder), "--hidden",

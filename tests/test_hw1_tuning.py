@@ -12,9 +12,8 @@ import whole_runs
 from minidl.data import Split
 from minidl.tune import SearchError
 
-SMALL = ["--seeds", "1", "--subset", "60", "--epochs", "2", "--folds", "2", "--draws", "3"]
+SMALL = ["--seeds", "1", "--epochs", "2", "--folds", "2"]
 TRIALS = 2 * 2**5 + 1  # of grid and random search, and the untuned one; two folds each
-AFTER = 3 + 3 + 2 + 2  # winners again; draws on all images; their best, two folds; the tests
 BUSY = 600  # seconds; 10 s on an idle machine
 
 
@@ -54,7 +53,8 @@ def test_killed_in_the_middle_it_goes_on_to_the_same_numbers(
     before = len(ran)
     content = start(module_folder, tmp_path, "--resume")
     assert content["numbers"] == alone["numbers"]
-    assert len(ran) - before == 2 * (TRIALS - kept) + AFTER  # no kept trial ran again
+    # no kept trial ran again; the three winners do
+    assert len(ran) - before == 2 * (TRIALS - kept) + 3
 
 
 def test_two_processes_of_torchrun_write_what_one_does(alone, module_folder, tmp_path):
@@ -70,27 +70,25 @@ def test_two_processes_of_torchrun_write_what_one_does(alone, module_folder, tmp
     assert done.stdout.count("Wrote ") == 1  # one tells
 
 
-def test_searches_of_other_seeds_have_other_images_and_folds_are_not_trained_on(
+def test_no_network_is_scored_with_an_image_that_it_has_seen(
         module_folder, tmp_path, monkeypatch):
-    """Else their scores would not be independent, and no standard error of them right."""
-    trained, train, score = {}, hw1.train, hw1.error
+    train, score, scored = hw1.train, hw1.error, []
 
-    def watched(settings, split, classes, epochs, seed):
-        network = train(settings, split, classes, 1, seed)
+    def watched(settings, split, *rest):
+        network = train(settings, split, *rest)
         network.seen = {x.numpy().tobytes() for x in split.x}
-        if len(split.y) <= 40:  # not one of the search on all images
-            trained.setdefault(seed, set()).update(network.seen)
         return network
 
     def apart(network, split):
         assert not network.seen & {x.numpy().tobytes() for x in split.x}
+        scored.append(len(split.y))
         return score(network, split)
 
     monkeypatch.setattr(hw1, "train", watched)
     monkeypatch.setattr(hw1, "error", apart)
-    start(module_folder, tmp_path, "--seeds", "2", "--subset", "40", "--points", "1")
-    assert [len(images) for images in trained.values()] == [40, 40]
-    assert not trained[0] & trained[1]
+    start(module_folder, tmp_path)
+    # trials of two folds, then the winners on validation, at last on the test images
+    assert scored == 2 * TRIALS * [55] + 3 * [10] + 3 * [30]
 
 
 def test_a_training_that_diverges_is_one_sentence():
