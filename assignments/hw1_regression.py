@@ -70,7 +70,8 @@ def main(run,
          trials: "settings tried by random search; amount" = 40,
          folds: "parts of the cross-validation; >= 2; amount" = 5,
          csv: "file of your own points, a line x,y each" = ""):
-    (x, y), test, run.title = load(csv, points, run.generator)
+    (x, y), test, run.title, digest = load(csv, points, run.generator)
+    run.folder.agree({"content": digest})
     run.data, scale = run.title, ((x.mean(), x.std()), (y.mean(), y.std()))
     parts = tune.folds(len(x), folds, run.seed)
 

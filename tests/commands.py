@@ -34,10 +34,10 @@ ODD = ["x", "", "nan", "inf", "-inf", "1e400", "1.5", "-1", "-0.0", "0", "9" * 4
 
 # --- data sets ------------------------------------------------------------------------------
 
-def write_images(folder, n=120, tests=30, classes=range(10), change=lambda x: x):
+def write_images(folder, n=120, tests=30, classes=range(10), change=lambda x: x, seed=0):
     """n training images and some test images of these classes: each has a row of its own."""
     folder.mkdir(parents=True)
-    chance = numpy.random.default_rng(0)
+    chance = numpy.random.default_rng(seed)
     for count, (images, labels) in zip((n, tests), FILES.values(), strict=True):
         y = numpy.resize(numpy.array(classes, numpy.uint8), count)
         x = chance.integers(0, 60, (count, 28, 28), numpy.uint8)

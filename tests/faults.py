@@ -1,4 +1,4 @@
-"""A disk that is full or read-only, a clock that goes backwards: each in a process of its own.
+"""A full disk, a clock that goes backwards, files of others: each in a process of its own.
 
 Disks are small ones in memory (tmpfs), which only that process sees; where that is forbidden,
 the largest size of a file is limited instead. Used in tests/torture.py, its short form
@@ -10,18 +10,22 @@ import ctypes
 import io
 import json
 import os
+import random
 import resource
+import shutil
 import time
 from pathlib import Path
 from unittest import mock
 
+import commands
 import killing
 import torch
 from torch import nn
 
-from minidl.lab import cli
+from minidl.lab import cli, stamp
 from minidl.lab.plot import curves
 from minidl.lab.trials import Trials
+from minidl.publish import kept
 
 NEW_MOUNTS, NEW_USER = 1 << 17, 1 << 28                 # of unshare(2)
 READ_ONLY, REMOUNT, PRIVATE = 1, 32, 1 << 18 | 1 << 14  # of mount(2)
@@ -64,7 +68,8 @@ def ends(out, *argv):
 def refused(out, *argv):
     """The sentence of a run that ends with status 2 and writes nothing half."""
     status, said = ends(out, *argv)
-    assert status == 2 and said.count("\n") == 1 and "expected" in said, (status, said)
+    words = "expected" in said or "give the same" in said
+    assert status == 2 and said.count("\n") == 1 and words, (status, said)
     assert not [name for name in killing.content(out.parent) if name.endswith(".tmp")]
     return said.strip()
 
@@ -153,5 +158,68 @@ def clock_set_back(scratch):
     print(f"the same files, in {seconds} s")
 
 
+def strangers(scratch, times=20):
+    """Files of a user's in --out, some of them named as a run's: none is changed."""
+    assert not ends(scratch / "alone")[0]
+    names, chance, refusals = sorted(killing.content(scratch / "alone")), random.Random(0), 0
+    for i in range(times):
+        out = scratch / str(i)
+        for name in [*chance.sample(names, chance.randint(0, 3)), "checkpoints/thesis.pt"]:
+            (out / name).parent.mkdir(parents=True, exist_ok=True)
+            (out / name).write_bytes(chance.choice((b"mine", b"{}", b"[1]", b"")))
+        before = killing.content(out)
+        status, said = ends(out, *["--resume"] * (i % 2))
+        assert status == 0 or (status == 2 and said.count("\n") == 1), (status, said)
+        assert before.items() <= killing.content(out).items(), (before, said)
+        refusals += status == 2
+    print(f"{times} folders of others, {refusals} refused, no file of theirs changed")
+
+
+def foreign_checkpoints(scratch):
+    """--resume with a checkpoint of another run in the place of one's own."""
+    for name, argv in {"own": [], "wide": ["--width", "6"], "seed": ["--seed", "1"]}.items():
+        assert not ends(scratch / name, *argv)[0]
+    said = []
+    for name in ("wide", "seed"):
+        shutil.copy(scratch / name / "checkpoints" / "first.pt",
+                    scratch / "own" / "checkpoints" / "first.pt")
+        said.append(refused(scratch / "own", "--resume"))
+    print(*said, sep=" | ")
+
+
+def edited_script(scratch):
+    """The script is edited after its run: the networks are no longer its own."""
+    page = scratch / "assignments" / "faults.py"
+    page.parent.mkdir()
+    with mock.patch.object(stamp, "ROOT", scratch):
+        page.write_text("activation = 'SELU'", encoding="utf-8")
+        assert not ends(scratch / "out")[0]
+        page.write_text("activation = 'Tanh'", encoding="utf-8")
+        print(refused(scratch / "out", "--resume"))
+
+
+def one_name(scratch):
+    """Two data sets of one name: the network of one is not taken for the other's."""
+    for seed, folder in enumerate(("one", "two")):
+        commands.write_images(scratch / folder / "mine", seed=seed)
+
+    def said(name, folder, *argv):
+        main, sizes, data = kept.declared(name, commands.ROOT)
+        argv = ["--data", str(scratch / folder / "mine"), "--images", "120", *argv]
+        with contextlib.redirect_stdout(io.StringIO()) as stream, \
+                contextlib.redirect_stderr(stream), contextlib.suppress(SystemExit):
+            cli.start(main, data=data, **sizes,
+                      argv=["--quick", *argv, "--out", str(scratch / "out" / name)])
+        return stream.getvalue()
+
+    said("ex2_conv_ae", "one")
+    assert "Taken from" not in said("ex2_transfer", "two")
+    assert "content" in said("ex2_transfer", "one", "--resume")
+    assert "Taken from" in said("ex2_transfer", "one")
+    print("trained anew, refused with --resume; taken where it is the same")
+
+
 FAULTS = {"full disk": full_disk, "read-only folder": read_only,
-          "clock set back": clock_set_back}
+          "clock set back": clock_set_back, "folders of others": strangers,
+          "foreign checkpoints": foreign_checkpoints, "edited script": edited_script,
+          "two data sets of one name": one_name}

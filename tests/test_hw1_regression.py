@@ -18,7 +18,7 @@ def start(out, *argv):
 
 @pytest.fixture
 def made(generator):
-    train, test, _ = hw1.load("", 300, generator)
+    train, test, *_ = hw1.load("", 300, generator)
     return train, test
 
 

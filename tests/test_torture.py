@@ -242,8 +242,9 @@ def test_a_kill_at_a_random_moment_of_making_caches_is_survived(tmp_path):
 
 # --- disks, clocks, files -------------------------------------------------------------------
 
-@pytest.mark.parametrize("fault", [functools.partial(faults.full_disk, steps=4),
-                                   faults.read_only, faults.clock_set_back])
+@pytest.mark.parametrize("fault", [
+    functools.partial(faults.full_disk, steps=4), faults.read_only, faults.clock_set_back,
+    faults.strangers, faults.foreign_checkpoints, faults.edited_script])
 def test_a_fault_is_one_sentence_and_nothing_is_lost(fault, tmp_path):
     status, said, _ = killing.finished(fault, tmp_path)
     assert not status, said

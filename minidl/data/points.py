@@ -5,6 +5,7 @@ r"""Noisy points of a known function, or points from a file of one's own.
 Checked in tests/test_hw1_regression.py.
 """
 
+import hashlib
 import re
 from pathlib import Path
 from textwrap import shorten
@@ -64,18 +65,19 @@ def read_points(path):
 
 
 def load(path, n, generator):
-    """-> (x, y) to train on, (x, y) to test on, each (N, 1), and a title for figures.
+    """-> (x, y) to train on, (x, y) to test on, each (N, 1); a title and a digest of the file.
 
     Of the file's points a random fifth is to test; without a path, n noisy points of f outside
     GAPS are to train on, and 4,000 everywhere to test.
     """
     if not path:
         return (draw_points(n, GAPS, generator), draw_points(4000, (), generator),
-                "synthetic points, f(x) = sin(1.5 x) + x / 4")
+                "synthetic points, f(x) = sin(1.5 x) + x / 4", "")
     x, y = read_points(path)
     test, train = torch.randperm(len(x), generator=generator).split(
         [len(x) // 5, len(x) - len(x) // 5])
-    return (x[train], y[train]), (x[test], y[test]), f"points of {Path(path).name}"
+    return ((x[train], y[train]), (x[test], y[test]), f"points of {Path(path).name}",
+            hashlib.sha256(Path(path).read_bytes()).hexdigest()[:16])
 
 
 def _is_heading(cells):
