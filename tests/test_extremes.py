@@ -1,0 +1,266 @@
+"""Formulas at sizes that are unequal and long, and at values that are extreme.
+
+Small square examples hide much: an index order that coincides, an effect after twenty steps, a
+clamp, a parameter that is ignored above a size. tests/mutate.py --semantic plants such errors.
+"""
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+from torch.distributions import Normal, kl_divergence
+
+from minidl import conv, gan, gaussian, losses, optim, pca, tsne, tune, vae
+from minidl.contrastive import nt_xent
+from minidl.gradcheck import check_gradient
+from minidl.recurrence import recurrence
+
+pytestmark = pytest.mark.numeric
+U = 2.0**-53
+
+
+def ints(*shape, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randint(-9, 10, shape, generator=generator).double()
+
+
+def reals(*shape, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(*shape, generator=generator, dtype=torch.float64)
+
+
+def close(found, expected, size):
+    """Within 100 roundings of the summed sizes of the terms."""
+    error = (found - expected).abs()
+    assert (error <= 100 * U * size).all(), f"{found}\n{expected}\n{error}"
+
+
+@pytest.mark.parametrize(("ours", "torchs"), [
+    (conv.conv2d, F.conv2d), (conv.conv_transpose2d, F.conv_transpose2d)])
+@pytest.mark.parametrize("kernel", [(7, 6), (6, 6)])
+def test_convolutions_with_wide_kernels_many_channels_and_groups_are_torchs(
+        ours, torchs, kernel):
+    """Integers, so every bit: the layer, and its gradients by x, w and b."""
+    x, w, b = ints(2, 10, 9, 8), ints(10, 2, *kernel, seed=1), ints(10, seed=2)
+    found = []
+    for layer in (ours, torchs):
+        leaves = [v.clone().requires_grad_() for v in (x, w, b)]
+        y = layer(*leaves, stride=(3, 2), padding=(3, 2), groups=5)
+        found.append([y, *torch.autograd.grad(y, leaves, ints(*y.shape, seed=3))])
+    for a, b in zip(*found, strict=True):
+        assert torch.equal(a, b)
+
+
+def test_long_signals_are_convolved_whole():
+    x, h = ints(40).tolist(), ints(23, seed=1).tolist()
+    assert conv.convolve_loops(x, h) == np.convolve(x, h).tolist()
+    assert conv.correlate_loops(x, h) == np.correlate(x, h).tolist()
+
+
+def test_the_gaussians_formulas_hold_far_from_the_standard_normal():
+    """Standard deviations from 1e-9 to 1e9, means of 1,000, 37 latents."""
+    mu, x = 1000 * reals(2, 5, 37)
+    logvar = torch.linspace(-41, 41, 5 * 37, dtype=torch.float64).view(37, 5).T
+    s = (logvar / 2).exp()
+    q, prior = Normal(mu, s), Normal(torch.zeros_like(mu), torch.ones_like(mu))
+    size = (mu**2 + logvar.exp() + logvar.abs() + 1).sum(dim=1)
+    close(gaussian.kl_to_std_normal(mu, logvar), kl_divergence(q, prior).sum(dim=1), size)
+    size = ((x - mu)**2 / logvar.exp() + logvar.abs() + 2).sum(dim=1)
+    close(gaussian.log_normal(x, mu, logvar), q.log_prob(x).sum(dim=1), size)
+    size = logvar.abs() + 1 + (s**2 + (mu - x)**2) * logvar.exp()
+    close(gaussian.kl_scalar(mu, s, x, 1 / s), kl_divergence(q, Normal(x, 1 / s)), size)
+    eps = 4 * reals(5, 37, seed=1)
+    z = gaussian.reparametrise(mu, logvar, eps=eps)
+    close(z, mu + s * eps, mu.abs() + (s * eps).abs())
+
+
+def test_losses_take_every_pixel_at_its_full_value():
+    """Images of 3 x 40 x 41 and differences up to 1,000; bce's oracle is NumPy's logaddexp."""
+    a, b = 300 * reals(2, 4, 3, 40, 41)
+    far, x = (a - b).flatten(1).numpy(), b.sigmoid()
+    logits, t = a.flatten(1).numpy(), x.flatten(1).numpy()
+    for found, expected in (
+            (losses.l1(a, b), abs(far).mean(axis=1)),
+            (losses.mse(a, b), (far**2).mean(axis=1)),
+            (losses.bce(a, x), (np.logaddexp(0, logits) - t * logits).sum(axis=1))):
+        np.testing.assert_allclose(found, expected, rtol=4920 * U)
+
+
+def test_pca_centres_its_codes_and_takes_all_examples_and_all_variance():
+    """Examples whose first half is unlike the second. 1e-9 is 10^6 roundings of values near 1,
+    and the eigenvalues are some 0.1 apart."""
+    x = reals(3000, 12) * torch.linspace(2, 0.5, 12) + 5
+    x[1500:, 3] += 4
+    code, variance = pca.fit(x, 4), np.linalg.eigvalsh(np.cov(x.numpy().T, bias=True))[::-1]
+    z = code.encode(x)
+    assert z.mean(dim=0).abs().max() < 1e-9
+    assert (code.decode(0 * z[:1]) - x.mean(dim=0)).abs().max() < 1e-9
+    np.testing.assert_allclose(code.variance, variance[:4], rtol=1e-9)
+    np.testing.assert_allclose(code.explained, variance[:4] / variance.sum(), rtol=1e-9)
+    np.testing.assert_allclose(z.T @ z / 3000, np.diag(variance[:4]), atol=1e-9)
+
+
+def test_the_descent_of_tsne_changes_its_momentum_and_its_exaggeration_once():
+    """A point's coordinate at a time, as in Jacobs: 60 steps, 20 of them early. A rounding may
+    grow; 1e-6 of the size is far below what another gain or momentum does."""
+    P = tsne.affinities(reals(9, 4), 3)
+    y = 0.1 * reals(9, 2, seed=1)
+    expected, velocity, gain = y.clone(), torch.zeros(9, 2), torch.ones(9, 2)
+    for step, _ in enumerate(tsne.descent(P, y, 60, exaggeration=4, early=20)):
+        early = step < 20
+        g = tsne.gradient((4 if early else 1) * P, expected)
+        for i, k in itertools.product(range(9), range(2)):
+            grows = g[i, k] * velocity[i, k] < 0
+            gain[i, k] = max(0.01, gain[i, k] + 0.2 if grows else 0.8 * gain[i, k])
+            velocity[i, k] = ((0.5 if early else 0.8) * velocity[i, k]
+                              - 9 / 4 * gain[i, k] * g[i, k])
+        expected = expected + velocity
+    assert gain.max() > 2
+    torch.testing.assert_close(y, expected, rtol=1e-4, atol=1e-4 * expected.abs().max().item())
+
+
+@pytest.mark.parametrize("scale", [1e-9, 1.0, 1e6])
+def test_the_optimizers_are_torchs_for_60_steps_at_any_scale(scale):
+    """Rounding is some 1e-13 of a step by then; 1e-10 of all steps is asked for."""
+    gradients = scale * (reals(60, 3, 4) + 0.5)
+    for kind, settings in ((torch.optim.SGD, {"lr": 0.1, "momentum": 0.9}),
+                           (torch.optim.Adam, {"lr": 0.1})):
+        w, state = torch.zeros(3, 4, dtype=torch.float64), torch.zeros(2, 3, 4).double()
+        leaf = w.clone().requires_grad_()
+        optimizer = kind([leaf], **settings)
+        for t, g in enumerate(gradients, start=1):
+            leaf.grad = g.clone()
+            optimizer.step()
+            if kind is torch.optim.SGD:
+                w, state[0] = optim.sgd_momentum_step(w, g, state[0], 0.1, 0.9)
+            else:
+                w, state[0], state[1] = optim.adam_step(w, g, *state, t, lr=0.1)
+        torch.testing.assert_close(w, leaf.detach(), rtol=1e-10, atol=0)
+
+
+def test_nt_xent_of_80_views_of_any_length():
+    v = reals(80, 7)
+    z = v / v.norm(dim=1, keepdim=True)
+    s, partner = z @ z.T / 0.05, torch.arange(80).roll(40)
+    others = torch.stack([torch.cat([s[i, :i], s[i, i + 1:]]) for i in range(80)])
+    expected = others.logsumexp(dim=1) - s[torch.arange(80), partner]
+    lengths = torch.logspace(-9, 9, 80, dtype=torch.float64)[:, None]
+    close(nt_xent(lengths * v, 0.05), expected, 80 / 0.05)
+
+
+def test_the_players_losses_and_slopes_where_d_is_sure():
+    """Logits up to +-1e4: log(1 + e^a) by NumPy, its slope sigmoid(a)."""
+    a = torch.tensor([-1e4, -300.0, -41.0, 0.5, 41.0, 300.0, 1e4], dtype=torch.float64)
+    softplus, sigmoid = torch.from_numpy(np.logaddexp(0, a.numpy())), a.sigmoid()
+    away = torch.from_numpy(np.logaddexp(0, -a.numpy()))
+    for loss, value, slope in (
+            (lambda a: gan.discriminator_loss(-a, a), 2 * softplus, 2 * sigmoid),
+            (gan.saturating, -softplus, -sigmoid),
+            (gan.non_saturating, away, -(-a).sigmoid())):
+        leaf = a.clone().requires_grad_()
+        found = loss(leaf)
+        close(found, value, value.abs() + U)
+        close(torch.autograd.grad(found.sum(), leaf)[0], slope, slope.abs() + U)
+
+
+def test_the_noise_of_elbo_terms_is_standard_normal_and_of_each_image_its_own():
+    """3,000 images in parts of 1,000; five standard errors of 9,000 draws."""
+    x = torch.zeros(3000, 1, 1, 1, dtype=torch.uint8)
+    code = torch.tensor([[3.0, -1.0, 0.5, -4.0, 2.0, 1.0]]).double()  # mu, logvar
+
+    def encode(x):
+        return code.expand(len(x), 6)
+
+    found = vae.elbo_terms(encode, lambda z: z.new_zeros(len(z), 1, 1, 1), x, 0)
+    eps = (found.z - code[:, :3]) / (code[:, 3:] / 2).exp()
+    assert len(eps.unique(dim=0)) == 3000
+    assert eps.mean().abs() < 5 / 9000**0.5
+    assert (eps.var() - 1).abs() < 5 * (2 / 9000)**0.5
+
+
+def test_states_and_gradients_of_120_words_and_40_reviews_are_torchs():
+    """W keeps lengths and a is small, so the first word still matters at the last. Roundings
+    add up over 120 words and 40 reviews, both ways: 1e-10 is far above."""
+    W = 0.98 * torch.eye(3, dtype=torch.float64).roll(1, 0)
+    rnn = nn.RNN(3, 3, bias=False).double()
+    rnn.weight_ih_l0.data, rnn.weight_hh_l0.data = torch.eye(3).double(), W.clone()
+    a, read = (0.02 * reals(120, 40, 3)).requires_grad_(), torch.zeros(120, 40, 3).double()
+    read[-1] = reals(40, 3, seed=1)
+    W.requires_grad_()
+    ours, theirs = recurrence(a * 1, W), rnn(a)[0]
+    torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-12)
+    found = torch.autograd.grad((ours * read).sum(), (a, W))
+    expected = torch.autograd.grad((theirs * read).sum(), (a, rnn.weight_hh_l0))
+    assert expected[0][0].abs().max() > 0.01
+    for mine, their in zip(found, expected, strict=True):
+        torch.testing.assert_close(mine, their, rtol=0, atol=1e-10)
+
+
+class Linear(torch.autograd.Function):
+    """A x, with A + error as its derivative."""
+
+    @staticmethod
+    def forward(ctx, x, A, error):
+        ctx.save_for_backward(A + error)
+        return A @ x
+
+    @staticmethod
+    def backward(ctx, g):
+        A, = ctx.saved_tensors
+        return A.T @ g, None, None
+
+
+@pytest.mark.parametrize("size", [(4, 4), (60, 2)])
+@pytest.mark.parametrize("error", [1e-3, math.inf])
+def test_the_checker_finds_one_wrong_derivative_in_every_place(size, error):
+    """By the second and third input, of the first and last outputs, by each number."""
+    A, x = ints(*size) + 10, ints(size[1], seed=1)
+
+    def f(first, *inputs):
+        return first + sum(map(Linear.apply, inputs, [A, A], errors))
+
+    for number, i, j in itertools.product(range(2), (0, 1, size[0] - 1), range(size[1])):
+        errors = torch.zeros(2, *size, dtype=torch.float64)
+        errors[number, i, j] = error
+        where = rf"d f\[{i}\] / d input{number + 1}\[{j}\]"
+        with pytest.raises(AssertionError, match=where if error < 1 else "autograd"):
+            check_gradient(f, ints(size[0]), x, x)
+    errors = torch.zeros(2, *size, dtype=torch.float64)
+    check_gradient(f, ints(size[0]), x, x)
+
+
+@pytest.mark.parametrize(("n", "k"), [(1003, 17), (7, 7)])
+def test_folds_are_shuffled_parts_of_all_examples(n, k):
+    found = tune.folds(n, k, seed=0)
+    held_out = torch.cat([validation for _, validation in found])
+    assert sorted(held_out.tolist()) == list(range(n)) != held_out.tolist()
+    sizes = [len(validation) for _, validation in found]
+    assert len(found) == k and max(sizes) - min(sizes) <= 1
+    for training, validation in found:
+        assert sorted([*training.tolist(), *validation.tolist()]) == list(range(n))
+
+
+def test_searches_keep_to_their_settings_at_any_size():
+    """A grid of 9; without mutation and elite no gene is new; with an elite of 4 the best four
+    live on; of equal scores the first is the best."""
+    space, asked = {"a": tune.Uniform(0, 1), "b": tune.Uniform(0, 1)}, []
+
+    def trials(settings):
+        asked.append(settings)
+        return [{"settings": s, "score": (s["a"] - 0.3)**2 + s["b"]} for s in settings]
+
+    tune.grid_search(trials, space, 9)
+    assert len(asked.pop()) == 81
+    tune.genetic_search(trials, space, 30, 3, seed=0, mutation=0, elite=0)
+    assert {s["a"] for s in asked[2]} <= {s["a"] for s in asked[0]}
+    asked.clear()
+    tune.genetic_search(trials, space, 30, 2, seed=0, mutation=1, elite=4)
+    best = sorted(asked[0], key=lambda s: trials([s])[0]["score"])[:4]
+    assert asked[1][:4] == best
+    assert not {s["a"] for s in asked[1][4:]} & {s["a"] for s in asked[0]}
+    equal = [{"settings": {"a": i}, "score": 1.0} for i in range(3)]
+    assert tune.best(equal) is equal[0]
