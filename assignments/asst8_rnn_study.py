@@ -103,9 +103,10 @@ def main(run,
         "accuracy, fraction of the validation reviews"))
     means = {name: 10 ** torch.stack(norms[name]).mean(dim=0) for name in (
         CURED, ORTHOGONAL, LARGE, UNIFORM, TORCH)}
-    run.curves("gradient", "how far back the gradient reaches before training",
-               "|do/dh_t|, geometric mean", x="words before the last one", log_y=True,
-               **{name: (range(len(k)), k.tolist()) for name, k in means.items()})
+    run.results.figure("gradient", plot.curves(
+        {name: (range(len(k)), k.tolist()) for name, k in means.items()},
+        f"{run.title}: how far back the gradient reaches before training",
+        "words before the last one", "|do/dh_t|, geometric mean", log_y=True))
     run.claim("The identity start classifies more reviews correctly than torch's default.",
               paired(accuracy[CURED], accuracy[TORCH]))
     for name, sentence in (

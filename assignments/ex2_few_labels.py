@@ -74,7 +74,7 @@ def main(run,
     run.scores("nats, mean cross-entropy", table="cross_entropy", test_cross_entropy=ce)
 
     mean = {kind: averaged(histories[kind]) for kind in kinds}
-    for metric, unit in (("loss", "cross-entropy, nats"), ("accuracy", "share of images")):
+    for metric, unit in (("loss", "cross-entropy, nats"), ("accuracy", "fraction of images")):
         run.curves(metric, f"100 labels: {metric}, mean of the seeds", unit,
                    x=f"rounds of {ROUND} steps", log_y=metric == "loss", **{
                        f"{kind}, {words}": mean[kind][f"{part}_{metric}"]

@@ -87,7 +87,7 @@ def main(run,
                paired_gain_augmented=gain_augmented)
 
     mean = {method: averaged(histories[method]) for method in METHODS}
-    for metric, unit in (("loss", "cross-entropy, nats"), ("accuracy", "share of images")):
+    for metric, unit in (("loss", "cross-entropy, nats"), ("accuracy", "fraction of images")):
         run.curves(metric, f"100 labels: {metric}, mean of the seeds", unit,
                    x=f"rounds of {ROUND} steps", log_y=metric == "loss", **{
                        f"{method}, {words}": mean[method][f"{part}_{metric}"]

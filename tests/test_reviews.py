@@ -261,44 +261,12 @@ def test_order_tells_the_label_of_turned_reviews_and_a_bag_of_words_is_right_on_
              if word in grammar.GOOD + grammar.BAD][-1]
             for a, b in zip(test.starts, test.starts[1:], strict=False)]
     assert torch.equal(torch.tensor(last).long(), test.y)
-    bag = bag_of_words.fit(embedded.train, embedded.val, len(embedded.words), (1e-3,))
+    bag = bag_of_words.fit(embedded.train, embedded.val, len(embedded.words),
+                           lambdas=(1e-3,))
     right = (bag.outputs(test) > 0) == (test.y == 1)
     of_turned = turned(embedded, test)  # twins have one sum, added in one order
     assert 2 * of_turned.sum() == len(test.y) and right[~of_turned].all()
     assert 2 * right[of_turned].sum() == of_turned.sum()
-
-
-# The bag of words --------------------------------------------------------------------------
-@pytest.mark.numeric
-def test_the_bag_of_words_is_at_the_minimum_of_its_objective(generator):
-    lists = [torch.randint(1, 9, (1 + i % 5,), generator=generator).tolist()
-             for i in range(60)]
-    split = of_lists(lists, [i % 2 for i in range(60)])
-    bag = bag_of_words.fit(split, split, 9, (0.01,))
-    X, y = torch.zeros(60, 9).double(), split.y.double()
-    for row, words in zip(X, lists, strict=True):
-        row[words] = 1  # once, however often it occurs
-
-    def objective(theta):
-        o = X @ theta[:9] + theta[9]
-        return (torch.nn.functional.softplus(o) - y * o).mean() + 0.01 * (theta[:9]**2).sum()
-
-    least = torch.zeros(10).double()
-    for _ in range(20):  # Newton's method
-        slope = torch.autograd.functional.jacobian(objective, least)
-        curvature = torch.autograd.functional.hessian(objective, least)
-        least = least - torch.linalg.solve(curvature, slope)
-    found, eps = torch.cat([bag.beta, bag.b[None]]).double(), torch.finfo(torch.float32).eps
-    o, sizes = X @ found[:9] + found[9], X @ found[:9].abs() + found[9].abs()
-    assert ((o - bag.outputs(split)).abs() <= 6 * eps * sizes).all()  # of six terms at most
-    # L-BFGS goes down as far as float32 tells values apart: these are sums of 60 + 9 terms.
-    assert objective(found) - objective(least) < 69 * eps < objective(0.9 * found) - objective(
-        least)
-
-
-def test_the_order_of_words_does_not_reach_the_bag():
-    bag = bag_of_words.BagOfWords(torch.arange(5.0), torch.tensor(0.5), 0.0, 0.0)
-    assert bag.outputs(of_lists([[2, 3, 4], [4, 4, 3, 2]])).tolist() == [9.5, 9.5]
 
 
 @pytest.mark.real_data

@@ -169,12 +169,14 @@ HEADLINES = {  # script -> its headline numbers, each with its words in results/
                       "test_mse_FC_30": "30 dimensions, fully connected"},
     "asst8_rnn": {"test_accuracy_unpacked": "test accuracy at the last (padded) step",
                   "test_accuracy_last": "at the last real word", "test_accuracy_best": "best",
-                  "test_accuracy_bag_of_words": "bag of words"},
+                  "test_accuracy_bag_of_words": "bag of words",
+                  "test_accuracy_words_and_pairs": "words and pairs"},
     "asst8_rnn_study": {"val_accuracy_cured_h_n": "validation accuracy, identity start",
                         "val_accuracy_torch_s_start_h_n": "default initialisation",
                         "gradient_per_word_torch_s_start_h_n": "its gradient's factor"},
     "asst8_text_cnn": {"test_accuracy": "test accuracy",
-                       "test_accuracy_bag_of_words": "bag of words"},
+                       "test_accuracy_bag_of_words": "bag of words",
+                       "test_accuracy_words_and_pairs": "words and pairs"},
 }
 BEGIN = {  # sheet -> the script to begin with
     "S1": "hw1_classification", "S0": "hw2_conv_ae", "S2": "hw2_report_vae",
