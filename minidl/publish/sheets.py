@@ -103,7 +103,7 @@ ANSWERS = {  # item -> its script, and the numbers, figures and tables that answ
     "S4.5a": ("asst8_text_cnn", "test_accuracy", "layers_15_14"),
     "S4.5b": ("asst8_text_cnn", "parameters_15_14", "parameters"),
 }  # an item that is not here is theory: proven in the files with its tag
-NOT_OURS = {"S4.6": "a project idea of one's own"}
+NOT_OURS = {"S4.6": "a project idea: three beginnings in assignments/asst8_project_ideas.md"}
 HEADLINES = {  # script -> its headline numbers, each with its words in results/README.md
     "ex2_conv_ae": {"test_l1": "test L1", "PCA_test_l1": "clipped PCA"},
     "ex2_conv_ae_study": {"test_l1_base": "test L1 of the base",
