@@ -18,6 +18,8 @@ import torch
 
 from minidl import pca
 
+EARLY, EXAGGERATION = 100, 12  # in so many steps, P is so many times as large
+
 
 def affinities(x, perplexity):
     """P (N, N) of x (N, ...), float64, by bisection for beta_i; ValueError if there is none.
@@ -39,21 +41,20 @@ def affinities(x, perplexity):
         for _ in range(40):  # log(beta unit) to 80 / 2^40
             middle = (low + high) / 2
             P[i] = torch.softmax(-middle.exp() * d, dim=1)
-            H = torch.special.entr(P[i]).sum(dim=1, keepdim=True)
-            low = torch.where(math.log(perplexity) < H, middle, low)
-            high = torch.where(math.log(perplexity) < H, high, middle)
+            wide = torch.special.entr(P[i]).sum(dim=1, keepdim=True) > math.log(perplexity)
+            low, high = torch.where(wide, middle, low), torch.where(wide, high, middle)
     return (P + P.T) / (2 * N)
 
 
 def divergence(P, y):
-    """C = KL(P || Q) in nats, a number, for the points y (N, dims)."""
+    """C = KL(P || Q) in nats, a number, for the points y (N, 2)."""
     w = 1 / (1 + _square_distances(y.double(), y.double()))
     Z = w.sum() - len(y)  # without w_ii = 1
     return (torch.xlogy(P, P) - P * w.log() + P * Z.log()).sum().item()  # 0 log 0 = 0
 
 
 def gradient(P, y):
-    """dC/dy (N, dims): 4 [y_i sum_j a_ij - sum_j a_ij y_j], a_ij = (p_ij - w_ij / Z) w_ij."""
+    """dC/dy (N, 2): 4 [y_i sum_j a_ij - sum_j a_ij y_j], a_ij = (p_ij - w_ij / Z) w_ij."""
     square, one = y.square().sum(dim=1, keepdim=True), y.new_ones(len(y), 1)
     # 1 + |y_j|^2 - 2 y_j . y_i + |y_i|^2 as a product; in place, for filling memory costs most
     w = torch.cat([-2 * y, 1 + square, one], 1) @ torch.cat([y, one, square], 1).T
@@ -63,35 +64,24 @@ def gradient(P, y):
     return 4 * (sums[:, -1:] * y - sums[:, :-1])
 
 
-def descent(P, y, steps, exaggeration=12, early=100):
-    """Yield y (N, dims) after each step of momentum and gains (Jacobs 1988), in place.
+def tsne(x, perplexity=30, steps=800):
+    """y (N, 2), float32, of x (N, ...), by steps with momentum and gains (Jacobs 1988).
 
-    In the first `early` steps P is exaggerated: clusters form while they can still pass each
-    other. The rate is four times that of Belkina et al. (2019); eight times is not stable.
-    """
-    velocity, gain = torch.zeros_like(y), torch.ones_like(y)
-    for step in range(steps):
-        g = gradient(exaggeration * P if step < early else P, y)
-        gain = torch.where(g * velocity < 0, gain + 0.2, gain * 0.8).clamp_(min=0.01)
-        velocity = (0.5 if step < early else 0.8) * velocity - len(y) / exaggeration * gain * g
-        y += velocity
-        yield y
-
-
-def tsne(x, perplexity=30, dims=2, steps=800, *, generator=None, say=None):
-    """y (N, dims), float32, of x (N, ...). `say` gets a line every 50 steps.
-
-    The start is the principal components, scaled to a deviation of 1e-4, and noise of 1e-6
-    (seed 0 if no generator is given): duplicates and axes without variance come apart by it.
+    While P is exaggerated, clusters form that can still pass each other. The rate is four
+    times that of Belkina et al. (2019); eight times is not stable. The start is the principal
+    components, scaled to a deviation of 1e-4, and noise of 1e-6, which takes duplicates apart.
     """
     P, x = affinities(x, perplexity).float(), x.flatten(1).double()
-    z = pca.fit(x, min(dims, x.shape[1])).encode(x)  # x may have fewer axes than y
-    generator = generator or torch.Generator().manual_seed(0)
-    y = 1e-6 * torch.randn(len(x), dims, generator=generator).to(x.device)
+    z = pca.fit(x, min(2, x.shape[1])).encode(x)  # x may have one axis alone
+    y = 1e-6 * torch.randn(len(x), 2, generator=torch.Generator().manual_seed(0)).to(x.device)
     y[:, :z.shape[1]] += 1e-4 * z / z[:, 0].std().clamp(min=1e-300)  # or no variance
-    for step, _ in enumerate(descent(P, y, steps), 1):
-        if say and step % 50 == 0:
-            say(f"t-SNE: step {step} of {steps}")
+    velocity, gain = torch.zeros_like(y), torch.ones_like(y)
+    for step in range(steps):
+        momentum, scale = (0.5, EXAGGERATION) if step < EARLY else (0.8, 1)
+        g = gradient(scale * P, y)
+        gain = torch.where(g * velocity < 0, gain + 0.2, gain * 0.8).clamp_(min=0.01)
+        velocity = momentum * velocity - len(y) / EXAGGERATION * gain * g
+        y += velocity
     return y
 
 
