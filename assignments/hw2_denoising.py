@@ -47,7 +47,7 @@ def main(run,
         for _ in run.epochs(epochs, name, network=network, optimizer=optimizer,
                             schedule=schedule):
             for x, _ in batches(data.train, batch_size, run.generator):
-                noisy = noise.KINDS[kind](x, LEVEL, run.generator) if kind else x
+                noisy = noise.KINDS[kind](x, LEVEL, run.noise) if kind else x
                 loss = mse(network(noisy), x).mean()    # the target is x, the clean image
                 optimizer.zero_grad(); loss.backward(); optimizer.step(); schedule.step()
                 run.track(len(x), train_mse=loss)

@@ -74,7 +74,7 @@ def main(run,
          tau: "the temperature; >= 0.001" = 0.2,
          filters: "of the encoder's first convolution; 8 times as many features; >= 2" = 32,
          images: "training images used, validation included; amount" = 60_000):
-    data, g = run.load(images), run.generator
+    data, g = run.load(images), run.noise
     mirror = data.name == "fashion-mnist"  # a mirrored digit is another one, or none
     heads = {"ae": lambda: Decoder(filters),
              "supervised": lambda: nn.Linear(8 * filters, len(data.classes)),
@@ -90,7 +90,7 @@ def main(run,
         schedule = one_cycle(optimizer, epochs * steps_per_epoch(data.train, batch_size))
         for _ in run.epochs(epochs, name, network=network, optimizer=optimizer,
                             schedule=schedule):
-            for x, y in batches(data.train, batch_size, g):
+            for x, y in batches(data.train, batch_size, run.generator):
                 if name == "SimCLR":
                     x = torch.cat([view(x, g, mirror), view(x, g, mirror)])  # p = i + N
                     # l_i = -log( e^{s_ip / tau} / sum_{j != i} e^{s_ij / tau} )

@@ -46,7 +46,7 @@ def main(run,
          filters: "of the encoder's first convolution; 8 times as many features; >= 2" = 16,
          images: "training images used, validation included; amount" = 60_000):
     data = run.load(images)
-    part, g = Split(*(t[:subset] for t in data.train)), run.generator
+    part, g = Split(*(t[:subset] for t in data.train)), run.noise
     kinds = [*AFFINE, "brightness", *(["mirror"] if data.name == "fashion-mnist" else [])]
     choices = ({"all": kinds} | {f"{kind} alone": [kind] for kind in kinds} | {"none": []}
                | {f"without {kind}": [k for k in kinds if k != kind] for kind in kinds})
@@ -60,7 +60,7 @@ def main(run,
             schedule = one_cycle(optimizer, epochs * steps_per_epoch(part, batch_size))
             for _ in run.epochs(epochs, f"{choice}, seed {seed}", every=epochs,
                                 network=network, optimizer=optimizer, schedule=schedule):
-                for x, _ in batches(part, batch_size, g):
+                for x, _ in batches(part, batch_size, run.generator):
                     views = torch.cat([view(x, g, used), view(x, g, used)])  # p = i + N
                     loss = nt_xent(network(views), tau).mean()
                     optimizer.zero_grad(); loss.backward(); optimizer.step(); schedule.step()

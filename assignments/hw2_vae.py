@@ -44,10 +44,10 @@ def train(run, name, data, D, epochs, beta):
         for x, _ in batches(data.train, s["batch_size"], run.generator):
             t = (schedule.last_epoch + 1) / steps
             if s.get("augmented") and t <= 0.6:         # the rest settles on unchanged images
-                x = augment.random_affine(x, run.generator, degrees=7, scale=0.07,
-                                          shear=0.07, share=s["augmented"])
+                x = augment.random_affine(x, run.noise, degrees=7, scale=0.07, shear=0.07,
+                                          share=s["augmented"])
             mu, logvar = encoder(x).chunk(2, dim=1)     # (B, 2D) -> (B, D) twice
-            z = reparametrise(mu, logvar, run.generator)
+            z = reparametrise(mu, logvar, run.noise)
             bce = losses.bce(decoder(z), x).mean()      # of sums over pixels
             kl = kl_to_std_normal(mu, logvar).mean()    # of sums over latents
             loss = bce + beta(t) * kl                   # -ELBO, once beta is 1

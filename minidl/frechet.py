@@ -2,11 +2,9 @@ r"""How far the distribution of some features is from that of others, each taken
 
     d^2(N(mu_1, S_1), N(mu_2, S_2)) = |mu_1 - mu_2|^2 + tr(S_1 + S_2 - 2 (S_1 S_2)^(1/2))
 
-the squared Frechet (2-Wasserstein) distance; Dowson and Landau (1982). In the square of the
-features' unit, so only distances in the features of one network compare. In those of the
-Inception network it is the FID of Heusel et al. (2017); here the features are those of the
-project's own classifier, and the numbers compare with no published FID. From finite samples it
-is too large, by the less the more there are: beside it belongs its value between two samples
+the squared Frechet (2-Wasserstein) distance; Dowson and Landau (1982). With features of the
+Inception network it is the FID of Heusel et al. (2017), to which other features' values do not
+compare. From finite samples it is too large: beside it belongs its value between two samples
 of real images of the same size. Checked in tests/test_frechet.py.
 """
 
@@ -23,8 +21,7 @@ def frechet_distance(features, others):
     r"""d^2 between features (N, D) and others (M, D), N and M at least 2 -> a float.
 
     With the symmetric root R of S_1, S_1 S_2 = R (R S_2 R) R^-1 has the eigenvalues of
-    R S_2 R, which is symmetric: tr (S_1 S_2)^(1/2) is the sum of their roots. Constant
-    features do no harm. Errors: ValueError for shapes that do not fit.
+    R S_2 R, which is symmetric: tr (S_1 S_2)^(1/2) is the sum of their roots.
     """
     if features.shape[1:] != others.shape[1:] or min(len(features), len(others)) < 2:
         raise ValueError(f"found features of shapes {tuple(features.shape)} and "

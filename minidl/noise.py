@@ -42,24 +42,18 @@ def median_filter(x, size):
 
 
 def _median(values):
-    """The median of an odd number n of tensors, number by number. Of any n // 2 + 2 of them
-    neither the least nor the greatest is the median: they go, the next tensor comes, until
-    one is left (Paeth, 1990). Each comparison is of whole images at once."""
+    """The median of an odd number n of tensors, entry by entry: of any n // 2 + 2 of them, the
+    least and the greatest are not it, and go (Paeth, 1990). Many times as fast as sorting."""
     kept, coming = values[:len(values) // 2 + 2], values[len(values) // 2 + 2:]
     while len(kept) > 1:
-        for i in range(len(kept) // 2):      # the lesser of each pair into the first half
-            _sort(kept, i, -1 - i)
-        for i in range(1, (len(kept) + 1) // 2):
-            _sort(kept, 0, i)                # the least to the front,
-        for i in range(len(kept) // 2, len(kept) - 1):
-            _sort(kept, i, -1)               # the greatest to the end
-        kept, coming = kept[1:-1] + coming[:1], coming[1:]
+        least, greatest = torch.minimum(*kept[:2]), torch.maximum(*kept[:2])
+        others = []
+        for value in kept[2:]:
+            value, least = torch.maximum(value, least), torch.minimum(value, least)
+            value, greatest = torch.minimum(value, greatest), torch.maximum(value, greatest)
+            others.append(value)
+        kept, coming = others + coming[:1], coming[1:]
     return kept[0]
-
-
-def _sort(values, i, j):
-    a, b = values[i], values[j]
-    values[i], values[j] = torch.minimum(a, b), torch.maximum(a, b)
 
 
 def linear_map(pairs, penalty=0.01):

@@ -1,9 +1,6 @@
-r"""A VAE's two terms of the loss over a set of images, and what its latents carry, in nats.
+r"""A VAE's two terms of the loss over a set of images, in nats; which of its latents are used.
 
-    q(z|x) = N(mu(x), diag(s(x)^2)),   p(z) = N(0, I),   logvar = log s^2
-
-The terms themselves are losses.bce and gaussian.kl_to_std_normal. Checked in
-tests/test_hw2_vae.py.
+The terms are losses.bce and gaussian.kl_to_std_normal. Checked in tests/test_hw2_vae.py.
 """
 
 from typing import NamedTuple
@@ -17,11 +14,10 @@ from minidl.losses import bce
 
 
 class Terms(NamedTuple):
-    bce: torch.Tensor     # (N,) float64, nats an image
-    kl: torch.Tensor      # (N,) float64, nats an image
-    mu: torch.Tensor      # (N, D)
-    logvar: torch.Tensor  # (N, D)
-    z: torch.Tensor       # (N, D)
+    bce: torch.Tensor  # (N,) float64, nats an image
+    kl: torch.Tensor   # (N,) float64, nats an image
+    mu: torch.Tensor   # (N, D)
+    z: torch.Tensor    # (N, D)
 
 
 @torch.no_grad()
@@ -38,16 +34,16 @@ def elbo_terms(encode, decode, x, seed, size=1000):
             code = encode(part)
             mu, logvar = code.chunk(2, dim=1) if isinstance(code, torch.Tensor) else code
             z = reparametrise(mu, logvar, generator)
-            found.append((bce(decode(z), part).double(), kl_to_std_normal(mu, logvar).double(),
-                          mu, logvar, z))
+            terms = bce(decode(z), part), kl_to_std_normal(mu, logvar)
+            found.append((*(term.double() for term in terms), mu, z))
     return Terms(*map(torch.cat, zip(*found, strict=True)))
 
 
 def active_units(mu, threshold=0.01):
     r"""Whether Var_x(mu_d(x)) > threshold: (N, D) -> (D,) of True and False.
 
-    A latent whose mean is the same for every image tells nothing of it. Burda et al. (2016),
-    Importance Weighted Autoencoders, section 5.2, with the same threshold.
+    A latent whose mean is the same for every image says nothing about it. Burda et al. (2016),
+    Importance Weighted Autoencoders, section 5.2.
     """
     return mu.var(dim=0, correction=0) > threshold
 

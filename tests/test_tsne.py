@@ -1,13 +1,12 @@
 """minidl/tsne.py by hand, by loops over the definitions, by differences, by what must hold."""
 
 import math
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from minidl import idx, pca
+from minidl import pca
 from minidl.representation import trustworthiness
 from minidl.tsne import affinities, divergence, gradient, tsne
 
@@ -113,21 +112,6 @@ def test_the_gradient_is_that_of_finite_differences(scale):
         assert (1.001 * gradient(P, y) - expected).abs().max() > 2 * bound
 
 
-def test_the_gradient_is_its_equation_and_float32_is_enough():
-    """1 + |y_i|^2 + |y_j|^2 - 2 y_i . y_j >= 1 is off by 4 u Y, Y = 1 + 2 max |y|^2, so w by
-    4 u Y of itself, Z too, both terms of a by 12 u Y at most. Sums of 700 add 700 u."""
-    P, y = affinities(normal(700, 5), 30), 10 * normal(700, 2, seed=1)
-    apart = y.unsqueeze(1) - y  # (N, N, 2): y_i - y_j
-    w = 1 / (1 + apart.square().sum(dim=2))
-    q = w / (w.sum() - 700)
-    expected = (4 * ((P - q) * w).unsqueeze(2) * apart).sum(dim=1)
-    norm, Y = y.norm(dim=1), 1 + 2 * y.square().sum(dim=1).max()
-    size = (4 * (P + q) * w * (norm + norm[:, None])).sum(dim=1, keepdim=True)
-    for kind, u in ((torch.float64, U), (torch.float32, 2**-24)):
-        error = (gradient(P.to(kind), y.to(kind)).double() - expected).abs()
-        assert (error <= (12 * Y + 700) * u * size).all()
-
-
 # --- the descent ----------------------------------------------------------------------------
 
 def test_the_divergence_falls_and_clusters_stay_apart():
@@ -211,12 +195,3 @@ def test_trustworthiness_does_not_depend_on_the_order_of_ties():
 def test_what_cannot_be_is_refused_in_a_sentence(run, found):
     with pytest.raises(ValueError, match=found):
         run(normal(10, 3))
-
-
-@pytest.mark.real_data
-def test_digits_have_more_of_their_neighbours_than_in_the_plane_of_pca(real_data):
-    file, = Path(real_data, "mnist").glob("t10k-images*")
-    z = pca.fit(images := torch.from_numpy(idx.read(file)[:300]), 12).encode(images)
-    y, P = tsne(z, steps=500), affinities(z, 30)
-    assert trustworthiness(z, y) > trustworthiness(z, z[:, :2])
-    assert divergence(P, y) < min(divergence(P, s * z[:, :2]) for s in (0.1, 1, 10))
