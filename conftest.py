@@ -8,10 +8,23 @@ TEST_PROCESSES=1 in the environment keep their own loop. Checked in tests/test_c
 import json
 import multiprocessing
 import os
+import sys
 import tempfile
 from pathlib import Path
 
 import pytest
+
+
+def pytest_addoption(parser):
+    parser.addoption("--answers", metavar="FILE", help="check the answers of a reader, and "
+                     "nothing else: a copy of theory/answers.py, or networks and losses")
+
+
+def pytest_configure(config):
+    if config.option.answers:
+        sys.path.insert(0, str(Path(__file__).parent / "tests"))
+        import answering
+        config.pluginmanager.register(answering.Plugin(config.option.answers))
 
 
 @pytest.hookimpl(tryfirst=True)
