@@ -123,6 +123,8 @@ def test_the_numbers_and_figures_that_answer_an_item_are_in_its_scripts_run(item
     content, _ = whole(script)
     found = {*content["numbers"], *(Path(file).stem for file in content["files"])}
     assert [name for name in names if name not in found] == [], sorted(found)
+    shown = {Path(file).stem for file in content["files"]}
+    assert shown & {*names}, f"a report shows a figure or a table of {item}"
 
 
 def test_every_item_has_an_answer_in_a_run_or_in_a_proof():

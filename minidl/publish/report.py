@@ -1,15 +1,14 @@
-r"""Everything for a report, a folder for each sheet: `python -m minidl.publish.report`.
+r"""The draft of a sheet's report: `python -m minidl.publish.report [SHEET ...]`.
 
-    outputs/report/S3/report.html   all of it on one page that needs no other file
-                      report.tex    the writer's own, once made: it takes in body.tex, the same
-                                    as the page, which is written anew each time
-                      figures/  tables/  theory/   to paste; a table is there as .md and .tex
+    outputs/report/S3/report.tex    the writer's own once it is there: title and questions; it
+                                    takes in parts/*.tex, which are written anew each time
+                      report.html   the same on one page that needs no other file
+                      figures/  tables/   to paste; a table is there as .md and .tex
 
-Each item of the sheet has the scripts and proofs that answer it: the question and its equation
-as their files state them, settings, numbers, findings, figures and tables of the last run in
-outputs/. A run that is missing, smaller than the README's or older than the code says so, with
-the command. The words of a report are for its writer: what is here is to be cited. Checked in
-tests/test_report.py.
+Introduction, Method, Results and an appendix, out of the last runs in outputs/. An item of the
+sheet has its best figures, its table, its numbers and the claims that hold. Where a report
+wants its writer's words, there is a question. A run that is missing, smaller than the kept one
+or older than the code says so, with the command. Checked in tests/test_report.py.
 """
 
 import argparse
@@ -21,199 +20,387 @@ import sys
 from html import escape
 from pathlib import Path
 
-from minidl.lab.findings import told
+from minidl.lab.findings import in_words
 from minidl.lab.results import cell, latex, markdown, tex
 from minidl.publish import kept, readme, sheets
 from minidl.publish.companion import mathematics
 from minidl.publish.companion.frame import put
-from minidl.publish.companion.prose import blocks, cells, one_line
+from minidl.publish.companion.prose import COMMAND, Prose, blocks, cells, one_line
+from minidl.publish.companion.svg import Glyphs
 
 ROOT = Path(__file__).resolve().parents[2]
 STYLE = """:root { color-scheme: light dark }
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto;
  padding: 0 1rem; color: light-dark(#1a1a1a, #dedede); background: light-dark(#fff, #17191d);
  overflow-wrap: break-word }
-a { color: light-dark(#1a5a96, #86b9ec) }
-pre { background: light-dark(#f4f4f4, #22262c); padding: .8rem; overflow-x: auto;
- font-size: 13px }
-.table { overflow-x: auto; margin: 1rem 0 }
-table { border-collapse: collapse; font-size: 14px }
-th, td { border: 1px solid #767676; padding: .2rem .6rem; text-align: left }
+.table, .eq { overflow-x: auto; margin: 1rem 0 } .f { fill: currentColor }
+.glyphs { position: absolute; width: 0; height: 0 }
+table { border-collapse: collapse; font-size: 14px } .eq td { padding-right: 1rem }
+.table th, .table td { border: 1px solid #767676; padding: .2rem .6rem; text-align: left }
 img { max-width: 100% } .missing { color: light-dark(#a00000, #ff9a8a); font-weight: bold }
 h2 { margin-top: 3rem; border-bottom: 1px solid #767676 }"""
-# H: a table stands where it is told of
-PREAMBLE = r"""\documentclass{article}
+PREAMBLE = r"""\documentclass[10pt]{article}
 \usepackage[utf8]{inputenc}
-\usepackage[T1]{fontenc}
 \usepackage{amsmath,amssymb,graphicx}
-\usepackage[margin=2cm]{geometry}
+\usepackage[margin=1.8cm]{geometry}
+\usepackage[font=small,skip=3pt]{caption}
 \usepackage{float}
-\floatplacement{table}{H}
-\begin{document}
-\input{body}
-\end{document}
+\floatplacement{table}{H}    % a table and a figure stand where the text names them
+\floatplacement{figure}{H}
+\setlength{\intextsep}{5pt}
+\setlength{\parindent}{0pt}
+\setlength{\parskip}{2pt}
+\makeatletter
+\def\@listi{\leftmargin\leftmargini \topsep 0pt \partopsep 0pt \itemsep 0pt \parsep 0pt}
+\let\@listI\@listi
+\renewcommand{\section}{\@startsection{section}{1}{0pt}{-2ex}{1ex}{\large\bfseries}}
+\renewcommand{\subsection}{\@startsection{subsection}{2}{0pt}{-1.5ex}{.5ex}{\bfseries}}
+\renewcommand{\paragraph}{\@startsection{paragraph}{4}{0pt}{-1ex}{.2ex}{\bfseries}}
+\makeatother
 """
-LATEX = {"h1": "\\section*{%s}", "h2": "\\subsection*{%s}", "h3": "\\subsubsection*{%s}",
-         "p": "%s\n", "p class=missing": "\\textbf{%s}\n"}
+LATEX = {"h2": "\\section{%s}", "h3": "\\subsection{%s}",
+         "h4": "\\paragraph{%s}", "p": "%s\n", "p class=missing": "\\textbf{%s}\n",
+         "p class=own": "\\emph{%s}\n"}
 PAGE_ROWS = 45  # a longer table does not fit on a page
+MAIN_ROWS = 6  # a longer one stands in the appendix
+# how many figures stand side by side -> their greatest width (of the text) and height (cm)
+MAIN_SIZE = {1: (0.7, 3.8), 2: (0.49, 3.6)}
+OWN = "In your own words: "
+LAYER = re.compile(r"Conv|Linear|Embedding|RNN|\w*Pool")  # has a row of its own
+DEFAULTS = re.compile(r"(kernel_size|in_features|out_features)=|"
+                      r", (padding=0|dilation=1|ceil_mode=False|inplace=False)")
 HAND_IN = {"S3": r"""printf 'NAME 1, ID1, USER1\nNAME 2, ID2, USER2\n' > README
 echo 'pip install torch numpy matplotlib pytest; python assignments/ex2_conv_ae.py' >> README
 zip -r ex2_ID1_ID2.zip README ex2.pdf assignments/[_e]*.py data_download.py minidl theory"""}
 
 
-def write(root, runs, out):
-    """Write the bundles of all sheets; -> {sheet: scripts without a run}."""
-    answers, missing = {}, {}
-    for path in sorted([*root.glob("assignments/*.py"), *root.glob("theory/*.py")]):
-        for _, item in sheets.tags(path):
-            answers.setdefault(item, []).append(path)
-    for sheet, title in sheets.SHEETS.items():
-        items = {item: words for item, words in sheets.ITEMS.items()
-                 if item.startswith(sheet)}
-        bundle = Bundle(root, runs, out / sheet)
-        bundle.add("h1", f"{sheet}: {title}")
-        bundle.page.append("<p>" + "<br>".join(
-            f'<a href="#{item}">{item}</a> {escape(words)}'
-            for item, words in items.items()) + "</p>")
-        for item, words in items.items():
-            bundle.add("h2", f"{item}  {words}", item)
-            if item not in answers:
-                bundle.add("p", "No answer is in this copy.")
-            for path in answers.get(item, ()):
-                bundle.answer(path, item, [other for other in items if other != item
-                                           and path in answers.get(other, ())])
-        bundle.finish(HAND_IN.get(sheet))
-        missing[sheet] = bundle.missing
-    return missing
-
-
-class Bundle:
+class Report:
     """One sheet's folder: the page and the LaTeX text grow together."""
 
-    def __init__(self, root, runs, folder):
-        self.root, self.runs, self.folder = root, runs, folder
+    def __init__(self, root, runs, sheet, folder):
+        self.root, self.runs, self.sheet, self.folder = root, runs, sheet, folder
         self.kept = readme.kept(root)
-        self.page, self.text = [], []
-        self.shown, self.missing = set(), []
+        self.items = {item: paths for item, paths in sheets.answers(root).items()
+                      if item.startswith(sheet)}
+        self.page, self.parts, self.missing = [], {}, []
+        self.glyphs, self.shown = Glyphs(), set()
+        self.prose = Prose(self.glyphs, lambda kind, name: None)
+
+    def write(self):
+        """-> the scripts without a run."""
+        scripts = {path.stem: path for paths in self.items.values() for path in paths
+                   if path.parent.name == "assignments"}
+        self.begin("introduction")
+        self.add("h2", "Introduction")
+        self.own("what is the goal of this sheet, and which main strategies did you choose?")
+        self.begin("method")
+        self.add("h2", "Method")
+        self.add("p", f"The code is not ours but minidl's: {', '.join(scripts)}.")
+        for script, path in scripts.items():
+            if sheets.home(script):
+                self.method(script, path)
+        self.own("what did you change in this code and its settings, and why?")
+        self.begin("results")
+        self.add("h2", "Results")
+        for item in (item for item in sheets.ITEMS if item.startswith(self.sheet)):
+            self.begin(item)
+            self.item(item)
+        self.begin("discussion")
+        self.add("h2", "Discussion")
+        self.own("what do the results say together, and what would you try next?")
+        self.begin("appendix")
+        self.add("h2", "Appendix")
+        for script in scripts:
+            self.appendix(script)
+        self.finish()
+        return self.missing
+
+    # --- the sections ------------------------------------------------------------------------
+
+    def method(self, script, path):
+        """A script's question, equations, architecture and settings."""
+        title, _, words = docstring(path).partition("\n")
+        self.add("h4", f"{script}: {title.rpartition(': ')[2]}")
+        self.text_of("\n\n".join(
+            "\n".join(line for line in lines if not COMMAND.match(line))
+            for kind, lines in blocks(words) if kind == "eq").strip("\n"))
+        if not (content := self.content(script)):
+            return
+        layers = [file for file in content["files"] if re.match(r"layers\w*\.md$", file)]
+        for file in layers[:1]:  # all of them, layer by layer, are in the appendix
+            rows = architecture(table_of(self.runs / script / file))
+            words = file.removesuffix(".md").replace("layers", "architecture")
+            self.table(f"{script}_{words}", rows, f"{script}: {words.replace('_', ' ')}")
+        settings = ", ".join(f"{name} {value}" for name, value in content["settings"].items())
+        self.add("p", f"{content['data'] or 'own data'}, seed {content['seed']}, "
+                      f"{content['size']} size. {settings}.")
+
+    def item(self, item):
+        """An item's answer: figures, table, numbers, claims; or proofs."""
+        self.add("h3", sheets.ITEMS[item], item)
+        if item not in self.items:
+            self.add("p", "No answer is in this copy.")
+        for path in self.items.get(item, ()):
+            if path.parent.name != "assignments":
+                self.proof(path)
+        if item not in sheets.ANSWERS:
+            return
+        script, *names = sheets.ANSWERS[item]
+        folder, content = self.runs / script, self.content(script)
+        if not content:
+            self.missing += [script] if script not in self.missing else []
+            self.add("p class=missing", "No run found. The command: "
+                                        f"python assignments/{script}.py")
+        else:
+            if note := self.doubt(content):
+                self.add("p class=missing", note)
+            files = [file for name in names for file in content["files"]
+                     if file.removesuffix(".png") == name]
+            self.figures(script, content, files[:2], item)
+            self.main_table(folder, content, names, item)
+            self.numbers(content, names, item)
+            self.claims(content, item)
+        self.own(f"what does this say about {sheets.ITEMS[item]}, and why?")
+
+    def proof(self, path):
+        """A written answer to a theoretical question."""
+        name = path.relative_to(self.root).as_posix()
+        if path in self.shown:
+            self.add("p", f"The answer is part of the one above, {name}.")
+            return
+        self.shown.add(path)
+        self.text_of(docstring(path))
+        self.add("p", f"Checked by: python -m pytest {name}")
+
+    def main_table(self, folder, content, names, item):
+        """The table that an item names; of a script's own item else its scores."""
+        wanted = [name for name in names if not name.startswith("layers")]
+        if sheets.home(content["script"]) == item:
+            wanted.append("scores")
+        for name in wanted:
+            if f"{name}.md" in content["files"]:
+                rows = table_of(folder / f"{name}.md")
+                if 1 < len(rows) <= MAIN_ROWS:  # a single row's numbers stand in a sentence
+                    self.shown.add((content["script"], f"{name}.md"))
+                    self.table(f"{folder.name}_{name}", rows, self.caption(content, name))
+                    return
+
+    def numbers(self, content, names, item):
+        """The numbers that an item names, in one sentence."""
+        words = sheets.HEADLINES.get(content["script"], {})
+        if sheets.home(content["script"]) == item:
+            names = dict.fromkeys([*names, *words])
+        found = [f"{words.get(name, name.replace('_', ' '))} "
+                 f"{readme.number(name, content['numbers'][name])}"
+                 for name in names if name in content["numbers"]]
+        if found:
+            self.add("p", f"{'; '.join(found)}{self.mark(content)}.")
+
+    def claims(self, content, item):
+        """The claims that hold; what this run does not show is no answer, and says so."""
+        home = sheets.home(content["script"]) == item
+        claims = [claim for claim in content.get("claims", ())
+                  if claim["claim"].startswith(f"({item[-1]}) ")
+                  or (home and not re.match(r"\([a-h]\) ", claim["claim"]))]
+        held = [claim for claim in claims if claim["holds"]]
+        self.list([f"{in_words(claim)}{self.mark(content)}" for claim in held])
+        if others := len(claims) - len(held):
+            self.add("p", f"Not shown by this run, so no answer: {others} of {len(claims)} "
+                          "claims, see the appendix.")
+
+    def appendix(self, script):
+        """The other figures, tables and numbers of a run."""
+        if not (content := self.content(script)):
+            return
+        self.add("h3", f"{script}{self.mark(content)}", script)
+        study = sheets.home(script) is None  # its claims stand nowhere else
+        self.list([in_words(claim) for claim in content.get("claims", ())
+                   if study or not claim["holds"]])
+        files = [file for file in content["files"] if (script, file) not in self.shown]
+        for file in files:
+            if file.endswith(".png"):
+                self.figures(script, content, [file], "")
+            elif file.endswith(".md"):
+                name, rows = file.removesuffix(".md"), table_of(self.runs / script / file)
+                self.table(f"{script}_{name}", rows, self.caption(content, name))
+        rows = [{"number": name, "value": cell(entry["value"]),
+                 "std": cell(entry.get("std", "")), "n": str(entry.get("n", "")),
+                 "unit": entry["unit"]} for name, entry in content["numbers"].items()]
+        self.table(f"{script}_numbers", rows, self.caption(content, "all numbers"))
+
+    # --- what a run is worth -----------------------------------------------------------------
+
+    def content(self, script):
+        """results.json of a script's last run, or None."""
+        file = self.runs / script / "results.json"
+        return json.loads(file.read_text("utf-8")) if file.is_file() else None
+
+    def mark(self, content):
+        """What stands behind each number of a run that is smaller than the kept one."""
+        order = ("quick", "default", "full")
+        best = self.kept.get(content["script"], {"size": "default"})["size"]
+        smaller = order.index(content["size"]) < order.index(best)
+        return f" ({content['size']} run)" if smaller else ""
+
+    def doubt(self, content):
+        """What speaks against a run, with the command for a better one; or ""."""
+        if self.mark(content):
+            best = self.kept.get(content["script"], content | {"size": "default"})
+            return f"A smaller run than the kept one. Better: {kept.command(best)}"
+        if changed := kept.older(content, self.root):
+            return (f"Older than its code ({', '.join(changed[:2])}"
+                    f"{' ...' if changed[2:] else ''}). Anew: {kept.command(content)}")
+        return ""
+
+    def caption(self, content, name):
+        """What a figure or table shows, and of which run; a table with its unit."""
+        file, unit = self.runs / content["script"] / f"{name}.tex", ""
+        found = file.is_file() and re.search(r"\\caption{(.+)}", file.read_text("utf-8"))
+        if found:
+            unit = f" ({plain(found[1])})"
+        return (f"{name.replace('_', ' ')}{unit}: {content['script']}, "
+                f"{content['data'] or 'own data'}{self.mark(content)}")
+
+    # --- both pages --------------------------------------------------------------------------
+
+    def begin(self, part):
+        self.text = self.parts.setdefault(part.replace(".", "_"), [])
 
     def add(self, tag, words, name=""):
         """A heading, which may have a name to be linked to, or a paragraph."""
         place = f' id="{name}"' if name else ""
         self.page.append(f"<{tag}{place}>{escape(words)}</{tag.split()[0]}>")
-        self.text.append(LATEX[tag] % tex(words))
+        label = f"\\label{{{name}}}" if name else ""
+        self.text.append(LATEX[tag] % tex(words) + label)
 
-    def warn(self, words):
-        self.add("p class=missing", words)
+    def own(self, question):
+        """A blank for the writer, with the question; in LaTeX it is the writer's file's."""
+        self.page.append(f'<p class="own"><em>{OWN}{escape(question)}</em></p>')
+        self.text.append(("own", question))
 
-    def answer(self, path, item, others):
-        """A script with its run, or a proof with its written answer. others: the sheet's items
-        that the same file answers; what is theirs alone is shown there."""
-        name, script = path.relative_to(self.root).as_posix(), path.stem
-        folder, first = self.runs / script, path not in self.shown
-        self.shown.add(path)
-        self.add("h3", name, script if first else "")
-        if first:
-            words = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
-            self.page.append(f"<pre>{escape(words)}</pre>")
+    def list(self, sentences):
+        if sentences:
+            lines = "".join(f"<li>{escape(sentence)}</li>" for sentence in sentences)
+            self.page.append(f"<ul>{lines}</ul>")
+            lines = "\n".join(f"\\item {tex(sentence)}" for sentence in sentences)
+            self.text.append(f"{{\\small\\begin{{itemize}}\n{lines}\n\\end{{itemize}}\\par}}")
+
+    def text_of(self, words):
+        """A docstring, its formulas typeset."""
+        if words:
+            self.page.append(self.prose.text(words))
             self.text.append(typeset(words))
-        else:
-            self.page.append(f'<p>All else of it stands <a href="#{script}">above</a>.</p>')
-            self.text.append("All else of it stands above.\n")
-        if path.parent.name == "theory":
-            if first:
-                put(self.folder / f"theory/{script}.txt", words.encode())
-                self.add("p", f"Proven by: python -m pytest {name}")
-        elif (folder / "results.json").is_file():
-            content = json.loads((folder / "results.json").read_text("utf-8"))
-            if first:
-                self.about(script, content)
-            self.show(script, folder, content, lambda words: (
-                not any(is_of(other, words) for other in others) if first
-                else is_of(item, words)))
-            if first:
-                self.numbers(script, content)
-        elif first:
-            self.missing.append(script)
-            self.warn(f"No run found. The command: python {name}")
 
-    def about(self, script, content):
-        """What was run; and where a better or newer run is to be had, its command."""
-        self.add("p", f"Run: {content['size']} size, data {content['data']}, device "
-                      f"{content['device']}, seed {content['seed']}, torch "
-                      f"{content['versions']['torch']}.")
-        if changed := kept.older(content, self.root):
-            self.warn(f"Older than {', '.join(changed)}. The command: {kept.command(content)}")
-        best = self.kept.get(script, content)
-        if best["size"] == "full" != content["size"]:
-            self.warn(f"The README's numbers are of a larger run: {kept.command(best)}")
+    def figures(self, script, content, files, item):
+        """One figure or two side by side; in the appendix (no item) as wide as the text."""
+        if not files:
+            return
+        width, height = MAIN_SIZE[len(files)] if item else (1, 20)
+        self.page.append("<figure>")
+        lines = ["\\begin{figure}\n\\centering"]
+        for file in files:
+            self.shown.add((script, file))
+            source = self.runs / script / file
+            sharp = source.with_suffix(".pdf")
+            for copied in filter(Path.is_file, (source, sharp)):
+                put(self.folder / f"figures/{script}_{copied.name}", copied.read_bytes())
+                file = copied.name
+            words = escape(source.stem.replace("_", " "))
+            self.page.append(f'<img alt="{words}" src="data:image/png;base64,'
+                             f'{base64.b64encode(source.read_bytes()).decode()}">')
+            lines.append(f"\\includegraphics[width={width}\\linewidth,height={height}cm,"
+                         f"keepaspectratio]{{figures/{script}_{file}}}")
+        names = ", ".join(Path(file).stem for file in files)
+        caption = self.caption(content, names)
+        self.page.append(f"<figcaption>{escape(caption)}</figcaption></figure>")
+        label = f"\\label{{fig:{script}_{names.partition(',')[0]}}}"
+        self.text.append("\n".join([*lines, f"\\caption{{{tex(caption)}}}{label}",
+                                    "\\end{figure}"]))
 
-    def show(self, script, folder, content, wanted):
-        """The findings, figures and tables of a run that are wanted."""
-        if findings := list(filter(wanted, told(content))):
-            self.page.append("<ul>" + "".join(
-                f"<li>{escape(finding)}</li>" for finding in findings) + "</ul>")
-            self.text.append("\\begin{itemize}\n" + "\n".join(
-                f"\\item {tex(finding)}" for finding in findings) + "\n\\end{itemize}")
-        for file in filter(wanted, content["files"]):
-            if file.endswith(".png"):
-                self.figure(f"{script}_{file}", (folder / file).read_bytes())
-            elif file.endswith(".md"):
-                texts = [(folder / file).with_suffix(end).read_text("utf-8")
-                         for end in (".md", ".tex")]
-                self.table(f"{script}_{file.removesuffix('.md')}", *texts)
-
-    def numbers(self, script, content):
-        """The settings and the numbers of a run."""
-        settings = [{"setting": key, "value": str(value)}
-                    for key, value in content["settings"].items()]
-        numbers = [{"number": key, "value": cell(entry["value"]),
-                    "std": cell(entry.get("std", "")), "n": entry.get("n", ""),
-                    "unit": entry["unit"]} for key, entry in content["numbers"].items()]
-        for name, rows in (("settings", settings), ("numbers", numbers)):
-            if rows:
-                self.table(f"{script}_{name}", markdown(rows),
-                           latex(rows, f"{script}: {name}"))
-
-    def figure(self, name, content):
-        put(self.folder / f"figures/{name}", content)
-        words = escape(name.removesuffix(".png").replace("_", " "))
-        self.page.append(f'<p><img alt="{words}" src="data:image/png;base64,'
-                         f'{base64.b64encode(content).decode()}"></p>')
-        self.text.append("\\begin{center}\n\\includegraphics[width=\\linewidth]"
-                         f"{{figures/{name}}}\n\\end{{center}}")
-
-    def table(self, name, as_markdown, as_latex):
-        put(self.folder / f"tables/{name}.md", as_markdown.encode())
-        put(self.folder / f"tables/{name}.tex", as_latex.encode())
-        head, _, *rows = as_markdown.strip().split("\n")
-        lines = [[escape(words.strip()).replace("\0", "|") for words in
-                  line.replace(r"\|", "\0").split("|")[1:-1]] for line in (head, *rows)]
-        made = "".join("<tr><td>" + "</td><td>".join(line) + "</td></tr>" for line in lines)
-        made = made.replace("td>", "th>", 2 * len(lines[0]))    # the head's
-        self.page.append(f'<div class="table"><table>{made}</table></div>')
-        self.text.append(f"{{\\footnotesize\\input{{tables/{name}.tex}}}}"
+    def table(self, name, rows, caption):
+        if not rows:
+            return
+        put(self.folder / f"tables/{name}.md", markdown(rows).encode())
+        put(self.folder / f"tables/{name}.tex", latex(rows, caption).encode())
+        lines = [list(rows[0]), *(row.values() for row in rows)]
+        made = "".join(
+            "<tr>" + "".join(f"<td>{escape(words)}</td>" for words in line) + "</tr>"
+            for line in lines)
+        made = made.replace("td>", "th>", 2 * len(rows[0]))    # the head's
+        self.page.append(f'<div class="table"><table><caption>{escape(caption)}</caption>'
+                         f"{made}</table></div>")
+        self.text.append(f"{{\\scriptsize\\input{{tables/{name}.tex}}}}"
                          if len(rows) <= PAGE_ROWS else
-                         tex(f"{len(rows)} rows stand in tables/{name}.md.") + "\n")
+                         tex(f"{len(rows)} rows are in tables/{name}.md.") + "\n")
 
-    def finish(self, recipe):
-        """Write the page and the text; recipe: how the sheet is handed in, if it says so."""
+    def finish(self):
+        """Write the page, the parts, and the writer's file where there is none."""
+        title = f"{sheets.SHEETS[self.sheet]}"
+        recipe = HAND_IN.get(self.sheet, "")
         if recipe:
-            self.page.append("<h2>To hand in</h2><p>In the project's folder, with ex2.pdf "
-                             "made of report.tex in your own words; your names for the "
-                             "capitals:</p>"
-                             f"<pre>{escape(recipe)}</pre>")
+            recipe = ("<h2>To hand in</h2><p>In the project's folder, with ex2.pdf made of "
+                      "report.tex in your own words; your names for the capitals:</p>"
+                      f"<pre>{escape(recipe)}</pre>")
         page = ('<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" '
-                f'content="width=device-width"><title>{self.folder.name}</title>'
-                f"<style>{STYLE}</style><body>{''.join(self.page)}</body></html>")
+                f'content="width=device-width"><title>{escape(title)}</title>'
+                f"<style>{STYLE}</style><body>{self.glyphs.definitions()}"
+                f"<h1>{escape(title)}</h1><p>NAMES</p>{''.join(self.page)}{recipe}"
+                "</body></html>")
         put(self.folder / "report.html", page.encode())
-        put(self.folder / "body.tex", "\n\n".join(self.text).encode())
+        body = [PREAMBLE, "\\begin{document}\n\\begin{center}\n"
+                f"{{\\Large {tex(title)}}}\\\\[1ex]\nNAMES\n\\end{{center}}"]
+        for part, text in self.parts.items():
+            lines = [line for line in text if isinstance(line, str)]
+            put(self.folder / f"parts/{part}.tex", "\n\n".join(lines).encode())
+            if part == "appendix":
+                body.append("\\clearpage\\appendix\\label{appendix}")
+            small = "\\small" if part == "method" else ""
+            body.append(f"{{{small}\\input{{parts/{part}}}\\par}}")
+            body += [f"\n\\emph{{{OWN}{tex(line[1])}}}\n" for line in text
+                     if isinstance(line, tuple)]
+        body.append("\\end{document}\n")
         if not (self.folder / "report.tex").is_file():  # its writer's words are in it
-            put(self.folder / "report.tex", PREAMBLE.encode())
+            put(self.folder / "report.tex", "\n".join(body).encode())
+
+
+def docstring(path):
+    return ast.get_docstring(ast.parse(path.read_text("utf-8"))) or ""
+
+
+def table_of(path):
+    """The rows of a Markdown table, as dicts of text."""
+    head, _, *rows = path.read_text("utf-8").strip().split("\n")
+    lines = [[words.strip().replace("\0", "|") for words in
+              line.replace(r"\|", "\0").split("|")[1:-1]] for line in (head, *rows)]
+    return [dict(zip(lines[0], line, strict=True)) for line in lines[1:]]
+
+
+def architecture(rows):
+    """A table of layers, with normalisation and activation in the row of their layer."""
+    made = []
+    for row in rows:
+        row["layer"] = DEFAULTS.sub("", row["layer"])
+        if made and row["output shape"] and not LAYER.match(row["layer"]):
+            before = made[-1]
+            before["layer"] += f", {row['layer'].partition('(')[0]}"
+            before["output shape"] = row["output shape"]
+            total = sum(int(r["parameters"].replace(",", "")) for r in (before, row))
+            before["parameters"] = f"{total:,}"
+        else:
+            made.append(row)
+    return made
+
+
+def plain(text):
+    """The words that results.tex escaped."""
+    for sign in "~^<>|±\\#$%&_{}":
+        text = text.replace(tex(sign), sign)
+    return text
 
 
 def typeset(text):
     """A docstring for LaTeX, its formulas set, lines of equations as they stand."""
-    def plain(words):
+    def escaped(words):
         words = tex(words).replace("--", "-{}-").replace("\u2003", r"\quad ")
         return re.sub(r"`([^`]+)`", r"\\texttt{\1}", words)
 
@@ -222,34 +409,30 @@ def typeset(text):
         if kind == "pre":
             made.append("\n".join([r"\begin{verbatim}", *lines, r"\end{verbatim}"]))
         elif kind == "p":
-            made.append(mathematics.latex(one_line(lines), plain))
+            made.append(mathematics.latex(one_line(lines), escaped))
         else:
-            rows = [r" \qquad ".join(mathematics.latex(words, plain, weak=True)
+            rows = [r" \qquad ".join(mathematics.latex(words, escaped, weak=True)
                                      for _, words in cells(line)) for line in lines]
             made.append("\\begin{quote}\n" + "\\newline\n".join(rows) + "\n\\end{quote}")
     return "\n\n".join(made) + "\n"
 
 
-def is_of(item, words):
-    """Whether a file, or a finding that begins with "(b)", is of this item alone."""
-    return (any(re.fullmatch(rf"{name}(_\w+)?\.\w+", words)
-                for name in sheets.SHOWN.get(item, ()))
-            or words.startswith(f"({item[-1]}) "))
-
-
 def main(argv=None):
     parser = argparse.ArgumentParser(prog="python -m minidl.publish.report",
                                      description=__doc__.partition("\n\n")[0])
+    parser.add_argument("sheets", nargs="*", metavar="SHEET", choices=[[], *sheets.SHEETS],
+                        help=f"of {', '.join(sheets.SHEETS)} (default all)")
     parser.add_argument("--runs", type=Path, default=Path("outputs"), metavar="DIR",
-                        help="holds the folders of the last runs (default outputs)")
+                        help="folder of the last runs (default outputs)")
     parser.add_argument("--out", type=Path, metavar="DIR", help="default outputs/report")
     flags = parser.parse_args(argv)
     if not (ROOT / "assignments").is_dir():
         sys.exit(f"report: found no assignments/ in {ROOT}, expected a checkout")
     out = flags.out or flags.runs / "report"
-    for sheet, missing in write(ROOT, flags.runs, out).items():
+    for sheet in flags.sheets or sheets.SHEETS:
+        missing = Report(ROOT, flags.runs, sheet, out / sheet).write()
         lacking = f"  no run of {', '.join(missing)}" if missing else ""
-        print(f"{out / sheet / 'report.html'}{lacking}")
+        print(f"{out / sheet / 'report.tex'}{lacking}")
 
 
 if __name__ == "__main__":
