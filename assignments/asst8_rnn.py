@@ -9,7 +9,7 @@ remedy ("last"): read h_n, which depends on no later word, and start from W_hh =
 embeddings, so that each factor is nearly I. "best" adds dropout and reads twice as many words.
 A bag of the words that "last" reads shows what reading in order is worth, and words and pairs
 with naive Bayes' weights are the yardstick. asst8_rnn_study.py changes one thing at a time;
-theory/test_rnn.py proves the equations, claims 71 to 79. Left out: gates (LSTM, GRU).
+theory/test_rnn.py proves the equations. Left out: gates (LSTM, GRU).
 
     x_t = E[w_t]                                  E (V, 100), the words' embeddings
     h_t = tanh(W_xh x_t + W_hh h_{t-1} + b)       h_0 = 0; h_t (256,); t = 1 ... n

@@ -3,7 +3,7 @@ r"""Assignment 8, exercise 5: a 1-D CNN classifies film reviews. Its sizes, its 
     python assignments/asst8_text_cnn.py            under 5 minutes on 2 CPU cores
 
 Parameters: C_k (D k + 1) for each k, 52 + 125, and 2 (sum_k C_k + 1) = 20 for V and a: 197.
-E has D more for each word. theory/test_textcnn.py proves all of it, claims 80 to 87.
+E has D more for each word. theory/test_textcnn.py proves all of it.
 
 In a batch, short reviews are padded. A window that reaches into the padding counts for
 nothing, or it could be the maximum; a review of fewer than k words has one window, with zeros

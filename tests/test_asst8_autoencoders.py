@@ -7,7 +7,6 @@ import asst8_fc_ae
 import asst8_fc_ae_study as study
 import pytest
 import torch
-import whole_runs
 from torch import nn
 
 from minidl.data import load, to_unit
@@ -57,18 +56,6 @@ def test_the_studys_network_with_3_layers_is_exercise_1s_and_all_have_so_many_la
 
 
 # --- the weights' start ---------------------------------------------------------------------
-
-def test_from_lecuns_normal_activations_stay_at_1_and_from_torchs_default_they_shrink():
-    """Means over 10 networks, whose own layers differ by 0.1, so the means by 0.03. A third of
-    the variance, layer by layer, is 0.58, 0.33, ... of the deviation, but for the biases."""
-    torch.manual_seed(0)
-    x = torch.randn(500, 1, 28, 28)
-    ours, default = (torch.tensor([study.deviations(study.build(9, start), x)
-                                   for _ in range(10)]).mean(dim=0)
-                     for start in ("lecun", "default"))
-    assert ((ours - 1).abs() < 0.1).all(), ours
-    assert default[1] < 0.7 and default[-1] < 0.3, default
-
 
 @pytest.mark.parametrize("layer", [
     nn.Linear(300, 50), nn.Conv2d(16, 32, 3, padding="same"), nn.ConvTranspose2d(64, 32, 3, 2),
@@ -134,12 +121,3 @@ def test_the_loss_has_one_sigmoid_and_is_a_sum_over_the_pixels(
     assert abs(found - expected) < 0.07
     twice = 1 / (1 + math.exp(-1))  # the logit after another sigmoid
     assert abs(784 * (math.log(1 + math.exp(twice)) - twice * ink) - expected) > 7
-
-
-@pytest.mark.real_data
-def test_on_the_real_mnist_it_beats_pca_soon(real_data, tmp_path):
-    content = whole_runs.start(
-        "asst8_fc_ae", tmp_path, "--data", "mnist", "--data-dir", real_data, "--images",
-        "6000", "--epochs", "10", "--batch-size", "64", data="mnist")
-    ours, linear = (content["numbers"][key]["value"] for key in ("test_mse", "pca_test_mse"))
-    assert content["data"] == "mnist" and ours < linear

@@ -110,15 +110,6 @@ def test_trap_12_a_window_on_padding_does_not_win_even_where_it_would():
     assert not torch.allclose(careless[1:], o[1:], atol=1) and torch.equal(careless[0], o[0])
 
 
-def test_the_order_and_the_size_of_batches_change_no_score():
-    net, (w, n) = network().to(D64), batch(*range(1, 40))
-    split = split_of(w, n)
-    o, order = infer(net, split), torch.randperm(39)
-    torch.testing.assert_close(infer(net, split.of(order)), o[order], **CLOSE)
-    torch.testing.assert_close(torch.cat([infer(net, split.of(i[None])) for i in order]),
-                               o[order], **CLOSE)
-
-
 # --- training -------------------------------------------------------------------------------
 
 @pytest.fixture

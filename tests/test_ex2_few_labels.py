@@ -2,7 +2,6 @@
 
 import math
 
-import ex2_conv_ae
 import ex2_few_labels
 import ex2_few_labels_study
 import ex2_transfer
@@ -16,7 +15,6 @@ from torch import nn
 from minidl import idx
 from minidl.data import load
 from minidl.data.sources import FILES
-from minidl.lab import flags
 from minidl.lab.run import Run
 
 pytestmark = pytest.mark.numeric
@@ -31,15 +29,6 @@ def short_rounds(monkeypatch):
 
 def start(script, folder, out, *argv):
     return whole_runs.start(script.__name__, out, "--data", str(folder), *argv, data="mnist")
-
-
-@pytest.mark.parametrize("size", ["default", "full"])
-def test_tasks_4_and_5_have_task_1s_encoder(size):
-    task_1, *others = (flags.settings(script.main, script.SIZES, size) for script in (
-        ex2_conv_ae, ex2_few_labels, ex2_transfer, ex2_transfer_study))
-    for other in others:
-        assert [other[name] for name in ("filters", "hidden", "images")] == [
-            task_1[name] for name in ("filters", "hidden", "images")]
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
