@@ -7,7 +7,7 @@ calls(name, answers), what to do there, None: not answered; LIMIT, the seconds o
 of new tensors; judged(results): (status, words, details) by name. Checked in test_answers.py.
 """
 
-import importlib
+import importlib.util
 import json
 import os
 import queue
@@ -183,11 +183,14 @@ class Plugin:
         return None if wanted else True
 
     def pytest_collect_file(self, file_path, parent):
-        return Sheet.from_parent(parent, path=file_path) if file_path in CHECKERS else None
+        there = file_path in CHECKERS and importlib.util.find_spec(CHECKERS[file_path])
+        return Sheet.from_parent(parent, path=file_path) if there else None
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, items):
         self.items = items
+        if not items:
+            raise pytest.UsageError(f"--answers {self.file}: found no answers to check here")
         try:
             for path, checker in CHECKERS.items():
                 chosen = {item.name: item for item in items if item.path == path}

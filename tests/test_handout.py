@@ -66,6 +66,47 @@ def test_the_copy_has_all_but_the_answers(project, tmp_path):
     assert (project / "minidl" / "file.py").read_text() == TEXT
 
 
+def test_of_a_written_proof_the_question_stays(project, tmp_path):
+    proof = (project / "theory" / "test_lti.py")
+    proof.write_text('r"""LTI: a question\nof two lines.\n\nProof.  (1) so\n"""\n'
+                     "# sheet: S3.6\n\n\ndef test_it():\n    assert True\n")
+    assert handout.write(project, ["theory/test_lti.py"], tmp_path / "copy") == [
+        "theory/test_lti.py"]
+    text = (tmp_path / "copy" / "theory" / "test_lti.py").read_text()
+    assert ast.get_docstring(ast.parse(text)).startswith("LTI: a question\nof two lines.\n")
+    assert "# sheet: S3.6" in text and "(1)" not in text and "def " not in text
+
+
+def test_with_a_folder_go_its_tests_and_links_and_with_the_originals_all_is_back(
+        project, tmp_path):
+    copy = tmp_path / "copy"
+    (project / "tests").mkdir()
+    for name, text in {
+            "theory/answers.py": "x = ...", "theory/deep/test_a.py": TEXT,
+            "tests/test_b.py": "from theory import file", "tests/test_c.py": "import minidl",
+            "README.md": "[one](theory/file.py#L1), [two](minidl/file.py), [all](theory/), "
+                         "[web](https://example.org/theory), [none](outputs/x.md)"}.items():
+        (project / name).parent.mkdir(exist_ok=True)
+        (project / name).write_text(text)
+    changed = handout.write(project, ["theory", "minidl/file.py:double"], copy)
+    assert changed == ["README.md", "minidl/file.py", "tests/test_b.py",
+                       "theory/deep/test_a.py", "theory/file.py"]
+    assert [path.name for path in (copy / "theory").iterdir()] == ["answers.py"]
+    assert (copy / "README.md").read_text() == (
+        "one, [two](minidl/file.py), [all](theory/), [web](https://example.org/theory), "
+        "[none](outputs/x.md)")
+    for name in changed:
+        (copy / name).parent.mkdir(exist_ok=True)
+        (copy / name).write_text((project / name).read_text())
+    assert contents(copy) == {name: text for name, text in contents(project).items()
+                              if name.split("/")[0] not in handout.OF_USERS}
+
+
+def contents(folder):
+    return {path.relative_to(folder).as_posix(): path.read_text()
+            for path in folder.rglob("*") if path.is_file()}
+
+
 @pytest.mark.parametrize("place, message", [
     ("minidl/none.py", "found no such file or folder"),
     ("minidl/file.py:half", "found no half at the top level, expected one of double, Pair")])

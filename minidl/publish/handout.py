@@ -2,13 +2,15 @@
 
 A PLACE is a file (minidl/pca.py: all of its functions) or a function or class in it
 (minidl/conv.py:conv2d). In the copy its body is `raise NotImplementedError`; name, arguments
-and docstring, which state the task, stay. Nothing else changes, so the copy's tests fail where
-something is missing and pass when a student has found it. A folder (theory) is left out as a
-whole. Checked in tests/test_handout.py.
+and docstring, which state the task, stay. The copy's tests fail where something is missing and
+pass when a student has found it. Of a written proof (theory/test_lti.py) only the question
+stays. A folder (theory) is left out, but for the template of answers, with the tests that
+import from it and the links to it. Checked in tests/test_handout.py.
 """
 
 import argparse
 import ast
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -16,6 +18,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 NOT_COPIED = {".git", "__pycache__", ".pytest_cache", ".ruff_cache", "venv", ".venv"}
 OF_USERS = {"outputs", "data"}  # at the top: minidl/data is code
+TEMPLATE = Path("theory/answers.py")  # asks, and answers nothing: it stays
+LINK = re.compile(r"\[([^]]+)\]\(([^)#:]+)(?:#[^)]*)?\)")  # [text](file#part), no URL
 FUNCTIONS = ast.FunctionDef | ast.AsyncFunctionDef
 
 
@@ -42,35 +46,78 @@ def blanked(text, name=None):
     return "".join(lines)
 
 
-def write(root, places, out):
-    """Copy the project at `root` to `out` without the answers at the places."""
-    root, changes, left_out = Path(root).resolve(), {}, []
+def question(text):
+    """What a written proof answers: the first paragraph of its docstring, and its tags."""
+    title = ast.get_docstring(ast.parse(text)).partition("\n\n")[0]
+    tags = [line for line in text.splitlines() if line.startswith("# sheet: ")]
+    return "\n".join([f'r"""{title}\n\nThe proof is left to the reader.\n"""', *tags, ""])
+
+
+def chosen(root, places):
+    """Places -> {file: its text without the answers}, [folders that are left out]."""
+    changes, folders = {}, []
     for place in places:
         file, _, name = place.partition(":")
         path = Path(root, file).resolve()
         if root not in path.parents:
             raise HandoutError(f"{place}: is not inside {root}, expected a place in it")
-        file = path.relative_to(root).as_posix()
+        file = path.relative_to(root)
         if path.is_dir():
-            left_out.append(file)
+            folders.append(file)
         elif path.is_file():
+            text = changes.get(file) or path.read_text("utf-8")
+            proof = file.parts[0] == "theory" and file.name.startswith("test_")
             try:
-                text = changes.get(file) or path.read_text("utf-8")
-                changes[file] = blanked(text, name or None)
+                changes[file] = question(text) if proof else blanked(text, name or None)
             except (HandoutError, SyntaxError) as error:
                 raise HandoutError(f"{place}: {error}") from None
         else:
             raise HandoutError(f"{place}: found no such file or folder in {root}")
-    if root in Path(out).resolve().parents:
+    return changes, folders
+
+
+def write(root, places, out):
+    """Copy the project at `root` to `out` without the answers at the places.
+
+    -> the files, as from root, whose originals make the copy whole again.
+    """
+    root, out = Path(root).resolve(), Path(out).resolve()
+    changes, folders = chosen(root, places)
+    if root in out.parents:
         raise HandoutError(f"--out {out}: is inside {root}, expected a folder beside it")
     shutil.copytree(root, out, ignore=lambda folder, names: {
         name for name in names
         if name in NOT_COPIED or (Path(folder) == root and name in OF_USERS)})
-    for file in left_out:
-        shutil.rmtree(Path(out, file))
-    for file, text in changes.items():
-        if Path(out, file).is_file():  # not in a folder that is left out
-            Path(out, file).write_text(text, "utf-8")
+    files = [path.relative_to(out) for path in out.rglob("*") if path.is_file()]
+    names = {name for folder in folders for name in (
+        folder.name, *(path.stem for path in Path(root, folder).glob("*.py")))}
+    missing = {file for file in files if file != TEMPLATE and (
+        not {*folders}.isdisjoint(file.parents)
+        or (file.match("tests/*.py") and not names.isdisjoint(imports(out / file))))}
+    for file in missing:
+        (out / file).unlink()
+    for folder in sorted(out.rglob("*/"), reverse=True):  # from within
+        if folder.is_dir() and not any(folder.iterdir()):
+            folder.rmdir()
+    for file in files:
+        if file.suffix == ".md" and file not in missing:
+            changes[file] = LINK.sub(lambda link, at=file.parent: link[1] if (
+                (root / at / link[2]).exists() and not (out / at / link[2]).exists())
+                else link[0], (out / file).read_text("utf-8"))
+    changed = [file for file, text in changes.items() if file not in missing
+               and text != (out / file).read_text("utf-8")]
+    for file in changed:
+        (out / file).write_text(changes[file], "utf-8")
+    return sorted(file.as_posix() for file in (*changed, *missing))
+
+
+def imports(path):
+    """The first names of what a file imports."""
+    nodes = list(ast.walk(ast.parse(path.read_text("utf-8"))))
+    names = [alias.name for node in nodes if isinstance(node, ast.Import)
+             for alias in node.names]
+    names += [node.module or "" for node in nodes if isinstance(node, ast.ImportFrom)]
+    return {name.partition(".")[0] for name in names}
 
 
 def main(argv=None):
@@ -83,10 +130,11 @@ def main(argv=None):
     if flags.out.exists():
         parser.exit(2, f"--out {flags.out}: is there already, expected a new folder\n")
     try:
-        write(ROOT, flags.places, flags.out)
+        changed = write(ROOT, flags.places, flags.out)
     except HandoutError as error:
         parser.exit(2, f"{error}\n")
-    print(f"{flags.out}: the project without {', '.join(flags.places)}")
+    print(f"{flags.out}: the project without {', '.join(flags.places)}. With the originals of "
+          f"these {len(changed)} files it is whole again:", *changed, sep="\n")
 
 
 if __name__ == "__main__":
