@@ -90,8 +90,8 @@ def report(run, errors):
         run.scores("PSNR of test images, dB, by per cent of noise", table=f"psnr_{slug(kind)}",
                    **{f"psnr_{slug(kind)}_{100 * at:.0f}": psnr[kind, at] for at in LEVELS})
         run.curves(f"psnr_{slug(kind)}", f"{kind} noise", "PSNR of test images, dB",
-                   x="level of the noise", **{
-                       f: (LEVELS, [psnr[kind, at][f] for at in LEVELS]) for f in found})
+                   x="level", **{f: (LEVELS, [psnr[kind, at][f] for at in LEVELS])
+                                 for f in ("noisy image", *BASELINES, name)})
         gain[kind] = psnr[kind, LEVEL][name] - psnr[kind, LEVEL][baseline]
         run.claim(f"The network trained on {kind} noise is 1 dB better than every baseline.",
                   paired(10**-0.1 * found[baseline], found[name]), gain=gain[kind])

@@ -85,7 +85,7 @@ def main(run,
             found.setdefault((name, ahead), []).append(run.history["distance"][-1])
 
     norm = averaged(norms)
-    run.curves("gradient", f"gradient that G gets, mean of {seeds} seeds",
+    run.curves("gradient", "gradient that G gets, mean over the seeds",
                "norm of the gradient of G's loss", x="steps that D has learned alone",
                log_y=True, **{name: (AHEAD, values) for name, values in norm.items()})
     run.scores("nats, norm", table="gradients", gradient={

@@ -48,13 +48,6 @@ def test_in_one_dimension_means_and_deviations_are_subtracted():
     assert frechet_distance(a, 2 * a + 3) == 9 + 1
 
 
-def test_it_is_symmetric_and_0_between_a_sample_and_itself(generator):
-    a, b = sample(50, 4, generator), sample(60, 4, generator, 0.3)
-    there, back = frechet_distance(a, b), frechet_distance(b, a)
-    assert abs(there - back) < max(rounding(a, b), rounding(b, a))
-    assert abs(frechet_distance(a, a)) < rounding(a, a) < there
-
-
 def test_a_shift_adds_its_square_and_a_turn_of_both_nothing(generator):
     a, b = sample(50, 3, generator), sample(60, 3, generator)
     turn = torch.linalg.qr(torch.randn(3, 3, generator=generator, dtype=torch.float64))[0]
@@ -70,14 +63,6 @@ def test_a_generator_that_knows_one_image_is_far_away_though_its_mean_is_right(g
     # means of 500 are off by 500 u of their size, and so is the deviation of one, which is 0
     assert frechet_distance(one, a) == pytest.approx(moments(a)[1].trace().item(),
                                                      rel=10 * 500 * 2**-53)
-
-
-def test_constant_features_do_no_harm(generator):
-    a, b = (torch.cat([sample(50, 3, generator), torch.ones(50, 2)], dim=1) for _ in range(2))
-    largest = [torch.linalg.matrix_norm(moments(x)[1], 2).item() for x in (a, b)]
-    # two eigenvalues of 0 are off by 100 D u |S_1| |S_2|, their roots by its root
-    off = 2 * 2 * (100 * 5 * 2**-53 * largest[0] * largest[1]) ** 0.5
-    assert abs(frechet_distance(a, b) - frechet_distance(a[:, :3], b[:, :3])) < off
 
 
 @pytest.mark.parametrize(("a", "b"), [((5, 3), (5, 4)), ((1, 3), (5, 3)), ((5, 3), (1, 3))])
