@@ -13,6 +13,7 @@ import torch
 
 from minidl import idx
 from minidl.data.sources import FILES as OF_SPLITS
+from minidl.lab import plot, results
 from minidl.lab.run import Run
 
 FILES = [file for pair in OF_SPLITS.values() for file in pair]
@@ -35,7 +36,8 @@ def no_network(monkeypatch):
 def small_figures():
     """Figures are drawn in every run of a script, and most of a short run's time."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("minidl.lab.results.DPI", 30)
+        patch.setitem(plot.STYLE, "savefig.dpi", 30)
+        patch.delitem(results.FORMATS, "pdf")
         yield
 
 

@@ -1,129 +1,124 @@
 """The figures the sheets ask for: curves, rows of images. Each returns a matplotlib figure.
 
-Drawn without pyplot: no window system, no state between figures. The colours are those of
-Okabe and Ito (2008), told apart with any kind of colour vision; curves differ in dashes too.
-Ten classes have Petroff's ten colours (2021, arXiv:2107.02270), chosen for the same, and
-markers.
+Drawn without pyplot: no window system, no state between figures. Their look is in
+figures.mplstyle. A title or a name of any length goes on in a further line, so that nothing is
+cut, and numbers on axes are written out. Ten classes have Petroff's ten colours (2021,
+arXiv:2107.02270) and markers. Checked in tests/test_plot.py.
 """
 
 import functools
-import itertools
 import math
+import re
+from pathlib import Path
 
+import matplotlib
 import numpy
 import torch.nn.functional as F
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
 from matplotlib.patches import Rectangle
-from matplotlib.ticker import FormatStrFormatter, LogLocator, MaxNLocator, NullLocator
+from matplotlib.textpath import TextToPath
+from matplotlib.ticker import FuncFormatter, Locator, MaxNLocator, NullLocator
 
-COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"]
-DASHES = ["-", "--", "-."]
+STYLE = matplotlib.rc_params_from_file(Path(__file__).with_name("figures.mplstyle"),
+                                       use_default_template=False)
+COLOURS = STYLE["axes.prop_cycle"].by_key()["color"]
+WIDTH = STYLE["figure.figsize"][0]  # inches
 CLASSES = ["#3f90da", "#ffa90e", "#bd1f01", "#94a4a2", "#832db6", "#a96b59", "#e76300",
            "#b9ac70", "#717581", "#92dadd"]
+MARKERS = "o^s"
+SPLITS = {"train": "training", "val": "validation"}  # in the names of curves
+HELD_OUT = r"\b(validation|held out|test)\b"
+ANY_SPLIT = rf"{HELD_OUT}|\b(training|the 100)\b|\W+"
 
 
-def _with_plain_names(draw):
-    """A decorator: in every title and name a $ is drawn as it is, not read as mathematics."""
-    def plain(value):
-        if isinstance(value, str):
-            return value.replace("$", r"\$")
-        if isinstance(value, dict):
-            return {plain(key): plain(inner) for key, inner in value.items()}
-        return [plain(inner) for inner in value] if type(value) in (list, tuple) else value
-
+def _in_style(draw):
     @functools.wraps(draw)
     def drawn(*args, **options):
-        return draw(*plain(args), **plain(options))
+        with matplotlib.rc_context(STYLE):
+            return draw(*args, **options)
     return drawn
 
 
-@_with_plain_names
-def curves(lines, title, x_label, y_label, log_y=False, log_x=False):
-    """lines: name -> (x values, y values), a curve, or (x, y, errors), with bars of one error
-    up and down; or one number, a dotted level."""
-    figure = Figure(figsize=(8.5, 4.5), layout="constrained")
-    axes = figure.add_subplot()
-    for i, (name, line) in enumerate(lines.items()):
-        colour = COLOURS[i % len(COLOURS)]
+@_in_style
+def curves(lines, title, x_label, y_label, log_y=False, log_x=False, points=None, band=None):
+    """lines: name -> (x values, y values), a curve; or one number, a dotted level.
+
+    Curves of one method that differ in the split have one colour: full for training, dashed
+    for what is held out. points: (x, y), dots without a line; band: (x, middle, half width).
+    """
+    labels = [re.sub(r"\b(train|val)\b", lambda m: SPLITS[m[0]], name) for name in lines]
+    methods = [re.sub(ANY_SPLIT, " ", label).strip() for label in labels]
+    looks = {method: i for i, method in enumerate(dict.fromkeys(methods))}
+    figure, axes = _figure(title)
+    _label(axes, x_label, y_label)
+    _ticks(axes.yaxis, log_y)
+    show = axes.yaxis.get_major_formatter()
+    for line, label, method in zip(lines.values(), labels, methods, strict=True):
+        look = {"color": COLOURS[looks[method] % len(COLOURS)]}
         if isinstance(line, float):
-            axes.axhline(line, color=colour, linestyle=":", label=f"{name} ({line:.3g})")
+            axes.axhline(line, linestyle=":", label=f"{label} ({show(line)})", **look)
         else:
-            x, y, *error = line
-            axes.plot(x, y, DASHES[i % len(DASHES)], color=colour, label=name, marker="o",
-                      markersize=3.5)
-            if error:
-                axes.errorbar(x, y, *error, fmt="none", color=colour, capsize=2)
-    figure.suptitle(title, fontsize=12)  # over the legend too: a long one fits
-    axes.set(xlabel=x_label, ylabel=y_label)
-    if log_x:
-        axes.set_xscale("log")
-    else:
-        _ticks(axes, {float(x) for line in lines.values() if not isinstance(line, float)
-                      for x in line[0]})
-    if log_y:
-        _log_y(axes)
-    axes.grid(alpha=0.3)
-    figure.legend(loc="outside right center", frameon=False, fontsize=9)
+            marker = MARKERS[looks[method] // len(COLOURS) % 3] if len(line[0]) < 40 else ""
+            axes.plot(*line, "--" if re.search(HELD_OUT, label) else "-", label=label,
+                      marker=marker, **look)
+    if points is not None:
+        axes.plot(*points, "o", color="#888888", markersize=2, alpha=0.6, label="points")
+    if band:
+        x, middle, half = band
+        axes.fill_between(x, middle - half, middle + half, alpha=0.25, label="band")
+    _ticks(axes.xaxis, log_x, values=[x for line in lines.values() if isinstance(line, tuple)
+                                      for x in line[0]])
+    axes.grid()
+    _legend(figure, axes)
     return figure
 
 
-def _ticks(axes, values):
-    """Where few x values were measured, they are the ticks."""
-    if len(values) <= 4:
-        axes.set_xticks(sorted(values))
-    else:
-        whole = all(float(x).is_integer() for x in values)
-        axes.xaxis.set_major_locator(MaxNLocator(7, integer=whole))
-
-
-def _log_y(axes):
-    """A logarithmic y axis with enough numbers for its length, and none over another."""
-    axes.set_yscale("log")
-    low, high = axes.get_ylim()
-    decades = math.log10(high / low)
-    subs = (range(1, 10) if decades < 0.6 else (1, 1.5, 2, 3, 4, 6) if decades < 1.5 else
-            (1, 3) if decades < 4 else (1,))
-    axes.yaxis.set_major_locator(LogLocator(subs=subs, numticks=20))
-    axes.yaxis.set_minor_locator(NullLocator())
-    axes.yaxis.set_major_formatter(FormatStrFormatter("%.3g"))
-
-
-@_with_plain_names
+@_in_style
 def image_rows(rows, title, column_labels=(), columns=20, signed=False):
     """rows: name -> images (N, 1, H, W) in [0, 1], one labelled row each, 0 black, 1 white.
 
-    More than `columns` images go on in a further block of the same rows, below. Spaces tell
-    rows of the same name apart. signed: of any values, white is 0, orange and purple are as
-    far below and above it in all the figure.
+    What does not fit beside each other, or is more than `columns`, goes on in a further block
+    of the same rows, below. Spaces tell rows of the same name apart. signed: of any values,
+    white is 0, orange and purple are as far below and above it in all the figure.
     """
     limit = max(float(abs(images).max()) for images in rows.values())
     colours = ({"cmap": "PuOr", "vmin": -limit, "vmax": limit} if signed else
                {"cmap": "gray", "vmin": 0, "vmax": 1})
+    names = [_wrapped(name.strip(), 1.3, 8) for name in rows]
+    labels = [_wrapped(str(label), 0.9, 7) for label in column_labels]
+    left, below = _width(names, 8) + 0.15, 0.12 * _lines(labels) + 0.08  # all in inches
+    right = 0.6 if signed else 0.1
+    side = max(0.3, _width(labels, 7) + 0.1, 0.14 * _lines(names))
     N = len(next(iter(rows.values())))
-    blocks, columns = math.ceil(N / columns), min(N, columns)
-    labels = [str(label).splitlines() for label in column_labels]
-    side = max([0.62, *(0.065 * len(line) + 0.1 for label in labels for line in label)])
-    below = 0.14 * max(map(len, labels), default=0)  # inches, as is an image's side
-    height = (side + 0.04) * len(rows) * blocks + (below + 0.11) * blocks + 0.5
-    width = side * columns + 0.5 + 0.095 * max(len(name.strip()) for name in rows)
-    figure = Figure(figsize=(width, height), layout="compressed")  # as images keep their shape
-    figure.suptitle(title, fontsize=11)
-    grid = figure.subplots(blocks, squeeze=False)[:, 0]
-    for block, axes in enumerate(grid):
+    blocks = math.ceil(N / min(columns, int((WIDTH - left - right) / side)))
+    columns = math.ceil(N / blocks)
+    side = min(max(side, 0.62), (WIDTH - left - right) / columns)
+    width = max(left + columns * side + right, 3)
+    title = _wrapped(title, width - 0.2, 9)
+    top = 0.15 * _lines([title]) + 0.17
+    height = top + blocks * (len(rows) * side + below)
+    figure = Figure(figsize=(width, height))
+    figure.suptitle(title, y=1 - 0.06 / height, va="top")
+    for block in range(blocks):
         shown = slice(block * columns, (block + 1) * columns)
+        bottom = height - top - (block + 1) * (len(rows) * side + below) + below
+        axes = figure.add_axes((left / width, bottom / height, columns * side / width,
+                                len(rows) * side / height))
         for i, images in enumerate(rows.values()):
-            drawn = axes.imshow(_side_by_side(images[shown]), interpolation="nearest",
+            drawn = axes.imshow(_side_by_side(images[shown]), aspect="auto",
                                 extent=(0, len(images[shown]), i + 1, i), **colours)
-        labels = column_labels[shown]
         axes.set(xlim=(0, columns), ylim=(len(rows), 0))
-        axes.set_xticks([n + 0.5 for n in range(len(labels))], labels, fontsize=8)
-        axes.set_yticks([i + 0.5 for i in range(len(rows))],
-                        [name.strip() for name in rows], fontsize=9)
-        axes.tick_params(length=0)
+        axes.set_xticks([n + 0.5 for n in range(len(labels[shown]))], labels[shown],
+                        fontsize=7)
+        axes.set_yticks([i + 0.5 for i in range(len(rows))], names, fontsize=8)
+        axes.tick_params(length=0, pad=3)
         axes.spines[:].set_visible(False)
     if signed:
-        figure.colorbar(drawn, ax=grid, aspect=25, fraction=0.05)
+        scale = figure.add_axes((1 - 0.5 / width, bottom / height, 0.1 / width,
+                                 1 - (bottom + top) / height))
+        figure.colorbar(drawn, cax=scale)
+        _ticks(scale.yaxis, most=4)
     return figure
 
 
@@ -140,78 +135,44 @@ def _side_by_side(images):
     return x.transpose(0, 1).flatten(1).numpy()  # (N, H, W) -> (H, N W)
 
 
-@_with_plain_names
-def matrix(values, names, title, x_label, y_label):
-    """values (C, C), whole numbers, row by row; their colour is the row's share."""
-    figure = Figure(figsize=(0.55 * len(names) + 1.6, 0.5 * len(names) + 1.4),
-                    layout="constrained")
-    axes = figure.add_subplot()
-    share = values / values.sum(axis=1, keepdims=True).clip(min=1)
-    axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
-    for (row, column), value in numpy.ndenumerate(values):
-        if value:
-            axes.text(column, row, f"{value:,}", ha="center", va="center", fontsize=8,
-                      color="white" if share[row, column] > 0.5 else "black")
-    axes.set(title=title, xlabel=x_label, ylabel=y_label, xticks=range(len(names)),
-             yticks=range(len(names)), xticklabels=names, yticklabels=names)
-    if max(map(len, names)) > 5:  # longer ones would touch
-        axes.set_xticks(range(len(names)), names, rotation=40, ha="right")
-    return figure
-
-
-@_with_plain_names
+@_in_style
 def dots(groups, title, x_label):
     """groups: name -> values; a row each with a dot a value and a bar at their mean."""
-    figure = Figure(figsize=(7.5, 0.36 * len(groups) + 1.4), layout="constrained")
-    axes = figure.add_subplot()
+    names = [_wrapped(name, 2.2, 7.5) for name in groups]
+    figure, axes = _figure(title, max(0.24, 0.14 * _lines(names)) * len(groups) + 0.3)
     for row, values in enumerate(groups.values()):
-        axes.plot(values, [row] * len(values), "o", color=COLOURS[0], markersize=5, alpha=0.7)
-        axes.plot(sum(values) / len(values), row, "|", color=COLOURS[1], markersize=16,
+        axes.plot(values, [row] * len(values), "o", color=COLOURS[0], alpha=0.7)
+        axes.plot(sum(values) / len(values), row, "|", color=COLOURS[1], markersize=12,
                   markeredgewidth=2)
-    figure.suptitle(title, fontsize=12)  # over the names too: a long one fits
-    figure.supxlabel(x_label, fontsize=10)
-    axes.set_yticks(range(len(groups)), groups)
-    axes.invert_yaxis()
-    axes.grid(alpha=0.3)
+    _label(axes, x_label, "", WIDTH - 0.6 - _width(names, 7.5))
+    axes.set_yticks(range(len(groups)), names)
+    axes.set_ylim(len(groups) - 0.5, -0.5)
+    _ticks(axes.xaxis)
+    axes.grid()
     return figure
 
 
-@_with_plain_names
+@_in_style
 def bars(groups, names, title, x_label, y_label):
     """groups: name -> one value for each of `names`; bars side by side, a colour a group."""
-    figure = Figure(figsize=(8.5, 4), layout="constrained")
-    axes, width = figure.add_subplot(), 0.8 / len(groups)
+    figure, axes = _figure(title)
+    room = _label(axes, x_label, y_label) / len(names)  # inches, of a name
+    width = 0.8 / len(groups)
     for i, (group, values) in enumerate(groups.items()):
         at = [x + (i - (len(groups) - 1) / 2) * width for x in range(len(names))]
         axes.bar(at, values, width, label=group, color=COLOURS[i % len(COLOURS)])
-    axes.set(title=title, xlabel=x_label, ylabel=y_label, xticks=range(len(names)),
-             xticklabels=names)
-    axes.grid(alpha=0.3, axis="y")
-    figure.legend(loc="outside right center", frameon=False, fontsize=9)
+    turned = max(_width(name.split() or [name], 7.5) for name in names) > room
+    axes.set_xticks(range(len(names)), [_wrapped(name, 1.6 if turned else room, 7.5)
+                                        for name in names],
+                    **{"rotation": 40, "ha": "right", "rotation_mode": "anchor"} if turned
+                    else {})
+    _ticks(axes.yaxis)
+    axes.grid(axis="y")
+    _legend(figure, axes)
     return figure
 
 
-@_with_plain_names
-def fit(points, lines, band, title, x_label, y_label):
-    """points (x, y) as dots; lines: name -> (x, y); band (x, middle, half width) or None."""
-    figure = Figure(figsize=(8.5, 4.5), layout="constrained")
-    axes = figure.add_subplot()
-    axes.plot(*points, "o", color="#888888", markersize=2.5, alpha=0.6, label="points")
-    for i, (name, line) in enumerate(lines.items()):
-        axes.plot(*line, DASHES[i % len(DASHES)], color=COLOURS[i % len(COLOURS)],
-                  label=name)
-    if band:
-        x, middle, half = band
-        axes.fill_between(x, middle - half, middle + half, color=COLOURS[0], alpha=0.25,
-                          label="band")
-    figure.suptitle(title, fontsize=12)
-    axes.set(xlabel=x_label, ylabel=y_label)
-    axes.grid(alpha=0.3)
-    figure.legend(loc="outside right center", frameon=False, fontsize=9)
-    return figure
-
-
-@_with_plain_names
+@_in_style
 def trials(done, title, y_label, log=()):
     """Every trial of a search, its score against each parameter; the best one marked.
 
@@ -219,134 +180,223 @@ def trials(done, title, y_label, log=()):
     """
     done = sorted((trial for trial in done if "score" in trial), key=lambda t: t["score"])
     names, scores = list(done[0]["settings"]), [trial["score"] for trial in done]
-    rows = math.ceil(len(names) / 3)
-    figure = Figure(figsize=(9.5, 2.6 * rows + 0.5), layout="constrained")
-    figure.suptitle(title, fontsize=12)
-    grid = figure.subplots(rows, 3, squeeze=False, sharey=True)
-    for axes, name in zip(grid.flat, names, strict=False):
+    figure, *grid = _figure(title, 1.7 * math.ceil(len(names) / 3), len(names), 3, sharey=True)
+    for axes, name in zip(grid, names, strict=True):
         values = [trial["settings"][name] for trial in done]
-        axes.plot(values, scores, "o", color=COLOURS[0], markersize=4, alpha=0.7)
-        axes.plot(values[0], scores[0], "*", color=COLOURS[1], markersize=13)
-        axes.set_xlabel(name.replace("_", " "))
-        _log_y(axes)
-        if name in log:
-            axes.set_xscale("log")
-            axes.tick_params(axis="x", which="minor", labelbottom=False)  # they would touch
-        elif not isinstance(values[0], str):
-            _ticks(axes, set(values))
-        axes.grid(alpha=0.3)
-    for axes in grid[:, 0]:
-        axes.set_ylabel(y_label)
-    for axes in grid.flat[len(names):]:
-        axes.set_visible(False)
+        words = isinstance(values[0], str)
+        kinds = sorted(set(values)) if words else []
+        x = [kinds.index(value) for value in values] if words else values
+        axes.plot(x, scores, "o", alpha=0.7)
+        axes.plot(x[0], scores[0], "*", markersize=10)
+        first = axes.get_subplotspec().is_first_col()
+        _label(axes, name.replace("_", " "), y_label if first else "", 1.5, 1.2)
+        if words:
+            axes.set_xticks(range(len(kinds)), [_wrapped(kind, 1.4 / len(kinds), 7.5)
+                                                for kind in kinds])
+            axes.set_xlim(-0.5, len(kinds) - 0.5)
+        else:
+            _ticks(axes.xaxis, name in log, 4, values)
+        _ticks(axes.yaxis, log=True, most=5)
+        axes.grid()
     return figure
 
 
-@_with_plain_names
+@_in_style
 def histograms(panels, title, x_label):
     """panels: name -> {group: values}; a panel each, its groups' densities over one axis."""
-    rows = math.ceil(len(panels) / 4)
-    figure = Figure(figsize=(11, 2.3 * rows + 0.8), layout="constrained")
-    figure.suptitle(title, fontsize=12)
-    grid = figure.subplots(rows, 4, squeeze=False)
-    for axes, (name, groups) in zip(grid.flat, panels.items(), strict=False):
+    figure, *grid = _figure(title, 1.5 * math.ceil(len(panels) / 4), len(panels), 4)
+    for axes, (name, groups) in zip(grid, panels.items(), strict=True):
         ends = numpy.quantile(numpy.concatenate(list(groups.values())), [0.002, 0.998])
         edges = numpy.linspace(*ends, 41)  # what lies beyond is one in 250
         for i, (group, values) in enumerate(groups.items()):
-            axes.hist(values, edges, density=True, histtype="step", linewidth=1.5,
-                      label=group, color=COLOURS[i % len(COLOURS)],
-                      linestyle=DASHES[::-1][(i - 1) % len(DASHES)])
-        axes.set_title(name, fontsize=10)
-        axes.tick_params(labelsize=8)
-    for axes in grid.flat[len(panels):]:
-        axes.set_visible(False)
-    figure.supxlabel(x_label, fontsize=10)
-    figure.supylabel("density", fontsize=10)
-    figure.legend(*grid[0, 0].get_legend_handles_labels(), loc="outside right center",
-                  frameon=False, fontsize=9)
+            axes.hist(values, edges, density=True, histtype="step", label=group,
+                      color=COLOURS[i % len(COLOURS)], linestyle=["--", "-"][i % 2])
+        axes.set_title(_wrapped(name, 1.4, 8))
+        place = axes.get_subplotspec()
+        _label(axes, x_label if place.is_last_row() else "",
+               "density" if place.is_first_col() else "", 1.3)
+        for axis in (axes.xaxis, axes.yaxis):
+            _ticks(axis, most=3)
+    _legend(figure, grid[0])
     return figure
 
 
-@_with_plain_names
+@_in_style
 def heatmap(values, names, title, x_label, y_label, unit):
     """values (R, C), a row for each of `names`; dark is little, bright is much, in `unit`."""
-    figure = Figure(figsize=(10, 0.3 * len(names) + 1.8), layout="constrained")
-    axes = figure.add_subplot()
-    drawn = axes.imshow(values, cmap="cividis", aspect="auto", interpolation="nearest")
-    axes.set(title=title, xlabel=x_label, ylabel=y_label)
+    names = [_wrapped(name, 1.5, 7.5) for name in names]
+    height = max(0.2, 0.14 * _lines(names)) * len(names)
+    figure, axes = _figure(title, height + 0.3)
+    drawn = axes.imshow(values, cmap="cividis", aspect="auto")
+    _label(axes, x_label, y_label, WIDTH - 2 - _width(names, 7.5), height)
     axes.set_yticks(range(len(names)), names)
-    figure.colorbar(drawn, label=unit)
+    _ticks(axes.xaxis)
+    scale = figure.colorbar(drawn)
+    scale.set_label(_wrapped(unit, height, 8))
+    _ticks(scale.ax.yaxis)
     return figure
 
 
-@_with_plain_names
+@_in_style
 def fields(gradients, squares, title):
     """gradients: name -> (H, W), not negative, in shares of the largest on a logarithmic
     scale; squares: name -> (first row and column, size), outlined."""
-    figure = Figure(figsize=(1.75 * len(gradients) + 1, 2.7), layout="constrained")
-    figure.suptitle(title, fontsize=11)
-    grid = figure.subplots(1, len(gradients), squeeze=False)[0]
+    figure, *grid = _figure(title, 1.6 * math.ceil(len(gradients) / 4), len(gradients), 4)
     for axes, (name, gradient) in zip(grid, gradients.items(), strict=True):
         share = numpy.log10((gradient / gradient.max()).clip(1e-6))
-        drawn = axes.imshow(share, cmap="cividis", vmin=-6, vmax=0, interpolation="nearest")
+        drawn = axes.imshow(share, cmap="cividis", vmin=-6, vmax=0)
         first, size = squares[name]
         axes.add_patch(Rectangle((first - 0.5, first - 0.5), size, size, fill=False,
                                  edgecolor=COLOURS[1], linewidth=1.5))
-        axes.set_title(name, fontsize=9)
-        axes.tick_params(labelsize=7)
-    grid[0].set_ylabel("pixel", fontsize=9)
+        axes.set_title(_wrapped(name, 1.3, 8))
+        for axis in (axes.xaxis, axes.yaxis):
+            _ticks(axis, most=3)
+    grid[0].set_ylabel("pixel")
     figure.colorbar(drawn, ax=grid, label="log10, of the largest", aspect=12)
     return figure
 
 
-@_with_plain_names
+@_in_style
 def scatter(points, y, names, title, axis_labels):
-    """points (N, 2) or (N, 3), a colour and a marker a class of y (N,); each class's name
-    stands at the median of its points or, where two would touch, beside it."""
+    """points (N, 2) or (N, 3), a colour and a marker a class of y (N,)."""
     points, y = points.cpu().numpy(), y.cpu().numpy()
-    dims, size = points.shape[1], min(3.5, 250 / len(points) ** 0.5)
-    figure = Figure(figsize=(8.5, 6.5), layout="constrained")
-    axes = figure.add_subplot(projection="3d" if dims == 3 else None)
-    own = {name: points[y == c] for c, name in enumerate(names) if (y == c).any()}
+    dims, size = points.shape[1], min(3, 200 / len(points) ** 0.5)
+    figure, axes = _figure(title, 4.6, projection="3d" if dims == 3 else None)
     for c, name in enumerate(names):
-        if name in own:
-            axes.plot(*own[name].T, "o^s"[c % 3], color=CLASSES[c % len(CLASSES)], alpha=0.6,
-                      label=name, markersize=size, markeredgewidth=0)
-    axes.set(title=title, **dict(zip(("xlabel", "ylabel", "zlabel"), axis_labels,
-                                     strict=False)))
+        if (y == c).any():
+            axes.plot(*points[y == c].T, MARKERS[c % 3], color=CLASSES[c % len(CLASSES)],
+                      alpha=0.6, label=name, markersize=size, markeredgewidth=0)
+    _label(axes, *axis_labels[:2], 3.0 if dims == 3 else WIDTH - 1, 3.0)
     if dims == 3:  # its labels run beside the box, which the layout does not reckon with
-        axes.set_box_aspect(None, zoom=0.88)
-    _write(axes, {name: numpy.median(x, axis=0) for name, x in own.items()})
-    axes.grid(alpha=0.3)
-    figure.legend(*axes.get_legend_handles_labels(), loc="outside right center",
-                  frameon=False, fontsize=9, markerscale=7 / size)
+        axes.set_zlabel(_wrapped(axis_labels[2], 2, 8))
+        axes.set_box_aspect(None, zoom=0.85)
+    else:
+        for axis in (axes.xaxis, axes.yaxis):
+            _ticks(axis)
+    axes.grid()
+    _legend(figure, axes, markerscale=6 / size)
     return figure
 
 
-def _write(axes, places):
-    """places: name -> (2,) or (3,) where it is written or, where two would touch, near it."""
-    at = numpy.array(list(places.values()))
-    limits = [getattr(axes, f"get_{axis}lim")() for axis in "xyz"[:at.shape[1]]]
-    ends = numpy.array(list(itertools.product(*limits)))
-    if len(limits) == 3:  # as they lie on the paper: in perspective
-        ends, at = (numpy.pad(x, ((0, 0), (0, 1)), constant_values=1) @ axes.get_proj().T
-                    for x in (ends, at))
-        ends, at = (x[:, :2] / x[:, 3:] for x in (ends, at))
-    inch = numpy.ptp(ends, axis=0) / (6.2, 5)
-    sizes = inch * [(0.09 * len(name) + 0.05, 0.2) for name in places]
-    for name, place in zip(places, _apart(at, sizes), strict=True):
-        Axes.text(axes, *place, name, fontsize=10, ha="center", va="center", zorder=1000,
-                  bbox={"facecolor": "white", "alpha": 0.75, "edgecolor": "none", "pad": 1})
+# --- what all of them have ------------------------------------------------------------------
+
+def _figure(title, height=2.6, panels=1, columns=1, projection=None, **options):
+    """-> a figure with its title, and its axes: `panels` in rows of so many columns. height:
+    inches for the axes; title and legend are added to it."""
+    title = _wrapped(title, WIDTH - 0.2, 9)
+    rows = math.ceil(panels / columns)
+    figure = Figure(figsize=(WIDTH, height + 0.4 + 0.15 * _lines([title])),
+                    layout="constrained")
+    figure.suptitle(title)
+    grid = figure.subplots(rows, columns, squeeze=False,
+                           subplot_kw={"projection": projection}, **options)
+    for axes in grid.flat[panels:]:
+        axes.set_visible(False)
+    return figure, *grid.flat[:panels]
 
 
-def _apart(middles, sizes):
-    """Boxes (n, 2) of sizes (n, 2), moved up and down until no two lie over each other."""
-    middles = middles.copy()
-    for _ in range(100):
-        for i, j in itertools.combinations(range(len(middles)), 2):
-            gap = abs(middles[i] - middles[j]) - (sizes[i] + sizes[j]) / 2
-            if (gap < 0).all():
-                up = -gap[1] / 2 * (1 if middles[i, 1] >= middles[j, 1] else -1)
-                middles[i, 1] += up
-                middles[j, 1] -= up
-    return middles
+def _label(axes, x_label, y_label, across=WIDTH - 1, up=2.0):
+    """across, up: inches, of the axes; where a label takes more lines, the figure grows.
+
+    -> the inches that are left across.
+    """
+    y_label = _wrapped(y_label.removesuffix(", fraction"), up, 8)
+    across = min(across, WIDTH - 0.8 - 0.14 * _lines([y_label]))
+    x_label = _wrapped(x_label.removesuffix(", fraction"), across, 8)
+    axes.set(xlabel=x_label, ylabel=y_label)
+    figure = axes.figure
+    figure.set_figheight(figure.get_figheight() + 0.14 * (_lines([x_label]) - 1))
+    return across
+
+
+def _legend(figure, axes, **options):
+    """The names below the axes, as many beside each other as fit; of one alone none."""
+    handles, names = axes.get_legend_handles_labels()
+    if len(names) < 2:
+        return
+    names = [_wrapped(name, WIDTH / 2 - 0.8, 8) for name in names]
+    columns = min(len(names), int((WIDTH - 0.2) / (_width(names, 8) + 0.6)))
+    rows = math.ceil(len(names) / columns)
+    figure.set_figheight(figure.get_figheight() + 0.16 * rows * _lines(names))
+    figure.legend(handles, names, loc="outside lower center", ncols=columns, **options)
+
+
+def _ticks(axis, log=False, most=7, values=()):
+    """Three to `most` labelled ticks, their numbers written out, accuracies in per cent.
+
+    values: where they are few whole numbers, as after one epoch, the axis goes beyond them.
+    """
+    if log:
+        axis.axes.set(**{f"{axis.axis_name}scale": "log"})
+        axis.set_major_locator(_LogTicks(most))
+        axis.set_minor_locator(NullLocator())
+    else:
+        whole = len(values) > 0 and all(float(value).is_integer() for value in values)
+        if whole and max(values) - min(values) < 2:
+            axis.axes.set(**{f"{axis.axis_name}lim": (min(values) - 1, max(values) + 1)})
+        axis.set_major_locator(MaxNLocator(most, integer=whole, min_n_ticks=3,
+                                           steps=[1, 2, 5, 10]))
+    percent = re.match(r"(fraction|share)\b|.*\baccuracy\b", axis.get_label_text())
+    axis.set_major_formatter(FuncFormatter(
+        lambda x, _=0: f"{number(round(100 * x, 6))}%" if percent else number(x)))
+
+
+class _LogTicks(Locator):
+    """On a logarithmic axis: powers of 10, or as many steps between them as it takes."""
+
+    def __init__(self, most):
+        self.most = most
+
+    def __call__(self):
+        low, high = self.axis.get_view_interval()
+        decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+        for steps in ((1,), (1, 3), (1, 2, 5), (1, 1.5, 2, 3, 5, 7)):
+            found = [s * 10.0**d for d in decades for s in steps if low <= s * 10.0**d <= high]
+            if len(found) >= 3:
+                return found[::math.ceil(len(found) / self.most)]
+        return MaxNLocator(self.most, min_n_ticks=3,
+                           steps=[1, 2, 5, 10]).tick_values(low, high)
+
+
+def number(x):
+    """As a reader writes it: 0.0003, 25,000 and, beyond that, 3×10⁻⁷."""
+    if x == 0 or 1e-4 <= abs(x) < 1e6:
+        return f"{x:,.4f}".rstrip("0").rstrip(".") if abs(x) < 1e4 else f"{x:,.0f}"
+    mantissa, power = f"{x:.2e}".split("e")
+    mantissa = mantissa.rstrip("0").rstrip(".")
+    raised = str(int(power)).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
+    return f"10{raised}" if mantissa == "1" else f"{mantissa}×10{raised}"
+
+
+@functools.cache
+def _inches(text, size):
+    """How wide a line is drawn, in letters of so many points; a screen's are 5% wider."""
+    font = FontProperties(size=size)
+    return TextToPath().get_text_width_height_descent(text, font, ismath=False)[0] * 1.05 / 72
+
+
+def _width(texts, size):
+    return max((_inches(line, size) for text in texts for line in text.splitlines()),
+               default=0)
+
+
+def _lines(texts):
+    return max((text.count("\n") + 1 for text in texts), default=0)
+
+
+def _wrapped(text, inches, size):
+    """The text in lines of at most so many inches; a word that is longer is cut in two."""
+    lines = []
+    for paragraph in text.split("\n"):
+        lines.append("")
+        for word in re.findall(r"\S+\s*", paragraph):
+            if lines[-1] and _inches((lines[-1] + word).rstrip(), size) > inches:
+                lines.append("")
+            if _inches(word.rstrip(), size) <= inches:
+                lines[-1] += word
+                continue
+            for letter in word:
+                if lines[-1] and _inches(lines[-1] + letter, size) > inches:
+                    lines.append("")
+                lines[-1] += letter
+    return "\n".join(line.rstrip() for line in lines)

@@ -5,9 +5,12 @@ import math
 import re
 from pathlib import Path
 
-from minidl.files import whole_file
+import matplotlib
 
-DPI = 150  # of the figures: legible at a page's width
+from minidl.files import whole_file
+from minidl.lab import plot
+
+FORMATS = {"png": ["Software"], "pdf": ["CreationDate", "Creator", "Producer"]}
 
 
 class Results:
@@ -42,9 +45,11 @@ class Results:
             self.undefined.append(name)
 
     def figure(self, name, figure):
-        """Write a matplotlib figure as <name>.png; no date or version goes into the file."""
-        with whole_file(self._file(f"{name}.png")) as path:
-            figure.savefig(path, format="png", dpi=DPI, metadata={"Software": None})
+        """Write a matplotlib figure as <name>.png and <name>.pdf, without date or version."""
+        with matplotlib.rc_context(plot.STYLE):
+            for kind, unwanted in FORMATS.items():
+                with whole_file(self._file(f"{name}.{kind}")) as path:
+                    figure.savefig(path, format=kind, metadata=dict.fromkeys(unwanted))
 
     def table(self, name, rows, caption=""):
         """Write rows, dicts with the same keys, as <name>.md and <name>.tex."""
