@@ -110,10 +110,10 @@ def main(run,
                   spread[gap].mean() > spread[~gap].mean(), in_gaps=spread[gap].mean(),
                   elsewhere=spread[~gap].mean())
     run.scores("mean (g(x) - y)^2", **found)
-    run.results.figure("fit", plot.fit(
-        (x[:, 0], y[:, 0]), {name: (u[:, 0], line[:, 0]) for name, line in lines.items()},
-        (u[:, 0], lines["tuned"][:, 0], 2 * spread[:, 0]),
-        f"{run.title}: fit and band (2 deviations over the folds)", "x", "y"))
+    run.results.figure("fit", plot.curves(
+        {name: (u[:, 0], line[:, 0]) for name, line in lines.items()},
+        f"{run.title}: fit and band (2 deviations over the folds)", "x", "y",
+        points=(x[:, 0], y[:, 0]), band=(u[:, 0], lines["tuned"][:, 0], 2 * spread[:, 0])))
 
 
 SIZES = {"quick": {"trials": 4, "folds": 2}, "full": {"trials": 200, "folds": 10}}

@@ -162,10 +162,11 @@ def bars(groups, names, title, x_label, y_label):
         at = [x + (i - (len(groups) - 1) / 2) * width for x in range(len(names))]
         axes.bar(at, values, width, label=group, color=COLOURS[i % len(COLOURS)])
     turned = max(_width(name.split() or [name], 7.5) for name in names) > room
-    axes.set_xticks(range(len(names)), [_wrapped(name, 1.6 if turned else room, 7.5)
-                                        for name in names],
-                    **{"rotation": 40, "ha": "right", "rotation_mode": "anchor"} if turned
-                    else {})
+    names = [_wrapped(name, 1.6 if turned else room, 7.5) for name in names]
+    turn = {"rotation": 40, "ha": "right", "rotation_mode": "anchor"} if turned else {}
+    axes.set_xticks(range(len(names)), names, **turn)
+    deep = 0.65 * _width(names, 7.5) if turned else 0.13 * (_lines(names) - 1)
+    figure.set_figheight(figure.get_figheight() + deep)
     _ticks(axes.yaxis)
     axes.grid(axis="y")
     _legend(figure, axes)
@@ -396,7 +397,7 @@ def _wrapped(text, inches, size):
                 lines[-1] += word
                 continue
             for letter in word:
-                if lines[-1] and _inches(lines[-1] + letter, size) > inches:
+                if lines[-1] and _inches(lines[-1] + letter.strip(), size) > inches:
                     lines.append("")
                 lines[-1] += letter
     return "\n".join(line.rstrip() for line in lines)
