@@ -76,9 +76,8 @@ def main(run,
     ce, accuracy = ({m: [pair[i] for pair in pairs[m]] for m in METHODS} for i in (0, 1))
     val = {m: [history["val_accuracy"][-1] for history in histories[m]] for m in METHODS}
     run.scores("fraction", test_accuracy=accuracy, val_accuracy=val)
-    order = sorted(METHODS, key=lambda method: -sum(val[method]))
-    run.scores("rank on validation, 1 is the best", table="rank",
-               rank={method: 1 + order.index(method) for method in METHODS})
+    run.scores("rank on validation, 1 is the best", table="rank", rank={
+        m: 1 + sum(sum(val[other]) > sum(val[m]) for other in METHODS) for m in METHODS})
     run.scores("nats, mean cross-entropy", table="cross_entropy", test_cross_entropy=ce)
     gain, gain_augmented = (
         [b - a for a, b in zip(accuracy[plain], accuracy[transfer], strict=True)]
