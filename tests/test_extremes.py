@@ -41,11 +41,11 @@ def close(found, expected, size):
 
 @pytest.mark.parametrize(("ours", "torchs"), [
     (conv.conv2d, F.conv2d), (conv.conv_transpose2d, F.conv_transpose2d)])
-@pytest.mark.parametrize("kernel", [(7, 6), (6, 6)])
+@pytest.mark.parametrize(("size", "kernel"), [((9, 8), (7, 6)), ((9, 9), (6, 6))])
 def test_convolutions_with_wide_kernels_many_channels_and_groups_are_torchs(
-        ours, torchs, kernel):
+        ours, torchs, size, kernel):
     """Integers, so every bit: the layer, and its gradients by x, w and b."""
-    x, w, b = ints(2, 10, 9, 8), ints(10, 2, *kernel, seed=1), ints(10, seed=2)
+    x, w, b = ints(2, 10, *size), ints(10, 2, *kernel, seed=1), ints(10, seed=2)
     found = []
     for layer in (ours, torchs):
         leaves = [v.clone().requires_grad_() for v in (x, w, b)]

@@ -1,57 +1,64 @@
-r"""The optima of a GAN's game and of SimCLR's loss. Homework 2, two of the advanced options.
+r"""The optima of a GAN's game and of SimCLR's loss.
 
-Goodfellow et al. 2014 (GAN); Chen et al. 2020 (SimCLR); Murphy, Probabilistic Machine
-Learning: An Introduction, 19.2.4. Logarithms are natural.
+Result. For fixed generator the best discriminator is D* = p / (p + q), and with it the value
+of the game is -log 4 + 2 JSD(p, q). SimCLR's loss, averaged over the views, is at least log(1
++ (2N-2) e^{-N/((N-1) tau)}), and collapse costs log(2N-1).
 
-GAN. p data, q generator, both on finitely many x; D(x) in (0, 1), a = logit D(x).
-    V(D) = sum_x p(x) log D(x) + q(x) log(1 - D(x)):  D raises it, the generator lowers it.
-(1) At one x, with D(x) free [H1] and p + q > 0: v(D) = p log D + q log(1-D) is concave, and
-    v' = p/D - q/(1-D) is 0 at D* = p/(p+q). Written out, with B(D) a coin of chance D,
-    V(D*) - V(D) = sum_x (p+q) KL(B(D*) || B(D)) >= 0 (106).
-(2) V(D*) = sum_x p log(p/(p+q)) + q log(q/(p+q)). With m = (p+q)/2 this is KL(p || m)
-    + KL(q || m) - 2 log 2 = -log 4 + 2 JSD(p, q), and 0 <= JSD <= log 2: the value is -log 4
-    if and only if p = q, and 0 if and only if p and q have nothing in common (107).
-(3) What the generator lowers, log(1 - sigmoid(a)), has the slope -sigmoid(a): like e^a where D
-    is sure of a fake, a -> -infinity: no signal where it is needed. -log sigmoid(a) has the
-    slope -(1 - sigmoid(a)): the same sign, -1/2 or steeper for a <= 0 (108).
+GAN. p is the law of the data, q that of the generator, both on finitely many x; D(x) is in
+(0, 1), a = logit D(x), and V(D) = sum_x p(x) log D(x) + q(x) log(1 - D(x)).
+(1) Let D(x) be free at each x, and p + q > 0. Then p log D + q log(1 - D) is concave in D, and
+    its derivative p/D - q/(1-D) is 0 at D* = p/(p+q). With B(D) a coin of chance D,
+    V(D*) - V(D) = sum_x (p+q) KL(B(D*) || B(D)) >= 0. A network of few parameters need not
+    reach D* (106).
+(2) With m = (p+q)/2, V(D*) = KL(p || m) + KL(q || m) - 2 log 2 = -log 4 + 2 JSD(p, q), where
+    0 <= JSD <= log 2. So it is -log 4 only if p = q, and 0 only if they have nothing in common
+    (107).
+(3) The generator's own term log(1 - sigmoid(a)) has the slope -sigmoid(a). That is nearly 0
+    where D is sure of a fake, a far below 0. -log sigmoid(a) has the slope -sigmoid(-a): the
+    same sign, and -1/2 or steeper for a <= 0 (108).
 
-SimCLR. 2N views v_1 .. v_2N of N pictures, i and i+N of the same; z = v/|v|, s_ij = z_i . z_j,
-    NT-Xent = 1/2N sum_i l_i,  l_i = -log(e^{s_ip/tau} / sum_{j != i} e^{s_ij/tau}), p partner.
-(4) l_i = log(1 + sum_j e^{a_ij/tau}), a_ij = s_ij - s_ip, over the 2N-2 views j of the others.
-(5) Collapse: if all z are equal, all a_ij are 0 and l_i = log(2N-1) whatever tau. Each s_ij is
-    at its maximum 1, so its gradient is 0, and the loss's with it: nothing drives out (109).
-(6) l_i is convex and symmetric in its a_ij. Jensen over j, then i: the loss is at least
-    log(1 + (2N-2) e^{m/tau}), m the mean of all a_ij. Let P = sum_i s_ip <= 2N [H2: |z| = 1],
-    S the sum of the other s_ij: 0 <= |sum_i z_i|^2 = 2N + P + S. So m = S/(2N(2N-2)) - P/2N
-    >= -(2N+P)/(2N(2N-2)) - P/2N, which falls in P: m >= -1/(N-1) - 1 = -N/(N-1). Equality:
-    partners coincide, sum z = 0, all others equally far: the corners of a simplex, for which
-    there must be N-1 dimensions [H3] (110).
-(7) With M_i = max(0, max_j a_ij): M_i <= tau l_i <= M_i + tau log(2N-1); for tau -> 0, tau l_i
-    is the hinge of the hardest negative. And e^{l_i} / (2N-1) is the mean of 2N-1 numbers
-    e^{a/tau}, a in [-2, 2] (one is 0): by Jensen and Hoeffding's lemma
-    0 <= l_i - log(2N-1) - mean(a)/tau <= 4^2 / (8 tau^2), the limit tau -> infinity (111).
+SimCLR. 2N views v_1, ..., v_2N of N images, i and i + N of the same; z = v/|v|, s_ij = z_i .
+z_j, and l_i = -log(e^{s_ip/tau} / sum_{j != i} e^{s_ij/tau}) with the partner p of i.
+(4) l_i = log(1 + sum_j e^{a_ij/tau}) over the 2N-2 views j of other images, a_ij = s_ij -
+    s_ip.
+(5) Collapse: if all z are equal, all a_ij are 0, so l_i = log(2N-1) whatever tau is. Every
+    s_ij is at its maximum 1, so the gradient is 0 (109).
+(6) l_i is convex and symmetric in its a_ij. By Jensen over j and then over i, the mean of the
+    l_i is at least log(1 + (2N-2) e^{m/tau}), m the mean of all a_ij. Let P = sum_i s_ip <=
+    2N, where |z| = 1 is used, and S the sum of the other s_ij. From 0 <= |sum_i z_i|^2 = 2N +
+    P + S follows m >= -N/(N-1). Equality: partners coincide, the z sum to 0 and are equally
+    far from each other, the corners of a simplex, for which N-1 dimensions are needed. A
+    single l_i may be lower: the views e, -e, -e, e, -e, -e have l_1 = 0.433 at tau = 1, the
+    bound is 0.638 (110).
+(7) With M_i = max(0, max_j a_ij), M_i <= tau l_i <= M_i + tau log(2N-1): for tau -> 0 it is
+    the hinge of the hardest negative. By Jensen and Hoeffding's lemma, for a in [-2, 2], 0 <=
+    l_i - log(2N-1) - mean(a)/tau <= 2/tau^2, the limit tau -> infinity (111).
 
-Breaks. H1: a D of few parameters need not reach D*. (3) at a > 0, where -log sigmoid is the
-flat one. H2: without normalising, longer v lower the loss (111). H3: 4 pictures in a plane.
-Proves. (1)-(7) are the proofs; float64 on random data is evidence, for the code too.
+Check. Random data in float64 are evidence, for the code above all; it is proven by the steps.
+Goodfellow et al. (2014); Chen et al. (2020); Murphy (2022), 19.2.4.
 """
 
 import math
 
 import torch
 import torch.nn.functional as F
-from kit import D, claim, close, holds, jacobian, reals, refuted
+from kit import D, U, claim, close, eye, holds, jacobian, reals, refuted, vector
 from torch.distributions import Bernoulli, kl_divergence
 
 from minidl import contrastive
-from minidl.gan import non_saturating, saturating
-
-U = 2.0**-53  # half the distance from 1 to the next float64
+from minidl.gan import discriminator_loss, non_saturating, saturating
 
 
 def value(p, q, discriminator):
     """V(D) with 0 log 0 = 0: three times (n,) -> ()."""
     return (torch.xlogy(p, discriminator) + torch.xlogy(q, 1 - discriminator)).sum()
+
+
+def minidls_value(p, q, discriminator):
+    """The same by minidl's loss: -V is its mean over pairs of a real and a fake x."""
+    chance = torch.outer(p, q)
+    a = discriminator.logit().expand_as(chance)
+    return -torch.where(chance > 0, chance * discriminator_loss(a.T, a), 0).sum()
 
 
 def best_discriminator(p, q):
@@ -102,9 +109,10 @@ def distributions(n=7):
 
 @claim(106, "float")
 def test_optimal_discriminator_is_p_over_p_plus_q():
-    """The identity of (1) for random D, with torch's KL: of no other D* is it true. Refuted: q
-    for p, 0.1%, p alone, 1/2. Bound: 16 n roundings of logarithms up to 7."""
-    def check(best):
+    """The identity of (1) for random D, with torch's KL: of no other D* is it true. V as
+    above and by minidl's loss. Refuted: q for p, 0.1%, p alone, 1/2; a loss of the real alone,
+    of exchanged roles. Bound: 16 n roundings of logarithms up to 7."""
+    def check(best, value=value):
         for p, q in distributions():
             found = best(p, q)
             for seed in range(3):
@@ -113,7 +121,9 @@ def test_optimal_discriminator_is_p_over_p_plus_q():
                 close(value(p, q, found) - value(p, q, other), gap, 16 * len(p) * 7 * U)
 
     check(best_discriminator)
-    check(lambda p, q: (p.log() - q.log()).sigmoid())
+    check(best_discriminator, minidls_value)
+    refuted(lambda value: check(best_discriminator, value),
+            lambda p, q, d: torch.xlogy(p, d).sum(), lambda p, q, d: minidls_value(q, p, d))
     refuted(check,
             lambda p, q: best_discriminator(q, p),
             lambda p, q: 0.999 * best_discriminator(p, q),
@@ -123,13 +133,13 @@ def test_optimal_discriminator_is_p_over_p_plus_q():
 
 @claim(107, "float")
 def test_gan_value_is_minus_log4_plus_twice_jsd():
-    """V(D*) against (2), with our JSD and with torch's entropies; p = q gives -log 4, nothing
-    in common 0. Refuted: log 2, one JSD, KL(p || q) for it, 0.1%. Bound as in 106."""
+    """V(D*), by minidl's loss too, is (2), and the entropies' form of it; p = q gives -log 4,
+    nothing in common 0. Refuted: log 2, one JSD, KL(p || q) for it, 0.1%. Bound as in 106."""
     def check(formula):
         for p, q in distributions():
             close(formula(p, q), value(p, q, best_discriminator(p, q)), 16 * len(p) * 7 * U)
             holds((formula(p, p) + math.log(4)).abs() <= 16 * len(p) * 7 * U)
-        apart = torch.tensor([[0.25, 0.75, 0, 0], [0, 0, 0.125, 0.875]], dtype=D)
+        apart = vector([0.25, 0.75, 0, 0], [0, 0, 0.125, 0.875])
         holds(formula(*apart).abs() <= 16 * 4 * 7 * U)
 
     def by_entropies(p, q):
@@ -138,6 +148,7 @@ def test_gan_value_is_minus_log4_plus_twice_jsd():
 
     check(lambda *pair: -math.log(4) + 2 * jsd(*pair))
     check(by_entropies)
+    check(lambda p, q: minidls_value(p, q, best_discriminator(p, q)))
     refuted(check,
             lambda p, q: -math.log(2) + 2 * jsd(p, q),
             lambda p, q: -math.log(4) + jsd(p, q),
@@ -203,11 +214,11 @@ def test_nt_xent_collapse_costs_log_2N_minus_1_and_is_stationary():
 @claim(110, "float")
 def test_nt_xent_lower_bound_is_reached_by_the_simplex():
     """(6): equality at the N corners, nothing below among random views; a descent of 4
-    pictures ends within 0.01 of it in 3 dimensions, not within 0.05 in 2 (H3). Refuted:
-    exponent 1/tau, a simplex of 2N corners, N negatives, 0.1%."""
+    pictures ends within 0.01 of it in 3 dimensions, not within 0.05 in 2; the views of
+    (6) by hand. Refuted: exponent 1/tau, a simplex of 2N corners, N negatives, 0.1%."""
     def check(smallest):
         for N in range(2, 6):
-            corners = torch.eye(N, dtype=D) - 1 / N
+            corners = eye(N) - 1 / N
             for tau in (0.1, 0.5, 1.0, 3.0):
                 v, expected = torch.cat([corners, 2 * corners]), smallest(N, tau)
                 for loss in (nt_xent, nt_xent_loops):
@@ -227,6 +238,10 @@ def test_nt_xent_lower_bound_is_reached_by_the_simplex():
             lambda N, tau: math.log(1 + (2 * N - 2) * math.exp(-2 * N / ((2 * N - 1) * tau))),
             lambda N, tau: math.log(1 + N * math.exp(-N / ((N - 1) * tau))),
             lambda N, tau: 1.001 * least(N, tau))
+    e = vector(1, -1, -1, 1, -1, -1)[:, None]
+    one = contrastive.nt_xent(e, 1)[0]
+    close(one, vector(math.log(1 + 4 * math.exp(-2)))[0], bound(e, 1))
+    holds(one < 0.434 < 0.637 < least(3, 1) <= nt_xent(e, 1))
     holds(least(4, 1) <= descend(reals(8, 3, seed=1), 1) < least(4, 1) + 0.01)
     holds(descend(reals(8, 2, seed=1), 1) > least(4, 1) + 0.05)
 

@@ -1,48 +1,42 @@
-r"""The linear autoencoder is PCA, up to the coordinates of its code. Beyond the sheets.
+r"""The linear autoencoder is PCA, up to the coordinates of its code.
 
-The baseline of every autoencoder in the assignments. Murphy, Probabilistic Machine Learning:
-An Introduction, 20.1, 20.3; Eckart and Young 1936; Baldi and Hornik 1989.
+Result. Let X (N, P) have centred rows, X = U diag(s) V^T with s_1 >= s_2 >= ..., and let a
+linear decoder make X_hat = Z W + 1 b^T of codes Z (N, d). However an encoder came by its
+codes,
 
-Statement. Rows x_1 .. x_N of X (N, P), centred: 1^T X = 0. X = U diag(s) V^T, s_1 >= s_2 >= ..
-A linear decoder makes X_hat = Z W + 1 b^T of codes Z (N, d), with W (d, P) and b (P,). Then,
-however an encoder came by its codes,
+    |X - X_hat|^2 >= sum_{i>d} s_i^2      squares summed over all N P entries
 
-    |X - X_hat|^2 >= sum_{i>d} s_i^2              (squares summed over all N P entries)
+and PCA attains it: Z = X V_d and W = V_d^T, with V_d the first d columns of V.
 
-with equality for PCA: Z = X V_d, W = V_d^T, V_d the first d columns of V. If s_d > s_{d+1} all
-optima have that X_hat, and their codes are PCA's Z A + 1 c^T, A (d, d) invertible, c (d,) any,
-their decoder A^{-1} W, b = -W^T A^{-T} c.
+(1) For given codes the best X_hat is least squares: Q X, with Q the orthogonal projector on
+    the span of 1 and of the columns of Z. Used is that the decoder is linear and the error
+    squared.
+(2) As X is centred, 1^T X = 0, so the direction 1 of Q does nothing. Let Q be the rest of it,
+    a projector of rank d at most.
+(3) |X - Q X|^2 = tr(X X^T) - tr(Q X X^T) = sum_i s_i^2 (1 - q_i), where q_i = u_i^T Q u_i.
+(4) 0 <= q_i <= 1 and sum_i q_i <= tr Q <= d, because Q is a projector. So sum_i q_i s_i^2 is
+    at most s_1^2 + ... + s_d^2, and (3) is the bound (104).
+(5) PCA has q_i = 1 for i <= d and 0 else: equality (103). If s_d > s_{d+1} only these q do it,
+    so Q X is unique, and all optima have the codes Z A + 1 c^T with A invertible and c any,
+    the decoder A^-1 W and b = -W^T A^-T c (105). So an autoencoder with a linear decoder
+    cannot have a smaller squared error than PCA on the examples that PCA was fitted to,
+    however deep its encoder; on others it can. As A and c are free, the axes of a code are no
+    principal components, and its zero means nothing.
 
-Derivation.
-(1) For given codes the best X_hat is least squares [H1: linear decoder, squared error]: QX, Q
-    the orthogonal projector (N, N) on the span of the columns of Z and of 1.
-(2) 1^T X = 0 [H2: centred], so the direction 1 of Q does nothing; let Q be the rest of it,
-    a projector of rank at most d.
-(3) |X - QX|^2 = tr XX^T - tr QXX^T = sum_i s_i^2 (1 - q_i), where q_i = u_i^T Q u_i.
-(4) 0 <= q_i <= 1 and sum_i q_i <= tr Q <= d, as Q is a projector. Then sum_i q_i s_i^2 is at
-    most s_1^2 + .. + s_d^2: give the d largest s_i a full q_i = 1 each. Put into (3), that is
-    the bound (104).
-(5) PCA has q_i = 1 for i <= d, else 0, hence equality (103). If s_d > s_{d+1} [H3] only those
-    q do it, so QX = U_d U_d^T X is unique. Centred, the codes of an optimum span what U_d
-    does: if Z W = Z' W' has rank d, Z' = Z A, W' = A^{-1} W. Their mean c goes into b (105).
+Each hypothesis is needed. The points (t, t^2) have the code t and the decoder t -> (t, t^2),
+which is not linear, and the error 0 with d = 1. Without centring PCA spends a component on the
+mean. The corners (1, 0), (-1, 0), (0, 1), (0, -1) have s_1 = s_2, and both axes are optima.
 
-Breaks. H1: points (t, t^2) have the code t and the decoder t -> (t, t^2), error 0 with d = 1:
-no line does that. H2: without centring, PCA spends a component on the mean. H3: the corners
-(+-1, 0), (0, +-1) have s_1 = s_2, and either axis is an optimum.
-Consequence. However deep its encoder, an autoencoder whose decoder is one linear layer cannot
-have a smaller squared error than PCA on the examples that PCA was fitted to; on others it can.
-And A and c are free: the axes of a code mean nothing by themselves, nor does its zero, and the
-axes are no principal components.
-Proves. The proof is (1)-(5); random data in float64 are evidence, for the code above all.
+Check. Random data in float64 are evidence, for the code above all; it is proven by the steps.
+Murphy (2022), 20.1 and 20.3; Eckart and Young (1936); Baldi and Hornik (1989).
 """
 
 import numpy as np
 import torch
-from kit import D, claim, close, holds, reals, refuted
+from kit import D, U, claim, close, eye, holds, reals, refuted, vector
 
 from minidl import pca
 
-U = 2.0**-53  # half the distance from 1 to the next float64
 N, P = 12, 5
 
 
@@ -110,7 +104,7 @@ def test_pca_attains_the_eckart_young_bound():
 def test_no_encoder_beats_pca_with_a_linear_decoder():
     """Random, non-linear, discrete codes, PCA's with less and less noise, each with its best
     decoder: not below the bound, PCA's own on it; and (3), (4) term by term. Refuted: the
-    bound of d-1 or d+1 components, of data not centred, 0.1% more. H1: the curve (t, t^2)."""
+    bound of d-1 or d+1 components, of data not centred, 0.1% more. And the curve (t, t^2)."""
     def codes(X, d):
         V = reals(P, d, seed=d)
         H = X @ V
@@ -156,13 +150,13 @@ def alternating(X, d, steps=40):
 def test_linear_autoencoder_is_identified_only_up_to_an_invertible_map():
     """Z A + 1 c^T, A^{-1} W, b decode to the same; an autoencoder trained from random codes
     ends at PCA's X_hat with such an A, and with axes that are not orthogonal. Refuted: A^T or
-    A for A^{-1}, c without its b, 0.1%, a code too large. H3 by hand: two equal optima.
+    A for A^{-1}, c without its b, 0.1%, a code too large. Two equal optima by hand.
 
     Bound: a least squares solution is off by a few N P U of its size times the squared
     condition of what it inverts; a step of training leaves (s_3 / s_2)^2 = 1/4 of its error.
     """
     left, _, right = torch.linalg.svd(data() - data().mean(dim=0), full_matrices=False)
-    X = left * torch.tensor([16, 8, 4, 2, 1], dtype=D) @ right
+    X = left * vector(16, 8, 4, 2, 1) @ right
     Z, W = pca.fit(X, 2).encode(X), pca.fit(X, 2).components
     A, c = reals(2, 2, seed=1), reals(2, seed=2)
     few = 16 * N * P * U
@@ -190,7 +184,7 @@ def test_linear_autoencoder_is_identified_only_up_to_an_invertible_map():
     close(Z @ A, Z_new, few * Z_new.norm() * torch.linalg.cond(A) ** 2)
     close(A @ W_new, W, few * torch.linalg.cond(A) ** 2)
     holds((W_new[0] @ W_new[1]).abs() > 0.01 * W_new[0].norm() * W_new[1].norm())
-    corners = torch.tensor([[1, 0], [-1, 0], [0, 1], [0, -1]], dtype=D)
-    for axis in torch.eye(2, dtype=D):
+    corners = torch.cat([eye(2), -eye(2)])
+    for axis in eye(2):
         holds(loss(corners * axis, corners) == 2)
-    close(tail(corners, 1), torch.tensor(2, dtype=D), 8 * 4 * 2 * U)
+    close(tail(corners, 1), vector(2)[0], 8 * 4 * 2 * U)

@@ -1,36 +1,34 @@
-r"""All sheets: how large is a tensor, what does it see, how many parameters does it take?
+r"""How large is a tensor, what does it see, how many parameters does it take?
 
-n input size, k kernel, s stride, p padding, d dilation, per axis.
+Result. On one axis with n inputs, kernel k, stride s, padding p and dilation d, a convolution
+has m = floor((n + 2p - d(k-1) - 1) / s) + 1 outputs. A transposed convolution of m inputs has
+(m-1) s - 2p + d(k-1) + 1 + output_padding.
 
-(1) Window i reads the positions i s .. i s + d(k-1) of the padded input 0 .. n + 2p - 1. It
-    fits while i s + d(k-1) <= n + 2p - 1: m = floor((n + 2p - d(k-1) - 1) / s) + 1 windows, if
-    the first fits (Murphy 14.10, 14.12, 14.25). Pooling: the same, s = k.
-(2) floor forgets r = (n + 2p - d(k-1) - 1) mod s. The n with the same m are
-    (m-1) s - 2p + d(k-1) + 1 + r, r = 0 .. s-1: s neighbours, less those below 1. A transposed
-    convolution leads from m back to one of them; output_padding is the choice of r.
-(3) "same", s = 1: m = n takes d(k-1) zeros, the same number on both sides only if d(k-1) is
-    even: k odd, or d even. Else one side gets one more: torch's right. numpy.convolve puts its
-    kernel one step elsewhere for even k.
-(4) What output o sees. Outputs of layer l that are neighbours lie jump_l = s_1 .. s_l inputs
-    apart. A kernel of layer l spans (k_l - 1) d_l steps of jump_{l-1} inputs and starts p_l
-    such steps to the left:
-        size = 1 + sum_l (k_l - 1) d_l jump_{l-1},  start(o) = o jump - sum_l p_l jump_{l-1}.
-    Hypotheses: positive weights, so that no two paths cancel; a span inside the input.
-    Otherwise the derivatives that are not 0 are some of the span.
-(5) A span may have holes: k = 3, d = 2 reads every second input. With k = 2, d = 1, 2, 4, ..
-    each input is reached by one path, the binary digits of its distance: L layers see 2^L.
-    WaveNet: 16 for L = 4, 1024 for L = 10.
-(6) Assignment, exercise 2. "same" keeps, pooling halves: 28, 14, 7, and floor(7/2) = 3. Row
-    and column 6 of the 7x7 map are never read (the image's last rows are, through the 3x3
-    kernels). The mirror with k = 3, s = 2 needs by (2) no padding for 3 -> 7, and padding = 1,
-    output_padding = 1 for 7 -> 14 -> 28.
-(7) Parameters, C channels to O: convolution and transposed convolution O (C k^2 + 1), fully
-    connected m (n + 1), torch's recurrent layer h (d + h + 2): it has two biases.
+(1) Window i reads the positions i s, ..., i s + d(k-1) of the padded input 0, ..., n + 2p - 1.
+    It fits while i s + d(k-1) <= n + 2p - 1, which gives m, if the first one fits (Murphy
+    14.10, 14.12, 14.25). Pooling is the same with s = k.
+(2) The floor forgets r = (n + 2p - d(k-1) - 1) mod s. The inputs with the same m are
+    (m-1) s - 2p + d(k-1) + 1 + r for r = 0, ..., s-1: s neighbours, less those below 1. A
+    transposed convolution leads back to one of them, and output_padding is the choice of r.
+(3) "same" at s = 1 takes d(k-1) zeros for m = n. They are as many on both sides only if d(k-1)
+    is even, for k odd or d even. Else torch puts one more on the right, and numpy.convolve
+    puts its kernel one step elsewhere.
+(4) The receptive field. Neighbours in layer l are jump_l = s_1 ... s_l inputs apart, and a
+    kernel of layer l spans (k_l - 1) d_l steps of jump_{l-1} inputs. So output o sees size =
+    1 + sum_l (k_l - 1) d_l jump_{l-1} inputs from o jump - sum_l p_l jump_{l-1} on. Used is
+    that weights are positive, so that no two paths cancel, and that the span is inside the
+    input.
+(5) A span may have holes: k = 3, d = 2 reads every second input. With k = 2 and d = 1, 2, 4,
+    ... each input is reached by one path, the binary digits of its distance, so L layers see
+    2^L: 16 for L = 4 and 1024 for L = 10 in WaveNet.
+(6) Assignment 8, exercise 2. "same" keeps and pooling halves: 28, 14, 7 and floor(7/2) = 3.
+    Row and column 6 of the 7x7 map are never read. The mirror with k = 3, s = 2 needs by (2)
+    no padding for 3 to 7, and padding = 1, output_padding = 1 for 7 to 14 and 14 to 28.
+(7) Parameters with C channels to O: O (C k^2 + 1) for both kinds of convolution, m (n + 1) for
+    a fully connected layer, h (d + h + 2) for torch's recurrent layer, which has two biases.
 
-Check.   (1)-(3): all n <= 8, k <= 4, s <= 3, p <= 3, d <= 3, those that must raise too. (4):
-         exact supports, but of stacks drawn at random: evidence. (5)-(7): finite.
-Breaks.  "Only odd kernels are symmetric" fails for even d. (4) fails at the border. Nothing is
-         lost in (6) with ceil for floor.
+Check. (1) to (3) for all n <= 8, k <= 4, s <= 3, p <= 3, d <= 3, those that must raise too.
+(4) on exact supports, but of stacks that were drawn: evidence. (5) to (7) are finite.
 """
 
 import itertools
@@ -41,7 +39,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from kit import D, claim, holds, ints, jacobian, refuted, same
+from kit import D, claim, eye, holds, ints, jacobian, refuted, same, vector
 from torch import nn
 
 from minidl import conv
@@ -86,7 +84,7 @@ def ones_stack(conv1d, x, layers):
 @claim(47, "exact")
 def test_conv_output_size_formula():
     """(1) against counted windows: our formula, the lengths that our and torch's layers give;
-    all refuse where no window fits. Refuted: ceil, no dilation, p for 2p, no + 1."""
+    all refuse where no window fits. Refuted: ceil, no dilation, p for 2p."""
     def check(size):
         for n, k, s, p, d in GRID:
             windows = sum(i * s + d * (k - 1) <= n + 2 * p - 1 for i in range(n + 2 * p))
@@ -100,8 +98,7 @@ def test_conv_output_size_formula():
         check(size)
     refuted(check, broken(lambda n, k, s, p, d: -((n + 2*p - d*(k - 1) - 1) // -s) + 1),
             broken(lambda n, k, s, p, d: (n + 2 * p - k) // s + 1),
-            broken(lambda n, k, s, p, d: (n + p - d * (k - 1) - 1) // s + 1),
-            broken(lambda n, k, s, p, d: (n + 2 * p - d * (k - 1) - 1) // s))
+            broken(lambda n, k, s, p, d: (n + p - d * (k - 1) - 1) // s + 1))
 
 
 @claim(48, "exact")
@@ -147,7 +144,7 @@ def test_same_padding_is_symmetric_only_for_odd_kernels():
     step apart for even k. Refuted: the extra zero on the left, d ignored, torch's start."""
     def check(left):
         for n, k, d in itertools.product(range(4, 8), range(1, 5), (1, 2, 3)):
-            x, w = torch.eye(n, dtype=D)[:, None], torch.arange(1, k + 1, dtype=D)[None, None]
+            x, w = eye(n)[:, None], torch.arange(1, k + 1, dtype=D)[None, None]
             total = d * (k - 1)
             padded = F.pad(x, (left(k, d), total - left(k, d)))
             by_torch = F.conv1d(x, w, dilation=d, padding="same")
@@ -180,7 +177,7 @@ def test_receptive_field_formula_equals_gradient_support():
     draw, n, stacks = random.Random(0).randint, 60, []
     while len(stacks) < 60:
         layers = [(draw(1, 4), draw(1, 3), draw(0, 2), draw(1, 2)) for _ in range(draw(1, 4))]
-        J = or_none(ones_stack, conv.conv1d, torch.eye(n, dtype=D), layers)
+        J = or_none(ones_stack, conv.conv1d, eye(n), layers)
         if J is not None and J.shape[1] > 2:
             stacks.append((layers, J.T))
 
@@ -197,8 +194,7 @@ def test_receptive_field_formula_equals_gradient_support():
         holds(inside > 300, f"only {inside} outputs")
 
     for layers, J in stacks[:20]:
-        torchs = partial(ones_stack, F.conv1d, layers=layers)
-        same(jacobian(torchs, ints(1, n)), J)
+        same(jacobian(partial(ones_stack, F.conv1d, layers=layers), ints(1, n)), J)
     check(receptive_field)
 
     def broken(layers, grow, shift):
@@ -210,7 +206,6 @@ def test_receptive_field_formula_equals_gradient_support():
 
     refuted(check, lambda layers: broken(layers, lambda jump, s: 1, lambda jump: jump),
             lambda layers: broken(layers, lambda jump, s: jump * s, lambda jump: jump),
-            lambda layers: broken(layers, lambda jump, s: jump, lambda jump: 1),
             lambda layers: broken(layers, lambda jump, s: jump, lambda jump: 0))
 
 
@@ -231,8 +226,8 @@ def test_dilated_receptive_field_has_holes_and_wavenet_reaches_16_and_1024():
 
     check(lambda i: 2**i)
     refuted(check, lambda i: 1, lambda i: 2**(i + 1), lambda i: 3**i)
-    same(paths([(3, 1, 0, 2)]), torch.tensor([1, 0, 1, 0, 1], dtype=D))
-    same(paths([(2, 1, 0, 1)] * 4), torch.tensor([1, 4, 6, 4, 1], dtype=D))
+    same(paths([(3, 1, 0, 2)]), vector(1, 0, 1, 0, 1))
+    same(paths([(2, 1, 0, 1)] * 4), vector(1, 4, 6, 4, 1))
 
 
 def s4_encoder(pool):
@@ -268,9 +263,6 @@ def test_s4_encoder_28_14_7_3_drops_the_last_row_and_decoder_restores_28():
         raised = 1.0 * torch.eye(49).reshape(49, 1, 7, 7)
         read = pool(raised).flatten(1).any(1).reshape(7, 7)
         same(read, torch.outer(torch.arange(7) < 6, torch.arange(7) < 6))
-        x = ints(1, 1, 7, 7).requires_grad_()
-        touched, = torch.autograd.grad(pool(x).sum(), x)
-        same(touched[0, 0][~read], torch.zeros(13, dtype=D), constant=True)
 
     check_encoder(nn.MaxPool2d(2))
     refuted(check_encoder, nn.MaxPool2d(2, ceil_mode=True), nn.MaxPool2d(3, 2, 1))

@@ -169,7 +169,7 @@ def is_calibrated(tree, test):
 @claim(114, "exact")
 def test_checkers_notice_an_error_of_one_in_a_thousand():
     """One entry of seven, each in turn, 0.1% more and less; in the sources, that float claims
-    have such a control. Refuted: a tolerance of 1%, sums, a difference without abs, a mean."""
+    have such a control. Refuted: a tolerance of 1%, sums, a mean."""
     x = ints(7, low=1, seed=3)
 
     def check(compare):
@@ -187,12 +187,9 @@ def test_checkers_notice_an_error_of_one_in_a_thousand():
 
     check(same)
     check(lambda a, b: kit.close(a, b, 1e-12))
-    check(lambda a, b: kit.close(kit.matrix(lambda v: a * v, 7), torch.diag(b), 1e-12))
-    check(lambda a, b: kit.close(kit.jacobian(lambda v: a * v, b), torch.diag(b), 1e-12))
     refuted(check,
             fails_unless(lambda a, b: torch.allclose(a, b, rtol=0.01)),
             fails_unless(lambda a, b: (a - b).sum().abs() < 0.002),
-            fails_unless(lambda a, b: (a - b).max() < 1e-9),
             fails_unless(lambda a, b: (a - b).abs().mean() < 0.001))
 
     def check_sources(tests):

@@ -1,45 +1,42 @@
 r"""Training: Adam, momentum, weight decay, dropout, He's initialisation.
 
-Adam. m_t = b1 m_{t-1} + (1 - b1) g_t, v_t = b2 v_{t-1} + (1 - b2) g_t^2, m_0 = v_0 = 0,
-mh = m_t / (1 - b1^t), vh = v_t / (1 - b2^t), x_t = x_{t-1} - lr mh / (sqrt(vh) + eps).
+Result. Adam's first steps have the length lr, momentum k multiplies a constant gradient by
+1 / (1 - k), L2 is weight decay for SGD and not for Adam, dropout on a linear unit is a ridge
+penalty, and weights of variance 2/n keep the second moment through ReLU.
+
+Adam. m_t = b1 m_{t-1} + (1 - b1) g_t and v_t = b2 v_{t-1} + (1 - b2) g_t^2, from 0 on, m_hat =
+m_t / (1 - b1^t), v_hat = v_t / (1 - b2^t), and x_t = x_{t-1} - lr m_hat / (sqrt(v_hat) + eps).
 (1) m_t = (1 - b1) sum_{i<=t} b1^{t-i} g_i, and these weights add up to 1 - b1^t.
-(2) So E mh = E g and E vh = E g^2             E linear, one law for all g_i; not independence
-    and for constant g: mh = g, vh = g^2, every step is -lr sign(g)                  eps = 0
-    Uncorrected, the first step would be (1 - b1) / sqrt(1 - b2) = 3.16 times that. The ratio
-    mh / sqrt(vh) of varying gradients is not unbiased.
-(3) g -> c g, c > 0, takes mh to c mh and sqrt(vh) to c sqrt(vh): the steps stay     eps = 0
-    A small gradient against eps > 0 breaks it.
+(2) So E m_hat = E g and E v_hat = E g^2, if all g_i have one law; independence is not needed.
+    For a constant gradient and eps = 0 every step is -lr sign(g). Uncorrected, the first step
+    would be (1 - b1) / sqrt(1 - b2) = 3.16 times that.
+(3) For c > 0, c g in place of g changes no step, if eps = 0.
 
-Momentum. v_t = k v_{t-1} + g_t, x_t = x_{t-1} - lr v_t.
-(4) v_t = sum_{i<=t} k^{t-i} g_i, x_T = x_0 - lr sum_i g_i (1 - k^{T-i+1}) / (1 - k): an old
-    gradient has moved x by 1 / (1 - k) times its own step in the end.                 k < 1
+Momentum. v_t = k v_{t-1} + g_t and x_t = x_{t-1} - lr v_t, with 0 <= k < 1.
+(4) v_t = sum_{i<=t} k^{t-i} g_i, so in the end g_i has moved x by 1 / (1 - k) times lr g_i.
 
-Weight decay. (5) SGD on loss + d/2 |x|^2: x - lr (g + d x) = (1 - lr d) x - lr g: decay.
-(6) Not with Adam: the penalty's gradient is divided by sqrt(vh) like g itself. First step at
-    x = 4, g = 1, d = 1/2, lr = 1/8: -lr sign(1 + 2) gives 3.875 whatever d is; decoupled decay
-    (AdamW), (1 - 1/16) 4 - 1/8 = 3.625, shrinks by d. Nor with momentum, from the second step
-    on: the penalty's gradient stays in v.
+Weight decay.
+(5) SGD on the loss + d/2 |x|^2 makes x - lr (g + d x) = (1 - lr d) x - lr g: it is decay.
+(6) With Adam it is not, because the penalty's gradient is divided by sqrt(v_hat) like g. The
+    first step at x = 4, g = 1, d = 1/2, lr = 1/8 ends in 4 - lr sign(3) = 3.875 whatever d is;
+    AdamW's in (1 - 1/16) 4 - 1/8 = 3.625. With momentum it is not from the second step on.
 
-Dropout, inverted: y_i = x_i m_i / (1 - p), m_i independent, P(m_i = 0) = p.
-(7) E y_i = x_i, Var y_i = x_i^2 p / (1 - p)         E m_i = 1 - p, Var m_i = p (1 - p)
-(8) Of a linear unit, E(t - sum w_i y_i)^2 = (t - w.x)^2 + p / (1 - p) sum w_i^2 x_i^2: a bias
-    part and the variances, which add as the masks are independent. Over a data set it is ridge
-    regression, penalty p / (1 - p) sum_i w_i^2 sum_n x_ni^2. Neither passes a nonlinearity:
-    E relu(y_1 - y_2) is not relu(x_1 - x_2).
+Dropout. y_i = x_i m_i / (1 - p), where the m_i are independent and 0 with probability p.
+(7) E m_i = 1 - p and Var m_i = p (1 - p), so E y_i = x_i and Var y_i = x_i^2 p / (1 - p).
+(8) For a linear unit E(t - sum_i w_i y_i)^2 = (t - w . x)^2 + p / (1 - p) sum_i w_i^2 x_i^2,
+    because variances of independent masks add: ridge regression. Behind a nonlinearity neither
+    holds: E relu(y_1 - y_2) is not relu(x_1 - x_2).
 
-He. z = sum_{i<=n} w_i h_i, w_i independent of h and of each other, symmetric about 0, of
-variance 2/n.
-(9)  E z^2 = (2/n) sum h_i^2                                     mixed terms: E w_i w_j = 0
-(10) E relu(z)^2 = E z^2 / 2 = mean(h_i^2)                       w and -w equally likely, so
-     z and -z are, and z^2 = relu(z)^2 + relu(-z)^2
-     The second moment is kept through any number of layers, no Gaussian needed; the mean is
-     not. Variance 1/n (LeCun, Xavier) halves it in every layer.
+He. z = sum_i w_i h_i over n inputs; the w_i are independent, symmetric about 0, of variance
+    2/n.
+(9) E z^2 = 2/n sum_i h_i^2, because mixed terms have the mean 0.
+(10) E relu(z)^2 = E z^2 / 2, because z and -z are equally likely. So the second moment is kept
+    through any number of layers, without a normal law; variance 1/n halves it in each.
 
-Checked. (2), (7) to (10) over all outcomes, (4) and (5) on all unit gradients, in Fractions or
-    in dyadic numbers that float64 holds exactly; PyTorch's optimisers beside our own.
-References. Kingma and Ba (2015), Adam; Loshchilov and Hutter (2019), Decoupled Weight Decay
-    Regularization; Srivastava et al. (2014), Dropout; He et al. (2015), Delving Deep into
-    Rectifiers. Murphy (2022), 8.4 and 13.4 to 13.5.
+Check. (2), (7) to (10) over all outcomes, (4) on all unit gradients, in fractions or in
+numbers that float64 holds exactly; minidl's and torch's optimisers. Kingma and Ba (2015);
+Loshchilov and Hutter (2019); Srivastava et al. (2014); He et al. (2015); Murphy (2022), 8.4,
+13.4.
 """
 
 import itertools
@@ -47,26 +44,17 @@ import math
 from fractions import Fraction
 
 import torch
-from kit import claim, close, holds, ints, reals, refuted, same, signs
+from kit import U, claim, close, holds, ints, jacobian, reals, refuted, same, signs, vector
 
-from minidl.optim import adam_step
-
-U = 2.0**-53  # the relative error of one rounding in float64
+from minidl.optim import adam_step, sgd_momentum_step
 
 
 def adam_moments(gradients, b1, b2):
-    """mh and vh after the last gradient; in any arithmetic."""
+    """m_hat and v_hat after the last gradient; in any arithmetic."""
     m = v = 0
     for g in gradients:
         m, v = b1 * m + (1 - b1) * g, b2 * v + (1 - b2) * g**2
     return m / (1 - b1**len(gradients)), v / (1 - b2**len(gradients))
-
-
-def adam(x, gradients, lr=0.01, b1=0.9, b2=0.999, eps=0.0):
-    for t in range(1, len(gradients) + 1):
-        mh, vh = adam_moments(gradients[:t], b1, b2)
-        x = x - lr * mh / (vh.sqrt() + eps)
-    return x
 
 
 def minidls_adam(x, gradients, lr=0.01, eps=0.0):
@@ -76,11 +64,10 @@ def minidls_adam(x, gradients, lr=0.01, eps=0.0):
     return x
 
 
-def momentum_sgd(x, gradients, lr, k):
+def minidls_sgd(x, gradients, lr, k):
     v = torch.zeros_like(x)
     for g in gradients:
-        v = k * v + g
-        x = x - lr * v
+        x, v = sgd_momentum_step(x, g, v, lr, k)
     return x
 
 
@@ -107,16 +94,20 @@ def dropout(x, mask, p):
     return [v * m / (1 - p) for v, m in zip(x, mask, strict=True)]
 
 
+def unscaled(x, mask, p):
+    return [v * m for v, m in zip(x, mask, strict=True)]
+
+
 def dot(a, b):
     return sum(u * v for u, v in zip(a, b, strict=True))
 
 
 @claim(96, "exact")
 def test_adam_bias_correction_is_exact_for_constant_gradients():
-    """Step (2) in Fractions: mh = g and vh = g^2 for every t up to 8; and over all 2^t
-    sequences of gradients -1 or 3, equally likely, mh averages to 1 and vh to 5. The first
-    step in float64, PyTorch's, minidl's and ours, is -lr sign(g) within 8 roundings. No
-    correction (3.16 lr), one of m alone, one with t + 1 for t, and 0.1 % are refuted."""
+    """(2) in fractions: m_hat = g and v_hat = g^2 for every t up to 8; and over all 2^t
+    sequences of gradients -1 or 3, m_hat averages to 1 and v_hat to 5. The first step of
+    minidl and torch is -lr sign(g). No correction, one of m alone, one with t + 1, and 0.1%
+    are refuted."""
     def check(moments):
         b1, b2 = Fraction(9, 10), Fraction(999, 1000)
         for t in range(1, 9):
@@ -129,84 +120,80 @@ def test_adam_bias_correction_is_exact_for_constant_gradients():
             holds(means == [1, 5], f"t = {t}: {means}")
 
     def check_first_step(adam):
-        g = torch.tensor([-1000, -0.5, 3, 1e-4], dtype=torch.float64)
-        close(adam(torch.zeros_like(g), g[None]), -0.01 * g.sign(), 8 * U * 0.01)
+        g = vector(-1000, -0.5, 3, 1e-4)
+        close(adam(0 * g, g[None]), -0.01 * g.sign(), 8 * U * 0.01)
 
     def uncorrected(gradients, b1, b2):
-        mh, vh = adam_moments(gradients, b1, b2)
-        return mh * (1 - b1**len(gradients)), vh * (1 - b2**len(gradients))
+        m_hat, v_hat = adam_moments(gradients, b1, b2)
+        return m_hat * (1 - b1**len(gradients)), v_hat * (1 - b2**len(gradients))
 
     def uncorrected_adam(x, gradients):
         m, v = uncorrected(gradients, 0.9, 0.999)
         return x - 0.01 * m / v.sqrt()
 
     check(adam_moments)
-    check_first_step(adam)
     check_first_step(minidls_adam)
     check_first_step(torchs_adam)
-    ratio = uncorrected_adam(torch.zeros(1).double(), torch.ones(1, 1).double()) / -0.01
-    close(ratio, torch.full_like(ratio, 0.1 / math.sqrt(0.001)), 64 * U)
+    ratio = uncorrected_adam(vector(0), vector(1)[None]) / -0.01
+    close(ratio, vector(0.1 / math.sqrt(0.001)), 64 * U)
     refuted(check, uncorrected,
             lambda g, b1, b2: (adam_moments(g, b1, b2)[0], uncorrected(g, b1, b2)[1]),
             lambda g, b1, b2: adam_moments([0, *g], b1, b2))     # 0 leaves m_t, but t + 1
     refuted(check_first_step, uncorrected_adam, lambda x, g: x - 0.01 * g[0],
-            lambda x, g: adam(x, g, lr=0.01001))
+            lambda x, g: minidls_adam(x, g, lr=0.01001))
 
 
 @claim(97, "float")
 def test_adam_is_invariant_to_gradient_scale():
-    """Step (3): 20 steps on random gradients g and on c g; bit for bit for c = 2^10, else
-    within 30 roundings of each step, which is below 10 lr; ours and PyTorch's agree, with an
-    eps too. SGD with momentum, Adam with eps = 0.1 and with an eps of 0.1 % of a typical
-    gradient are refuted."""
-    gradients, x = reals(20, 5, seed=1), torch.zeros(5).double()
-    rounding = 30 * U * 20 * 10 * 0.01
+    """(3): 30 steps on random gradients g and on c g; bit for bit for c = 2^10, else within 30
+    roundings of each step, which is below 10 lr. SGD with momentum, Adam with eps = 0.1 and
+    with an eps of 0.1% of a typical gradient are refuted."""
+    gradients, x = reals(30, 5, seed=1), torch.zeros(5).double()
+    rounding = 30 * U * 30 * 10 * 0.01
 
     def check(adam):
         for c, bound in ((1024, 0.0), (1e-6, rounding), (0.3, rounding), (7e4, rounding)):
             close(adam(x, c * gradients), adam(x, gradients), bound)
-        for eps in (0.0, 1e-3):
-            close(adam(x, gradients, eps=eps), torchs_adam(x, gradients, eps=eps), rounding)
+        close(adam(x, gradients), torchs_adam(x, gradients), rounding)
 
-    check(adam)
     check(minidls_adam)
     check(torchs_adam)
-    refuted(check, lambda x, g, eps=0: adam(x, g, eps=0.1),
-            lambda x, g, eps=0: adam(x, g, eps=1e-3),
-            lambda x, g, eps=0: momentum_sgd(x, g, 0.01, 0.9))
+    refuted(check, lambda x, g: minidls_adam(x, g, eps=0.1),
+            lambda x, g: minidls_adam(x, g, eps=0.001),
+            lambda x, g: minidls_sgd(x, g, 0.01, 0.9))
 
 
 @claim(98, "exact")
 def test_momentum_unrolls_to_a_geometric_sum():
-    """Step (4): x_T is linear in the gradients, so unit gradients at every i <= T <= 8 settle
-    it for k = 0, 1/2, 3/4 and lr = 1/4, bit for bit as these are dyadic. Dampened, averaged
-    (the factor 1 - k) and Nesterov's momentum are refuted, and k off by 0.1 %."""
+    """(4): x_T is linear in the gradients, so unit gradients at every i <= T <= 8 settle it
+    for k = 0, 1/2, 3/4 and lr = 1/4, bit for bit as these are dyadic. Dampened, averaged (a
+    factor
+    1 - k) and Nesterov's momentum are refuted, and k off by 0.1%."""
     def check(sgd):
         for k, T in itertools.product((0.0, 0.5, 0.75), range(1, 9)):
             for i in range(1, T + 1):
-                unit = [torch.tensor([i == t, 2 * (i == t)]).double() for t in range(1, T + 1)]
-                moved = sum(k**(t - i) for t in range(i, T + 1))   # of each v_t, i <= t <= T
-                holds(moved == (1 - k**(T - i + 1)) / (1 - k))
-                x = torch.tensor([3, -1]).double()
+                unit = [vector(i == t, 2 * (i == t)) for t in range(1, T + 1)]
+                moved = (1 - k**(T - i + 1)) / (1 - k)             # of each v_t, i <= t <= T
+                x = vector(3, -1)
                 same(sgd(x, unit, 0.25, k), x - 0.25 * moved * unit[i - 1])
 
     def torchs_sgd(x, gradients, lr, k, **settings):
         return torchs(torch.optim.SGD, x, gradients, lr=lr, momentum=k, **settings)
 
-    check(momentum_sgd)
+    check(minidls_sgd)
     check(torchs_sgd)
     refuted(check, lambda x, g, lr, k: torchs_sgd(x, g, lr, k, dampening=k),
             lambda x, g, lr, k: torchs_sgd(x, g, lr, k, nesterov=k > 0),
-            lambda x, g, lr, k: momentum_sgd(x, g, lr * (1 - k), k),
-            lambda x, g, lr, k: momentum_sgd(x, g, lr, 1.001 * k))
+            lambda x, g, lr, k: minidls_sgd(x, g, lr * (1 - k), k),
+            lambda x, g, lr, k: minidls_sgd(x, g, lr, 1.001 * k))
 
 
 @claim(99, "integers")
 def test_l2_equals_weight_decay_for_sgd_but_not_for_adam():
-    """Step (5): five steps of PyTorch's SGD with weight_decay, and of ours with the penalty's
-    gradient by autograd, against decay written out, in dyadic numbers, bit for bit. Step (6):
-    the witness x = 4 by PyTorch's Adam and AdamW. Adam, momentum against decay beside
-    momentum, a penalty without its half and an L1 penalty are refuted."""
+    """(5): five steps of torch's SGD with weight_decay, and of ours with the penalty's
+    gradient by autograd, against decay written out, bit for bit. (6): the witness x = 4 by
+    torch's Adam
+    and AdamW. Adam, momentum, a penalty without its half and an L1 penalty are refuted."""
     x, gradients, lr, d = ints(4, seed=1), ints(5, 4, seed=2), 0.125, 0.5
 
     def check(l2, k=0.0, steps=5):
@@ -218,7 +205,7 @@ def test_l2_equals_weight_decay_for_sgd_but_not_for_adam():
 
     def ours(x, gradients, penalty=lambda x: d / 2 * (x**2).sum()):
         for g in gradients:
-            x = x - lr * (g + torch.autograd.functional.jacobian(penalty, x))
+            x = x - lr * (g + jacobian(penalty, x)[0])
         return x
 
     def torchs_l2(optimiser, **settings):
@@ -227,9 +214,9 @@ def test_l2_equals_weight_decay_for_sgd_but_not_for_adam():
 
     check(ours)
     check(torchs_l2(torch.optim.SGD))
-    four, one = torch.tensor([4]).double(), torch.ones(1, 1).double()
     for optimiser, expected in ((torch.optim.Adam, 3.875), (torch.optim.AdamW, 3.625)):
-        close(torchs_l2(optimiser, eps=0.0)(four, one), 0 * four + expected, 8 * U * 4)
+        found = torchs_l2(optimiser, eps=0.0)(vector(4), vector(1)[None])
+        close(found, vector(expected), 8 * U * 4)
     with_momentum = torchs_l2(torch.optim.SGD, momentum=0.5)
     check(with_momentum, k=0.5, steps=1)
     refuted(lambda l2: check(l2, k=0.5, steps=2), with_momentum)
@@ -240,14 +227,13 @@ def test_l2_equals_weight_decay_for_sgd_but_not_for_adam():
 
 @claim(100, "expectation")
 def test_inverted_dropout_preserves_the_mean():
-    """Step (7) over all 2^n masks, n <= 6, in Fractions: mean x, variance x^2 p / (1 - p).
-    PyTorch's dropout gives 0 or x / (1 - p), p = 1/2, and x in evaluation. No rescaling, 1/p
-    and 0.1 % are refuted; and relu(y_1 - y_2) has another mean than relu(x_1 - x_2)."""
+    """(7) over all 2^n masks, n <= 6, in fractions. torch's dropout gives 0 or x / (1 - p),
+    and
+    x in evaluation. No rescaling, 1/p and 0.1% are refuted; and behind relu, (8)."""
     def check(dropout):
         for n, p in itertools.product(range(1, 7), (Fraction(1, 5), Fraction(1, 2))):
             x = [Fraction(k * k - 5, 3) for k in range(n)]
             outcomes = [(dropout(x, mask, p), q) for mask, q in masks(n, p)]
-            holds(sum(q for _, q in outcomes) == 1)
             for i in range(n):
                 holds(sum(q * y[i] for y, q in outcomes) == x[i], f"n = {n}, p = {p}, i = {i}")
                 holds(sum(q * (y[i] - x[i])**2 for y, q in outcomes) == x[i]**2 * p / (1 - p))
@@ -258,53 +244,39 @@ def test_inverted_dropout_preserves_the_mean():
         torch.manual_seed(0)
         y = torch.nn.functional.dropout(x, 0.5)
     same(y, torch.where(y == 0, 0, 2 * x))
-    holds(10 < (y == 0).sum() < 40)
     same(torch.nn.functional.dropout(x, 0.5, training=False), x)
     mean = sum(q * max(0, dot(dropout((1, 1), mask, Fraction(1, 2)), (1, -1)))
                for mask, q in masks(2, Fraction(1, 2)))
     holds(mean == Fraction(1, 2), mean)                          # but relu(1 - 1) = 0
-    refuted(check, lambda x, mask, p: [v * m for v, m in zip(x, mask, strict=True)],
-            lambda x, mask, p: dropout(x, mask, 1 - p),
+    refuted(check, unscaled, lambda x, mask, p: dropout(x, mask, 1 - p),
             lambda x, mask, p: [Fraction(1001, 1000) * v for v in dropout(x, mask, p)])
 
 
 @claim(101, "expectation")
 def test_dropout_on_a_linear_unit_is_a_ridge_penalty():
-    """Step (8) over all masks in Fractions, n <= 5: the mean squared error is the error
-    without dropout plus p / (1 - p) sum w_i^2 x_i^2. The ridge solution of four examples makes
-    the enumerated loss stationary, by autograd. A missing or inverted factor, a penalty
-    without x, dropout without rescaling and 0.1 % are refuted."""
-    def error(w, x, t, p, dropout=dropout):
-        return sum(q * (t - dot(w, dropout(x, mask, p)))**2 for mask, q in masks(len(x), p))
-
+    """(8) over all masks in fractions, n <= 5. A missing or inverted factor, a penalty without
+    x, dropout without rescaling and 0.1% are refuted."""
     def check(penalty, dropout=dropout):
         for n, p in itertools.product(range(1, 6), (Fraction(1, 5), Fraction(1, 2))):
             w, x, t = [Fraction(k - 2, 3) for k in range(n)], range(2, n + 2), Fraction(7, 2)
-            holds(error(w, x, t, p, dropout) == (t - dot(w, x))**2 + penalty(w, x, p), (n, p))
+            error = sum(q * (t - dot(w, dropout(x, mask, p)))**2 for mask, q in masks(n, p))
+            holds(error == (t - dot(w, x))**2 + penalty(w, x, p), (n, p))
 
     def ridge(w, x, p):
         return p / (1 - p) * sum(u**2 * v**2 for u, v in zip(w, x, strict=True))
 
     check(ridge)
-    X, t, p = ints(4, 3, seed=4), ints(4, seed=5), 0.2
-    gram = X.T @ X
-    w = torch.linalg.solve(gram + p / (1 - p) * gram.diag().diag(), X.T @ t)
-    slope = torch.autograd.functional.jacobian(
-        lambda w: sum(error(w, x, target, p) for x, target in zip(X, t, strict=True)), w)
-    holds((slope.abs() <= 1e4 * U * gram.max()).all(), slope)
     refuted(check, lambda w, x, p: 0, lambda w, x, p: ridge(w, x, 1 - p),
             lambda w, x, p: p / (1 - p) * dot(w, w), lambda w, x, p: p * ridge(w, x, p),
             lambda w, x, p: Fraction(1001, 1000) * ridge(w, x, p))
-    refuted(lambda broken: check(ridge, broken),
-            lambda x, mask, p: [v * m for v, m in zip(x, mask, strict=True)])
+    refuted(lambda broken: check(ridge, broken), unscaled)
 
 
 @claim(102, "float")
 def test_he_init_preserves_the_second_moment_through_relu():
-    """Steps (9), (10): weights gain / sqrt(n) times random signs. One layer over all 2^n sign
-    vectors, n = 1..8, and two layers 4 -> 2 -> 1 over all 2^10 give mean(h^2) for gain^2 = 2.
-    PyTorch's kaiming_uniform_ has this variance. Xavier's gain 1, weights of mean 1, another
-    nonlinearity and 0.1 % are refuted."""
+    """(9), (10): weights gain / sqrt(n) times random signs, all of them: one layer, n = 1..8,
+    and two layers 4 -> 2 -> 1. torch's kaiming_uniform_ has this variance. Xavier's gain 1,
+    weights of mean 1, another nonlinearity and 0.1% are refuted."""
     def check(gain2, relu=torch.relu, rows=signs):
         for n in range(1, 9):
             h = ints(n, low=1, seed=n)
@@ -317,12 +289,11 @@ def test_he_init_preserves_the_second_moment_through_relu():
               16 * U * 81)
 
     check(torch.nn.init.calculate_gain("relu")**2)
-    check(2.0, relu=lambda z: z.clamp(min=0))
     with torch.random.fork_rng():
         torch.manual_seed(0)
         W = torch.nn.init.kaiming_uniform_(torch.empty(500, 24), nonlinearity="relu")
     b = W.abs().max().double()                                     # variance b^2 / 3 = 2 / 24
-    close(b**2 / 3, torch.tensor(2).double() / 24, 1e-3 * 2 / 24)
+    close(b**2 / 3, vector(2 / 24)[0], 1e-3 * 2 / 24)
     refuted(check, 1.0, 2 * 1.001)
     refuted(lambda relu: check(2.0, relu), lambda z: z, torch.abs, torch.sigmoid)
     refuted(lambda rows: check(2.0, rows=rows), lambda n: signs(n) + 1)
