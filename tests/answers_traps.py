@@ -20,6 +20,7 @@ import contextlib
 import inspect
 import math
 
+import diagnosis
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -211,7 +212,7 @@ PLACES = {name: ", ".join(needs) for name, (_, needs) in TRAPS.items()}
 def calls(name, answers):
     """A trap's one call, where FILE defines what the trap is about."""
     trap, needs = TRAPS[name]
-    if any(answers.get(need, ...) is ... for need in needs):
+    if any(diagnosis.unanswered(answers.get(need, ...)) for need in needs):
         return None
 
     def call():

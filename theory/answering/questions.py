@@ -1,17 +1,18 @@
 """The items of theory/answers.py: inputs, right answers, and slips that students make.
 
 An input is as small as it can be and still tell slips apart: sizes above 1, unequal where they
-could be confused. A slip is named by what was done. What diagnosis.py finds by itself (an
-argument left out, exchanged or reversed; a factor; a mean for a sum) is no slip here.
+could be confused. A slip is named by what was done. What tests/diagnosis.py finds by itself is
+no slip here: an argument left out, exchanged or reversed; a factor; a mean for a sum.
 """
 
 import math
 
 import torch
+import torch.nn.functional as F
+from diagnosis import D, Question
 
 from minidl import contrastive, gan, gaussian, optim
 from minidl import pca as principal
-from theory.answering.diagnosis import D, Question
 
 QUESTIONS = {}
 
@@ -34,6 +35,10 @@ def positive(*shape, seed=0):
     return ints(*shape, seed=seed, low=1)
 
 
+def identity(n):
+    return torch.eye(n, dtype=D)
+
+
 def matrices(axes=1):
     """The ways to write J, a tensor whose first axes are the output's, as a matrix."""
     def by_rows(J):
@@ -51,10 +56,6 @@ def matrices(axes=1):
 # --- exercise 2, questions 1 and 3 ----------------------------------------------------------
 
 
-def correlate(x, h, padding=0):
-    return torch.nn.functional.pad(x, (padding, padding)).unfold(0, len(h), 1) @ h
-
-
 @question("exercise 2, 1", [(ints(n, seed=n), ints(k, seed=k)) for n, k in [
         (3, 2), (4, 3), (2, 4), (6, 3)]], {
     "the kernel is not flipped: that is a correlation": lambda x, h: convolve(x, h.flip(0)),
@@ -63,7 +64,8 @@ def correlate(x, h, padding=0):
     "the end wraps around: a circular convolution": lambda x, h: sum(
         h[s] * x.roll(s) for s in range(len(h)))})
 def convolve(x, h):
-    return correlate(x, h.flip(0), len(h) - 1)
+    padded = F.pad(x, (len(h) - 1, len(h) - 1))
+    return padded.unfold(0, len(h), 1) @ h.flip(0)
 
 
 VECTORS = [(ints(n, seed=n), ints(n, seed=n + 9)) for n in (2, 3, 5)]
@@ -80,12 +82,12 @@ def identity_for(i):
 
 @question("exercise 2, 3 (a)", VECTORS, identity_for(0), layouts=matrices())
 def bias_wrt_x(x, b):
-    return torch.eye(len(x), dtype=D)
+    return identity(len(x))
 
 
 @question("exercise 2, 3 (a)", VECTORS, identity_for(1), layouts=matrices())
 def bias_wrt_b(x, b):
-    return torch.eye(len(b), dtype=D)
+    return identity(len(b))
 
 
 @question("exercise 2, 3 (b)", PRODUCTS, {
@@ -100,16 +102,16 @@ def fc_wrt_x(W, x):
     "x in every block: y_i depends on row i of W alone":
         lambda W, x: x.expand(len(W), *W.shape),
     "x once for each output, not in a block of its own": lambda W, x: x.expand_as(W),
-    "W in place of x": lambda W, x: torch.eye(len(W), dtype=D)[..., None] * W},
+    "W in place of x": lambda W, x: identity(len(W))[..., None] * W},
     layouts=matrices())
 def fc_wrt_W(W, x):
-    return torch.eye(len(W), dtype=D)[..., None] * x  # (m, m, n)
+    return identity(len(W))[..., None] * x  # (m, m, n)
 
 
 @question("exercise 2, 3 (b)", [(W, x, ints(len(W), seed=7)) for W, x in PRODUCTS],
           identity_for(2), layouts=matrices())
 def fc_wrt_b(W, x, b):
-    return torch.eye(len(b), dtype=D)
+    return identity(len(b))
 
 
 LAYERS = [(ints(C, n, seed=n), positive(out, C, k, seed=k), s, p) for C, n, out, k, s, p in [
@@ -288,7 +290,7 @@ def sentence(T, n, C2, C4, seed):
 def textcnn_with(phi=torch.relu, pool=lambda Z: Z.amax(0), padding=0):
     """Z (T - k + 1, C) of either filter, phi, pool over time -> m, the logits."""
     def forward(X, W2, b2, W4, b4, V, a):
-        X = torch.nn.functional.pad(X, (0, 0, padding, padding))
+        X = F.pad(X, (0, 0, padding, padding))
         Z = [torch.einsum("tdu,cdu->tc", X.unfold(0, W.shape[2], 1), W) + b
              for W, b in ((W2, b2), (W4, b4))]
         m = torch.cat([pool(phi(Z_k)) for Z_k in Z])
@@ -339,7 +341,6 @@ def pca_with(centre=lambda X: X.mean(0), scale=lambda X: 1, order=lambda v, d: v
     "the codes are of X that is not centred": lambda X, d: (
         pca(X, d)[0], X @ pca(X, d)[0].T, pca(X, d)[2]),
     "X is divided by its deviations": pca_with(scale=lambda X: X.std(0)),
-    "the components of the smallest variance": pca_with(order=lambda v, d: v.flip(0)[:d]),
     "the components by rising variance": pca_with(order=lambda v, d: v[:d].flip(0)),
     "singular values in place of variances": lambda X, d: (
         *pca(X, d)[:2], (pca(X, d)[2] * len(X)).sqrt())},
@@ -388,11 +389,6 @@ def adam_with(step=lambda m, v, eps: m / (v.sqrt() + eps), correct_m=1, correct_
     return new
 
 
-def second_form(w, g, m, v, t, lr, b1, b2, eps):
-    """Kingma and Ba, end of section 2: one rate for both corrections, another eps."""
-    return adam_step(w, g, m, v, t, lr, b1, b2, eps / math.sqrt(1 - b2**t))
-
-
 @question("homework 1, 2", [
     (ints(n, seed=n + 1) / 2, positive(n, seed=n + 4) / 2, (t > 1) * ints(n, seed=n + 8) / 2,
      (t > 1) * positive(n, seed=n + 9) / 4, t, 0.5, 0.75, 0.875, 0.125)
@@ -406,7 +402,9 @@ def second_form(w, g, m, v, t, lr, b1, b2, eps):
     "m and v are returned corrected": lambda w, g, m, v, t, lr, b1, b2, eps: tuple(
         value / c for value, c in zip(adam_step(w, g, m, v, t, lr, b1, b2, eps),
                                       (1, 1 - b1**t, 1 - b2**t), strict=True))},
-    rights={"Kingma and Ba's second form": second_form}, parts=("w", "m", "v"))
+    # the end of their section 2: one rate holds both corrections, and eps is not corrected
+    rights={"Kingma and Ba's second form": lambda w, g, m, v, t, lr, b1, b2, eps: adam_step(
+        w, g, m, v, t, lr, b1, b2, eps / math.sqrt(1 - b2**t))}, parts=("w", "m", "v"))
 def adam_step(w, g, m, v, t, lr, b1, b2, eps):
     return optim.adam_step(w, g, m, v, t, lr, (b1, b2), eps)
 
@@ -435,21 +433,16 @@ def contrast_with(cosine=True, partner=lambda n: torch.arange(n).roll(n // 2),
         kept=lambda i, j, p: (i != j) & (p != j)),
     "only the other half's views are in the sum": contrast_with(
         kept=lambda i, j, p: (i < len(i) // 2) != (j < len(i) // 2))})
-
 def nt_xent(v, tau):
     return contrastive.nt_xent(v, tau)
-
-
-def log_sigmoid(a):
-    return torch.nn.functional.logsigmoid(a)
 
 
 LOGITS = [(ints(n, seed=n) / 2, ints(n, seed=n + 5) / 2) for n in (2, 3, 5)]
 
 
 @question("homework 2, 5", LOGITS, {
-    "generated images are to be taken for real": lambda r, f: -log_sigmoid(r) - log_sigmoid(f),
-    "the generated images are left out": lambda r, f: -log_sigmoid(r),
+    "both are to be taken for real": lambda r, f: -F.logsigmoid(r) - F.logsigmoid(f),
+    "the generated images are left out": lambda r, f: -F.logsigmoid(r),
     "a second sigmoid": lambda r, f: discriminator_loss(r.sigmoid(), f.sigmoid()),
     "logits in place of their sigmoid: Wasserstein's loss": lambda r, f: f - r})
 def discriminator_loss(real, fake):
@@ -457,8 +450,8 @@ def discriminator_loss(real, fake):
 
 
 @question("homework 2, 5", [(fake,) for _, fake in LOGITS], {
-    "that is the saturating loss": lambda f: log_sigmoid(-f),
-    "D's own loss": lambda f: -log_sigmoid(-f),
+    "that is the saturating loss": lambda f: F.logsigmoid(-f),
+    "D's own loss": lambda f: -F.logsigmoid(-f),
     "logits in place of their sigmoid: Wasserstein's loss": lambda f: -f})
 def generator_loss(fake):
     return gan.non_saturating(fake)

@@ -70,6 +70,32 @@ def as_tuple(value):
     return value if isinstance(value, tuple) else (value,)
 
 
+def unanswered(answer):
+    """Whether an answer is `...`, or a function that does nothing else."""
+    code = getattr(getattr(answer, "__code__", None), "co_code", None)
+    return answer is ... or code in (as_left.__code__.co_code, (lambda: None).__code__.co_code)
+
+
+def as_left():
+    """..."""
+    ...
+
+
+def plain(value):
+    """Tensors, arrays and tuples as nested lists of numbers: what can be sent."""
+    if value is ... or value is None:
+        raise TypeError(f"found {'...' if value is ... else 'None: is a `return` missing?'}")
+    if hasattr(value, "tolist"):
+        value = value.tolist()
+    if isinstance(value, dict):
+        return {str(key): plain(part) for key, part in value.items()}
+    if isinstance(value, list | tuple | range):
+        return [plain(part) for part in value]
+    if not isinstance(value, bool | int | float):
+        raise TypeError(f"found a {type(value).__name__}, expected numbers")
+    return value
+
+
 def equal(a, b):
     """Two tensors agree, up to rounding relative to their largest entry; NaN equals NaN."""
     size = b.nan_to_num(0, 0, 0).abs().max().item() if b.numel() else 0
