@@ -97,7 +97,11 @@ def plain(value):
 
 
 def equal(a, b):
-    """Two tensors agree, up to rounding relative to their largest entry; NaN equals NaN."""
+    """Two tensors agree, up to rounding relative to their largest entry; NaN equals NaN.
+
+    One number may come as (1,) where () is right.
+    """
+    a = a.reshape(()) if b.dim() == 0 and a.numel() == 1 else a
     size = b.nan_to_num(0, 0, 0).abs().max().item() if b.numel() else 0
     return a.shape == b.shape and torch.allclose(a, b, 0, TOLERANCE * size, equal_nan=True)
 
@@ -142,7 +146,7 @@ def read(question, value):
         raise ValueError(f"expected {n} values: {', '.join(question.parts)}")
     try:
         return tuple(torch.tensor(v, dtype=D) for v in (value if n else [value]))
-    except (TypeError, ValueError, RuntimeError):
+    except (TypeError, ValueError, RuntimeError, OverflowError):
         raise ValueError("expected numbers in a rectangular array") from None
 
 
@@ -165,8 +169,8 @@ def diagnosis(question, given, right):
                 return before + words
     found = [of_the_right_value(question, [v[p] for v in given], [v[p] for v in right])
              for p in wrong]
-    return some + ("; ".join(dict.fromkeys(filter(None, found)))
-                   or condition(question, given, right))
+    return some + ("; ".join(dict.fromkeys(filter(None, found))) or condition(
+        question, given, right) or "no slip that is known here")
 
 
 def changed(question):
@@ -203,7 +207,7 @@ def of_the_right_value(question, given, right):
         if max(factors) - min(factors) <= TOLERANCE:
             return f"{factors[0]:.4g} times the right value"
         for name, sizes in every_size(question):
-            for how, power in ("divided", -1), ("multiplied", 1):
+            for how, power in (("divided", -1), ("multiplied", 1)) if min(sizes) else ():
                 if all(abs(c - n**power) <= TOLERANCE * n
                        for c, n in zip(factors, sizes, strict=True)):
                     return f"the right value {how} by {name}"
@@ -232,7 +236,7 @@ def condition(question, given, right):
         for least in sorted(set(numbers)):
             if wrong == [n > least for n in numbers]:
                 return f"wrong only where {name} > {least}"
-    return f"wrong for {wrong.count(True)} of {len(wrong)} inputs"
+    return "" if all(wrong) else f"wrong for {wrong.count(True)} of {len(wrong)} inputs"
 
 
 def arguments(question, args):

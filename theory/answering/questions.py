@@ -341,7 +341,7 @@ def pca_with(centre=lambda X: X.mean(0), scale=lambda X: 1, order=lambda v, d: v
     "the codes are of X that is not centred": lambda X, d: (
         pca(X, d)[0], X @ pca(X, d)[0].T, pca(X, d)[2]),
     "X is divided by its deviations": pca_with(scale=lambda X: X.std(0)),
-    "the components by rising variance": pca_with(order=lambda v, d: v[:d].flip(0)),
+    "the components of the smallest variance": pca_with(order=lambda v, d: v.flip(0)[:d]),
     "singular values in place of variances": lambda X, d: (
         *pca(X, d)[:2], (pca(X, d)[2] * len(X)).sqrt())},
     rights={"variances divided by N - 1": lambda X, d: (
