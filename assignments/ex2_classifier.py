@@ -60,7 +60,7 @@ def main(run,
                             schedule=schedule, snapshots=snapshots):
         for x, y in batches(data.train, batch_size, run.generator):
             if augmented and epoch <= 0.8 * epochs:
-                x = random_affine(x, run.generator, degrees=10, scale=0.1, shear=0.1,
+                x = random_affine(x, run.noise, degrees=10, scale=0.1, shear=0.1,
                                   shift=0.07, share=augmented)
             loss = F.cross_entropy(classifier(x), y)    # -log p(y | x), mean of the batch
             optimizer.zero_grad(); loss.backward(); optimizer.step(); schedule.step()

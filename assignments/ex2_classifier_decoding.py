@@ -60,7 +60,7 @@ def main(run,
                                 decoder=decoder, optimizer=optimizer, schedule=schedule):
             for x, _ in batches(data.train, batch_size, run.generator):
                 if augmented and epoch <= 0.8 * epochs:
-                    x = augment.random_affine(x, run.generator, degrees=10, scale=0.1,
+                    x = augment.random_affine(x, run.noise, degrees=10, scale=0.1,
                                               shear=0.1, share=augmented)
                 loss = l1(decoding(x), x).mean()        # |x_hat - x|, over pixels and images
                 optimizer.zero_grad(); loss.backward(); optimizer.step(); schedule.step()

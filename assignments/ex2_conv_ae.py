@@ -79,7 +79,7 @@ def main(run,
                             optimizer=optimizer, schedule=schedule):
         for x, _ in batches(data.train, batch_size, run.generator):
             if augmented and epoch <= 0.8 * epochs:     # the end settles on unchanged images
-                x = augment.random_affine(x, run.generator, degrees=10, scale=0.1, shear=0.1,
+                x = augment.random_affine(x, run.noise, degrees=10, scale=0.1, shear=0.1,
                                           share=augmented)
             loss = l1(autoencoder(x), x).mean()     # E_x 1/784 sum_p |x_hat_p - x_p|
             optimizer.zero_grad(); loss.backward(); optimizer.step(); schedule.step()

@@ -60,7 +60,7 @@ def main(run,
                                 optimizer=optimizer, schedule=schedule):
                 for x, y in steps(few, batch_size, run.generator, ROUND):
                     if "augmented" in method:
-                        x = random_affine(x, run.generator, degrees=15, scale=0.15,
+                        x = random_affine(x, run.noise, degrees=15, scale=0.15,
                                           shear=0.2, shift=0.07)
                     loss = F.cross_entropy(classifier(x), y)    # 1/n sum -log p(y_i | x_i)
                     optimizer.zero_grad(); loss.backward(); optimizer.step(); schedule.step()

@@ -58,7 +58,7 @@ def main(run,
                 others = steps(data.train, 128, run.generator, ROUND)   # drawn when asked for
                 for x, y in steps(few, batch_size, run.generator, ROUND):
                     if method == WITHOUT:
-                        loss = F.cross_entropy(classifier(changed(x, run.generator)), y)
+                        loss = F.cross_entropy(classifier(changed(x, run.noise)), y)
                     else:
                         loss = with_unlabelled(run, classifier, x, y, next(others)[0], tau)
                     optimizer.zero_grad(); loss.backward(); optimizer.step(); schedule.step()
@@ -88,7 +88,7 @@ def with_unlabelled(run, classifier, x, y, u, tau):
     """The two terms of the loss for the 100's batch x, y and unlabelled images u (B, ...)."""
     with torch.no_grad():
         p, c = classifier(u).softmax(dim=1).max(dim=1)
-    x, u = (changed(images, run.generator) for images in (x, u))
+    x, u = (changed(images, run.noise) for images in (x, u))
     logits, logits_u = classifier(torch.cat([x, u])).split([len(x), len(u)])
     trusted = p > tau
     run.track(len(u), trusted=trusted.double().mean())
