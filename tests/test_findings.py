@@ -72,6 +72,4 @@ def test_no_claim_of_a_script_is_a_constant_and_no_script_makes_more_than_five()
                   if isinstance(node, ast.Call) and ast.unparse(node.func) == "run.claim"]
         assert len(claims) <= 5, path
         for claim in claims:
-            sentence, holds, *_ = claim.args
-            assert isinstance(sentence, ast.Constant | ast.JoinedStr), ast.unparse(sentence)
-            assert not isinstance(holds, ast.Constant), f"{path}: {sentence.value}"
+            assert not isinstance(claim.args[1], ast.Constant), ast.unparse(claim)

@@ -83,10 +83,12 @@ def test_a_wheel_holds_every_package_and_works(tmp_path):
     (wheel,) = tmp_path.glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
+        archive.extractall(tmp_path / "installed")
     assert {file.as_posix() for file in FILES} | {
-        "data_download.py", "minidl/publish/companion/style.css",
-        "minidl/publish/companion/script.js"} <= names
+        "data_download.py", "minidl/lab/figures.mplstyle",
+        "minidl/publish/companion/style.css", "minidl/publish/companion/script.js"} <= names
     code = "import minidl.publish.companion.pages as p; print(p.__file__)"
+    path = str(tmp_path / "installed")
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True,
-                          text=True, timeout=600, env={"PYTHONPATH": str(wheel), "PATH": ""})
-    assert wheel.name in done.stdout, done.stderr
+                          text=True, timeout=600, env={"PYTHONPATH": path, "PATH": ""})
+    assert path in done.stdout, done.stderr

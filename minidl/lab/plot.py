@@ -32,15 +32,7 @@ HELD_OUT = r"\b(validation|held out|test)\b"
 ANY_SPLIT = rf"{HELD_OUT}|\b(training|the 100)\b|\W+"
 
 
-def _in_style(draw):
-    @functools.wraps(draw)
-    def drawn(*args, **options):
-        with matplotlib.rc_context(STYLE):
-            return draw(*args, **options)
-    return drawn
-
-
-@_in_style
+@matplotlib.rc_context(STYLE)
 def curves(lines, title, x_label, y_label, log_y=False, log_x=False, points=None, band=None):
     """lines: name -> (x values, y values), a curve; or one number, a dotted level.
 
@@ -74,7 +66,7 @@ def curves(lines, title, x_label, y_label, log_y=False, log_x=False, points=None
     return figure
 
 
-@_in_style
+@matplotlib.rc_context(STYLE)
 def image_rows(rows, title, column_labels=(), columns=20, signed=False):
     """rows: name -> images (N, 1, H, W) in [0, 1], one labelled row each, 0 black, 1 white.
 
@@ -135,7 +127,7 @@ def _side_by_side(images):
     return x.transpose(0, 1).flatten(1).numpy()  # (N, H, W) -> (H, N W)
 
 
-@_in_style
+@matplotlib.rc_context(STYLE)
 def dots(groups, title, x_label):
     """groups: name -> values; a row each with a dot a value and a bar at their mean."""
     names = [_wrapped(name, 2.2, 7.5) for name in groups]
@@ -152,7 +144,7 @@ def dots(groups, title, x_label):
     return figure
 
 
-@_in_style
+@matplotlib.rc_context(STYLE)
 def bars(groups, names, title, x_label, y_label):
     """groups: name -> one value for each of `names`; bars side by side, a colour a group."""
     figure, axes = _figure(title)
@@ -173,7 +165,7 @@ def bars(groups, names, title, x_label, y_label):
     return figure
 
 
-@_in_style
+@matplotlib.rc_context(STYLE)
 def trials(done, title, y_label, log=()):
     """Every trial of a search, its score against each parameter; the best one marked.
 
@@ -202,7 +194,7 @@ def trials(done, title, y_label, log=()):
     return figure
 
 
-@_in_style
+@matplotlib.rc_context(STYLE)
 def histograms(panels, title, x_label):
     """panels: name -> {group: values}; a panel each, its groups' densities over one axis."""
     figure, *grid = _figure(title, 1.5 * math.ceil(len(panels) / 4), len(panels), 4)
@@ -222,7 +214,7 @@ def histograms(panels, title, x_label):
     return figure
 
 
-@_in_style
+@matplotlib.rc_context(STYLE)
 def heatmap(values, names, title, x_label, y_label, unit):
     """values (R, C), a row for each of `names`; dark is little, bright is much, in `unit`."""
     names = [_wrapped(name, 1.5, 7.5) for name in names]
@@ -238,7 +230,7 @@ def heatmap(values, names, title, x_label, y_label, unit):
     return figure
 
 
-@_in_style
+@matplotlib.rc_context(STYLE)
 def fields(gradients, squares, title):
     """gradients: name -> (H, W), not negative, in shares of the largest on a logarithmic
     scale; squares: name -> (first row and column, size), outlined."""
@@ -257,7 +249,7 @@ def fields(gradients, squares, title):
     return figure
 
 
-@_in_style
+@matplotlib.rc_context(STYLE)
 def scatter(points, y, names, title, axis_labels):
     """points (N, 2) or (N, 3), a colour and a marker a class of y (N,)."""
     points, y = points.cpu().numpy(), y.cpu().numpy()
