@@ -7,9 +7,9 @@ The encoder is the exercise's: three times a 3x3 convolution, SELU and max-pooli
 kernel 3 and stride 2 makes (n - 1) 2 + 3 - 2 padding + output_padding of n: 7 of 3, 14 of 7
 and 28 of 14, the last two with padding 1, output_padding 1 (theory/appendix/test_shapes.py).
 
-This code has d = 64x3x3 = 576 for 784 pixels, so a low error is no merit by itself, and
-exercise 1's has d = 30. So the network is also trained with 576 -> 30 -> 576 in its middle,
-and PCA, clipped to [0, 1], is shown beside both. Each network is trained once.
+This code has d = 64x3x3 = 576 for 784 pixels, so a low error is no merit by itself. Exercise
+1's code has d = 30. So the network is also trained with 576 -> 30 -> 576 in its middle, and
+PCA, clipped to [0, 1], is shown beside both. Each network is trained once.
 
     z = encoder(x) in R^d,   x_hat = sigmoid(decoder(z)),   minimise the BCE of exercise 1
 """

@@ -81,7 +81,7 @@ def main(run,
                log_y=True)
     six = first_of_each_class(y, 6)
     run.pictures("digits", "test images; below, the L1 error from the classifier's code",
-                 error["classifier"][six], x=x[six], columns=12,
+                 error["classifier"][six], x=x[six],
                  **{name: images[six] for name, images in x_hat.items()})
     run.claim("From the classifier's code, the same decoder makes larger errors.",
               paired(error["classifier"], error["autoencoder"]))

@@ -6,7 +6,7 @@ r"""Bags of words: logistic regression on which words a review has, and which pa
 
 Words alone, r = 1: two reviews of the same words get the same answer, so what a network is
 better by is what reading in order is worth. With pairs, r is naive Bayes' log-ratio (Wang and
-Manning 2012), from the counts p of positive and q of negative reviews that have v, and 1:
+Manning 2012). Its counts are those of the positive reviews (p) and the negative ones (q):
 
     r_v = log((p_v / |p|_1) / (q_v / |q|_1)),   p_v = 1 + sum_{n: y_n = 1} x_nv
 
