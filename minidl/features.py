@@ -44,12 +44,6 @@ def excitation(network, split):
     return per_example(strongest, split, network).split(sizes, dim=1)
 
 
-def dead(excited):
-    """(N, C) -> (C,): which units no image excites at any place. No gradient reaches their
-    weights: dead they stay."""
-    return (excited <= 0).all(dim=0)
-
-
 def profile(excited, y, classes):
     """(N, C), (N,) -> (C, classes): a unit's mean excitation by the images of each class; 0
     by a class without images."""
@@ -68,23 +62,15 @@ def selectivity(profiles):
     return (highest - rest) / (highest + rest).clamp(min=1e-12)
 
 
+def by_class(profiles):
+    """(C, classes) -> (C,): the units in the order of the class that excites them most, the
+    most selective first."""
+    return (10 * profiles.argmax(dim=1) - selectivity(profiles)).argsort()
+
+
 def scale(activations):
     """(N, C) -> (C,): the standard deviation of each, for divisions; never 0."""
     return activations.std(dim=0, correction=0).clamp(min=1e-6)
-
-
-def excitation_rows(excited, y, classes):
-    """{when: excitation} -> a row a layer: its units, the share of them that is dead, the
-    share of images that excite a unit, the mean selectivity."""
-    rows = []
-    for i, layer in enumerate(zip(*excited.values(), strict=True), 1):
-        rows.append({"layer": f"conv {i}", "units": layer[0].shape[1]})
-        for when, e in zip(excited, layer, strict=True):
-            chosen = selectivity(profile(e, y, classes))
-            rows[-1] |= {f"dead {when}": dead(e).cpu().double().mean().item(),
-                         f"excited by, {when}": (e > 0).cpu().double().mean().item(),
-                         f"selectivity {when}": chosen.mean().item()}
-    return rows
 
 
 @torch.no_grad()
@@ -109,22 +95,5 @@ def with_new_weights(network):
 def weights(network):
     """name -> the weights of each layer, in the order they run."""
     parts = [part for part in network.modules() if isinstance(part, nn.Conv2d | nn.Linear)]
-    return {f"conv {i}" if isinstance(part, nn.Conv2d) else "linear": part.weight.detach()
+    return {f"{'conv' if isinstance(part, nn.Conv2d) else 'linear'} {i}": part.weight.detach()
             for i, part in enumerate(parts, 1)}
-
-
-def weight_rows(by_time):
-    """{when: weights} -> a row a layer: how many, their standard deviation and kurtosis."""
-    rows = [{"layer": name, "weights": w.numel()}
-            for name, w in next(iter(by_time.values())).items()]
-    for when, layers in by_time.items():
-        for row in rows:
-            w = layers[row["layer"]].cpu().double()
-            row |= {f"std {when}": w.std().item(), f"kurtosis {when}": kurtosis(w).item()}
-    return rows
-
-
-def kurtosis(x):
-    """E (x - m)^4 / (E (x - m)^2)^2 of all values: 1.8 uniform, 3 normal."""
-    centred = x.flatten() - x.mean()
-    return (centred**4).mean() / (centred**2).mean() ** 2

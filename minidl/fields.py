@@ -91,15 +91,6 @@ def support(gradient):
     return rows[0], rows[-1], columns[0], columns[-1]
 
 
-def holding(gradient, share):
-    """Side of the smallest square in the middle of the support with this share of the sum."""
-    top, bottom, left, right = support(gradient)
-    inner = gradient[top:bottom + 1, left:right + 1].double()
-    sides = [len(inner) - 2 * cut for cut in range((len(inner) + 1) // 2)]
-    parts = [inner[cut:cut + side, cut:cut + side] for cut, side in enumerate(sides)]
-    return min(len(part) for part in parts if part.sum() >= share * inner.sum())
-
-
 def measured(network, images, generator):
     """Every layer's field by the formula and by the gradient on images of noise.
 
@@ -113,7 +104,6 @@ def measured(network, images, generator):
         ends = support(gradient)
         rows.append({"layer": name, "size": size, "jump": jump, "start": start,
                      "by the gradient": ends[1] - ends[0] + 1,
-                     "agree": ends == 2 * (first, first + size - 1),
-                     "holds 90%": holding(gradient, 0.9)})
+                     "agree": ends == 2 * (first, first + size - 1)})
         gradients[name], squares[name] = gradient.numpy(), (first, size)
     return rows, gradients, squares

@@ -4,7 +4,6 @@ A loss here returns (B,), one number an example; the mean over the batch is take
 sight, in the training loop. Checked in tests/test_metrics.py.
 """
 
-import torch
 import torch.nn.functional as F
 
 
@@ -39,18 +38,6 @@ def bce(logits, x):
     _same_shape(logits, x)
     values = F.binary_cross_entropy_with_logits(logits, x, reduction="none")
     return values.flatten(1).sum(dim=1)
-
-
-def contraction(z, x, u):
-    r"""|d(u . z_b) / dx_b|^2, whose mean over u ~ N(0, I) is the squared norm of the Jacobian,
-
-        E_u |J^T u|^2 = E_u u^T J J^T u = tr(J J^T) = sum_kp (dz_k / dx_p)^2.
-
-    z (B, D) computed from x (B, ...), which requires a gradient, u (B, D) -> (B,). One
-    backward pass instead of D; it can be differentiated again. Rifai et al. (2011).
-    """
-    slope, = torch.autograd.grad((u * z).sum(), x, create_graph=True)
-    return slope.square().flatten(1).sum(dim=1)
 
 
 def _same_shape(x_hat, x):
