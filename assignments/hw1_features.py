@@ -117,7 +117,7 @@ def show_weights(run, both):
     run.results.figure("first_layer_filters", plot.image_rows(
         {when: w["conv 1"] for when, w in weights.items()},
         f"{run.title}: the first layer's filters, 3 x 3 weights", columns=16, signed=True))
-    (x, y), _, title = points.load("", 300, torch.Generator().manual_seed(run.seed))
+    (x, y), _, title, _ = points.load("", 300, torch.Generator().manual_seed(run.seed))
     scale = (x.mean(), x.std()), (y.mean(), y.std())
     for when, steps in (("before", 0), ("after", 600)):
         network = hw1_regression.fit(
