@@ -41,8 +41,10 @@ def blanked(text, name=None):
         body = function.body[1:] if ast.get_docstring(function) is not None else function.body
         if body:
             first, last = body[0], body[-1]
-            before = lines[first.lineno - 1][:first.col_offset]  # spaces, or a `def` in a line
-            lines[first.lineno - 1:last.end_lineno] = [f"{before}raise NotImplementedError\n"]
+            # a decorated body begins with its decorator
+            start = min(node.lineno for node in (first, *getattr(first, "decorator_list", [])))
+            before = lines[start - 1][:first.col_offset]  # spaces, or a `def` in a line
+            lines[start - 1:last.end_lineno] = [f"{before}raise NotImplementedError\n"]
     return "".join(lines)
 
 
