@@ -281,8 +281,16 @@ def hash_reviews(texts):
     return digest.hexdigest()
 
 
+def replace_unprintable():
+    """What a terminal cannot show of a path or a name is printed as ?, and is no error."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # a notebook's has none
+            stream.reconfigure(errors="replace")
+
+
 def main(argv=None):
     """The command line; returns the exit status."""
+    replace_unprintable()
     parser = argparse.ArgumentParser("data_download.py", description="Fetch the data sets.")
     parser.error = lambda message: parser.exit(2, f"{message}\n")  # one sentence, no usage
     parser.add_argument("names", nargs="*", help=f"{', '.join(SETS)}; none means all")

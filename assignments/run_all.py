@@ -26,6 +26,7 @@ from pathlib import Path
 import _path  # noqa: F401
 import torch
 
+from data_download import replace_unprintable
 from minidl.files import alone, lock, whole_file
 from minidl.lab import cli
 from minidl.lab.progress import Line, clock
@@ -55,6 +56,7 @@ NEEDS = {
 
 def main(argv=None):
     """-> exit status: 0, 1 where a script failed, 2 for a flag, 130 after Ctrl-C."""
+    replace_unprintable()
     flags, common = parse(argv)
     if flags.ledger:
         return ledger(flags.out)
@@ -167,7 +169,7 @@ def start(name, flags, common):
     folder.mkdir(parents=True, exist_ok=True)
     threads = max(1, os.cpu_count() // flags.jobs)
     resume = ["--resume"] if flags.resume else []
-    with (folder / "log.txt").open("a" if flags.resume else "w") as log:
+    with (folder / "log.txt").open("ab" if flags.resume else "wb") as log:
         lock(log.fileno())  # the script's, too, as long as it has this file
         return subprocess.Popen(
             [sys.executable, HERE / f"{name}.py", *common, *resume, "--out", folder],

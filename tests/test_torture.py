@@ -1,5 +1,6 @@
 """Faults: nothing half-written, nothing lost, nothing executed. torture.py goes on longer."""
 
+import ast
 import contextlib
 import functools
 import gzip
@@ -7,6 +8,7 @@ import io
 import os
 import pickle
 import random
+import re
 import signal
 import tarfile
 
@@ -290,3 +292,28 @@ def test_malicious_members_of_an_archive_write_nothing(tmp_path, monkeypatch):
     with tarfile.open(path) as tar:  # an unsafe reader, in this test's folder
         tar.extractall(path.parent, filter="fully_trusted")
     assert {"outside/a", "outside/b"} <= content(tmp_path).keys()
+
+
+# --- text -----------------------------------------------------------------------------------
+
+def test_text_is_read_and_written_in_utf8_whatever_the_locale():
+    """LC_ALL=C python -X utf8=0 would else read in ASCII what it wrote in UTF-8."""
+    files = [torture.ROOT / "data_download.py", *(
+        path for room in ("minidl", "assignments", "theory")
+        for path in (torture.ROOT / room).rglob("*.py") if path.name[:5] != "test_")]
+    for path in files:
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            name = isinstance(node, ast.Call) and getattr(node.func, "attr", None)
+            if name in ("read_text", "write_text", "open"):
+                words = ast.unparse(node).lower()
+                other = re.search(r"'[arw]\+?b\+?'|os\.open|gzip|tarfile|urlopen", words)
+                assert "utf-8" in words or other, f"{path}:{node.lineno}: {words}"
+
+
+def test_what_a_console_cannot_show_is_replaced(tmp_path, monkeypatch):
+    console = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    monkeypatch.setattr("sys.stderr", console)
+    assert data_download.main(["mnist", "--from", str(tmp_path), "--data-dir",
+                               str(tmp_path / "d\u00e4ta")]) == 2
+    console.flush()
+    assert b"d?ta" in console.buffer.getvalue()

@@ -22,7 +22,7 @@ from pathlib import Path
 
 import torch
 
-from data_download import DownloadError
+from data_download import DownloadError, replace_unprintable
 from minidl import UserError
 from minidl.files import alone
 from minidl.lab import flags as flags_of
@@ -47,9 +47,7 @@ def start(main, *, data=None, quick=None, full=None, argv=None):
     Exit status: 0; 2 and one sentence for what the user can mend; 130 after Ctrl-C.
     """
     argv = sys.argv[1:] if argv is None else argv
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):  # what a terminal cannot show is replaced
-            stream.reconfigure(errors="replace")
+    replace_unprintable()
     script = Path(inspect.getfile(main))
     sizes = {"quick": quick or {}, "full": full or {}}
     flags, settings = _parse(main, script.name, sizes, data, argv)

@@ -7,14 +7,16 @@
 A keyword is a flag, its default the flag's default and type. Its annotation is the flag's help
 and, after semicolons at its end, its bounds (`>= a`, `a to b`, `one of a, b`) and `amount` for
 a setting that says how much and not what: a restamp runs those at their --quick value. Without
-bounds a number is at least 0, and a whole one at least 1, unless its default is 0. Checked in
-tests/test_cli.py.
+bounds a number is at least 0, and a whole one at least 1, unless its default is 0, and no more
+than LARGEST, unless it is an amount. Checked in tests/test_cli.py.
 """
 
 import argparse
 import inspect
 import math
 import re
+
+LARGEST = 100_000  # a layer's width or a batch: beyond, memory ends after some training
 
 
 def parameters(main):
@@ -78,11 +80,14 @@ def _bounds(parameter):
     """-> the least and the largest value, and the choices of a word."""
     default, choices = parameter.default, ()
     low, high = (min(1, default) if type(default) is int else 0), math.inf
-    for term in _split(parameter)[1]:
+    terms = _split(parameter)[1]
+    for term in terms:
         if term.startswith(">= "):
             low = type(default)(term[3:])
         elif term.startswith("one of "):
             choices = term[7:].split(", ")
         elif term != "amount":
             low, high = (type(default)(end) for end in term.split(" to "))
+    if type(default) is int and high == math.inf and "amount" not in terms:
+        high = max(LARGEST, default)
     return low, high, choices

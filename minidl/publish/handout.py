@@ -15,6 +15,8 @@ import shutil
 import sys
 from pathlib import Path
 
+from data_download import replace_unprintable
+
 ROOT = Path(__file__).resolve().parents[2]
 NOT_COPIED = {".git", "__pycache__", ".pytest_cache", ".ruff_cache", "venv", ".venv"}
 OF_USERS = {"outputs", "data"}  # at the top: minidl/data is code
@@ -123,6 +125,7 @@ def imports(path):
 
 
 def main(argv=None):
+    replace_unprintable()
     parser = argparse.ArgumentParser(prog="python -m minidl.publish.handout",
                                      description=__doc__.partition("\n\n")[0])
     parser.add_argument("places", nargs="+", metavar="PLACE",

@@ -20,6 +20,7 @@ import sys
 from html import escape
 from pathlib import Path
 
+from data_download import replace_unprintable
 from minidl.lab.findings import in_words
 from minidl.lab.results import cell, latex, markdown, tex
 from minidl.publish import kept, readme, sheets
@@ -418,6 +419,7 @@ def typeset(text):
 
 
 def main(argv=None):
+    replace_unprintable()
     parser = argparse.ArgumentParser(prog="python -m minidl.publish.report",
                                      description=__doc__.partition("\n\n")[0])
     parser.add_argument("sheets", nargs="*", metavar="SHEET", choices=[[], *sheets.SHEETS],

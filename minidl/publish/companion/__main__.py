@@ -9,6 +9,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from data_download import replace_unprintable
 from minidl.publish.companion import contents, pages
 from minidl.publish.companion.frame import put
 from minidl.publish.companion.png import small
@@ -37,6 +38,7 @@ def write(root, outputs, out):
 
 
 def main(argv=None):
+    replace_unprintable()
     parser = argparse.ArgumentParser(prog="python -m minidl.publish.companion",
                                      description=__doc__.partition("\n\n")[0])
     parser.add_argument("--out", type=Path, default=Path("outputs/companion"), metavar="DIR",
