@@ -2,7 +2,6 @@
 
 import math
 
-import numpy as np
 import pytest
 import torch
 
@@ -27,18 +26,6 @@ def clusters(n, D=5, apart=10):
 
 # --- affinities -----------------------------------------------------------------------------
 
-def conditional(x, beta):
-    """p_{j|i} of the definition, a loop over i."""
-    N = len(x)
-    P = np.zeros((N, N))
-    for i in range(N):
-        d = ((x - x[i]) ** 2).sum(axis=1)
-        d[i] = np.inf
-        e = np.exp(-beta[i] * (d - d.min()))  # the shift cancels
-        P[i] = e / e.sum()
-    return P
-
-
 def test_three_points_by_hand():
     """At 0, 1, 3: with perplexity 2 both neighbours of each are equally near; with 1 only the
     nearest is: p_{2|1} = p_{1|2} = p_{2|3} = 1, halved and divided by N = 3."""
@@ -51,22 +38,22 @@ def test_three_points_by_hand():
 
 
 @pytest.mark.parametrize("scale", [1e-6, 1, 1e6])
-def test_every_row_has_the_wanted_perplexity(scale):
-    """P is symmetrised, so its beta are not in it; a search of our own, on NumPy's entropy,
-    finds those of the definition, and these give the same P."""
-    x, wanted = scale * clusters(20)[0].numpy() + 100 * scale, 7.3
-    low, high = np.full(60, 1e-9) / scale**2, np.full(60, 1e9) / scale**2
-    for _ in range(100):
-        beta = np.sqrt(low * high)
-        p = conditional(x, beta)
-        H = -(p * np.log2(np.where(p > 0, p, 1))).sum(axis=1)
-        low, high = np.where(wanted < 2**H, beta, low), np.where(wanted < 2**H, high, beta)
-    np.testing.assert_allclose(2**H, wanted, rtol=1e-9)  # the search itself has ended
-    P = affinities(torch.from_numpy(x), wanted).numpy()
-    # beta d < 100 where p matters, and of d 400 ulps of 1e4: 1e-10 and 1e-9 of p
-    np.testing.assert_allclose(P, (p + p.T) / 120, rtol=1e-7, atol=1e-14)
-    off = affinities(torch.from_numpy(x), wanted * (1 + 1e-5)).numpy()
-    assert abs(off - P).max() > 1e-8  # a perplexity 1e-5 away would have been seen
+def test_every_point_has_the_wanted_perplexity_and_a_gaussian_of_its_own(scale):
+    """Two circles of 12 points, far apart, one 50 times as large: in a circle all points are
+    alike, so that p_{j|i} = p_{i|j} = N p_ij, and has a beta of its own."""
+    t = 2 * math.pi * torch.arange(12, dtype=torch.float64) / 12
+    circle = torch.stack([t.cos(), t.sin()], dim=1)
+    x = scale * torch.cat([circle, 50 * circle + 1e4])
+    p = 24 * affinities(x, 5.0)
+    # 80 / 2^40 of log beta, and beta d < 60; of d, 2^13 ulps of 1e4 for a radius of 1
+    torch.testing.assert_close(torch.special.entr(p).sum(dim=1).exp(), p.new_full((24,), 5),
+                               rtol=1e-7, atol=0)
+    off = 24 * affinities(x, 5 * (1 + 1e-5))
+    assert (off - p).abs().max() > 1e-7  # a perplexity 1e-5 away would have been seen
+    for i in (0, 12):
+        d = (x[i] - x[i + 1:i + 7]).square().sum(dim=1)
+        slopes = p[i, i + 1:i + 7].log().diff() / d.diff()  # -beta
+        torch.testing.assert_close(slopes, slopes[:1].expand(5), rtol=1e-7, atol=0)
 
 
 def test_affinities_are_a_symmetric_distribution_of_pairs():
