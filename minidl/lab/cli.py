@@ -26,7 +26,7 @@ from data_download import DownloadError, replace_unprintable
 from minidl import UserError
 from minidl.files import alone
 from minidl.lab import flags as flags_of
-from minidl.lab import ranks
+from minidl.lab import notebook, ranks
 from minidl.lab.run import Run, RunError
 
 SIZES = {"quick": "does it run: at most 10 s on 2 cores",
@@ -41,8 +41,20 @@ class _Parser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: {message} (--help lists the flags)\n")
 
 
-def start(main, *, data=None, quick=None, full=None, argv=None):
-    """Run main(run, **settings) with the command line's settings.
+def start(main, **how):
+    """Run main(run, **settings) with the command line's settings, see `_start`.
+
+    In a notebook an exit would print a traceback below the sentence that says why.
+    """
+    try:
+        _start(main, **how)
+    except SystemExit:
+        if not notebook.shell():
+            raise
+
+
+def _start(main, *, data=None, quick=None, full=None, argv=None):
+    """Run main(run, **settings).
 
     Exit status: 0; 2 and one sentence for what the user can mend; 130 after Ctrl-C.
     """

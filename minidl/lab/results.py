@@ -8,7 +8,7 @@ from pathlib import Path
 import matplotlib
 
 from minidl.files import whole_file
-from minidl.lab import plot
+from minidl.lab import notebook, plot
 
 FORMATS = {"png": ["Software"], "pdf": ["CreationDate", "Creator", "Producer"]}
 
@@ -50,6 +50,7 @@ class Results:
             for kind, unwanted in FORMATS.items():
                 with whole_file(self._file(f"{name}.{kind}")) as path:
                     figure.savefig(path, format=kind, metadata=dict.fromkeys(unwanted))
+        notebook.show(self.path(f"{name}.png"))
 
     def table(self, name, rows, caption=""):
         """Write rows, dicts with the same keys, as <name>.md and <name>.tex."""

@@ -2,7 +2,7 @@
 
 Every source file becomes a page: docstrings and comments on the left, their equations set, the
 code that they speak of on the right, the numbers and figures of the last run where the code
-makes them. The pages need no network and no server. Left out are search and other languages.
+makes them. The pages need no network and no server. Left out are other languages.
 """
 
 import argparse
@@ -34,6 +34,7 @@ def write(root, outputs, out):
         page = pages.FilePage(project, source, result, figures)
         put(out / source.page, page.html().encode())
     put(out / "index.html", contents.index(project, results).encode())
+    put(out / "search.js", contents.entries(project).encode())
     return len(project.sources)
 
 

@@ -1,5 +1,6 @@
 """The first page: what a sheet asks, which files answer it, and their numbers; all files."""
 
+import json
 from html import escape
 
 from minidl.publish import readme, sheets
@@ -10,9 +11,9 @@ from minidl.publish.companion.project import FOLDERS
 def index(project, results):
     """The first page: sheet, item, files, findings; then all files."""
     parts = ["<h1>minidl, side by side</h1>",
-             "<p>The words of each file beside its code; the proofs and the numbers of the "
-             "last run where they belong. <kbd>j</kbd> and <kbd>k</kbd>, or <kbd>n</kbd> and "
-             "<kbd>p</kbd>, go from section to section.</p>"]
+             "<p>Each file's prose beside its code, with the proofs and the numbers of the "
+             "last run. <kbd>j</kbd> and <kbd>k</kbd> go from section to section, "
+             "<kbd>/</kbd> searches titles, claims and items.</p>"]
     first = {}
     for sheet, title in sheets.SHEETS.items():
         lines = "".join(_item(project, results, item, words, first)
@@ -24,6 +25,17 @@ def index(project, results):
                         for s in project.sources if s.folder == folder)
         parts.append(f'{_heading(title)}<ul class="files">{lines}</ul>' if lines else "")
     return frame("index.html", "minidl: the reading companion", "".join(parts))
+
+
+def entries(project):
+    """search.js: [words, page] of every file, claim and item of a sheet."""
+    found = [[f"{s.stem}: {s.title}", s.page] for s in project.sources]
+    found += [[f"claim {number}: {name.removeprefix('test_').replace('_', ' ')}",
+               f"{source.page}#{name}"]
+              for number, (source, name) in sorted(project.claims.items())]
+    found += [[f"{item}: {words}", f"index.html#{item}"]
+              for item, words in sheets.ITEMS.items()]
+    return f"const ENTRIES = {json.dumps(found, indent=0)};\n"
 
 
 def _heading(title):

@@ -46,14 +46,40 @@ class FilePage:
         return name in self.source.names and f"#{name}"
 
     def html(self):
-        lead, *others = self.rows()
-        made = [self.lead(lead), *map(self.row, others)]
+        made = [self.flow(group) for group in self.groups()]
         top = f"<span>{escape(self.source.path)}</span>{self.chips()}{self.near()}"
         entries = "".join(f'<li><a href="#{name}">{escape(name)}</a></li>'
                           for name in self.source.names if "." not in name)
         aside = f'<nav class="toc" aria-label="This file"><ul>{entries}</ul></nav>'
         return frame(self.source.page, f"{self.source.path} - minidl", "".join(
             [self.glyphs.definitions(), *made]), top, aside if entries else "")
+
+    def groups(self):
+        """The rows, a row whose prose is longer than its code with those after it: their code
+        stands beside its prose. A line of prose takes the place of one and a half of code."""
+        lead, *others = self.rows()
+        groups = [[lead]]
+        room = 1.5 * len(lead.prose) - len(lead.code) - self.lead_height()
+        for row in others:
+            if room < 6:
+                groups.append([])
+                room = 1.5 * len(row.prose) + 3
+            groups[-1].append(row)
+            room -= len(row.code) + 4
+        return groups
+
+    def flow(self, group):
+        """The rows of a group; in the grid, the first one's prose spans all code but the end
+        of the last, beside which the others' prose stands."""
+        n = len(group)
+        if n == 1:
+            return self.row(*group)
+        made = ""
+        for i, row in enumerate(group):
+            prose = f"1 / span {n}" if i == 0 else f"{n + i}"
+            code = f"{i + 1} / span {n if i == n - 1 else 1}"
+            made += self.row(row, f' style="--at:{prose}"', f' style="--at:{code}"')
+        return f'<div class="flow">{made}</div>'
 
     def rows(self):
         """The file's rows; the first code stands beside the file's docstring."""
@@ -70,15 +96,16 @@ class FilePage:
         return sheets.TAG.match(self.lines[number - 1])
 
     def item(self, item, words=""):
-        """A link to an item of the first page."""
-        return f'<a {words}href="{relative(self.source.page, "index.html")}#{item}"'
+        """A link to an item of the first page; what it asks for is in its tooltip."""
+        page = relative(self.source.page, "index.html")
+        return (f'<a {words}href="{page}#{item}" title="{escape(sheets.ITEMS.get(item, ""))}">'
+                f"{item}</a>")
 
     def chips(self):
         """The items of the sheets that this file answers."""
         items = [item for item, places in self.project.tags.items()
                  if any(source is self.source for source, _ in places)]
-        return "".join(f'{self.item(item, "class=chip ")} title="'
-                       f'{escape(sheets.ITEMS.get(item, ""))}">{item}</a>' for item in items)
+        return "".join(self.item(item, "class=chip ") for item in items)
 
     def near(self):
         """Links to the files before and after this one in its folder."""
@@ -89,16 +116,22 @@ class FilePage:
                        for word, beside in (("previous", folder[:at][-1:]),
                                             ("next", folder[at + 1:][:1])) for other in beside)
 
-    def lead(self, row):
-        """The first row: the file's docstring beside its last run, or claims, and code."""
-        side = self.run() or self.claims()
-        side = side and f'<div class="side">{side}</div>'
-        return (f'<section class="row lead"><div class="prose">{self.prose_of(row)}</div>'
-                f'<div class="right">{side}{self.code_of(row)}</div></section>')
+    def lead_height(self):
+        """About how many lines stand beside the file's docstring: a run fills the place."""
+        if self.source.folder == "assignments":
+            return 60
+        return sum(source is self.source for source, _ in self.project.claims.values())
 
-    def row(self, row):
-        """A row: prose, code, and the figures that this code draws."""
-        prose, code = self.prose_of(row), self.code_of(row)
+    def row(self, row, at="", code_at=""):
+        """A row: prose, code, and the figures that this code draws; the first one has the last
+        run, or the claims, above its code. at: their places in the grid of a group."""
+        if 1 in (*row.prose, *row.code):
+            side = self.run() or self.claims()
+            side = side and f'<div class="side">{side}</div>'
+            return (f'<section class="row lead"><div class="prose"{at}>{self.prose_of(row)}'
+                    f'</div><div class="right"{code_at}>{side}{self.code_of(row)}</div>'
+                    '</section>')
+        prose, code = self.prose_of(row), self.code_of(row, code_at)
         if not row.code_lines(self.lines) and not prose:
             return ""
         heading, classes = "", "row"
@@ -108,7 +141,7 @@ class FilePage:
             classes += " method" if "." in row.name else " begins"
         else:
             prose = prose.replace("<h3>", '<h3 data-stop tabindex="-1">', 1)
-        return (f'<section class="{classes}"><div class="prose">{heading}{prose}'
+        return (f'<section class="{classes}"><div class="prose"{at}>{heading}{prose}'
                 f'{self.used(row)}{self.drawn(row)}</div>{code}</section>')
 
     def prose_of(self, row):
@@ -118,18 +151,17 @@ class FilePage:
         if row.docstring:
             made += self.prose.docstring(row.words, title=row.docstring.start == 1)
         for n in tags:
-            links = ", ".join(f"{self.item(item)}>{item}</a>"
-                              for item in self.tag(n)[1].split(", "))
+            links = ", ".join(map(self.item, self.tag(n)[1].split(", ")))
             made += f'<p class="tag" id="L{n}">sheet: {links}</p>'
         return made
 
-    def code_of(self, row):
+    def code_of(self, row, at=""):
         lines = row.code_lines(self.lines)
         if not lines:
-            return '<div class="code"></div>'
+            return f'<div class="code"{at}></div>'
         shown = "".join(f'<span id="L{n}" data-n="{n}">{self.coloured[n - 1]}\n</span>'
                         for n in row.code if lines[0] <= n <= lines[-1])
-        return f'<pre class="code"><code>{shown}</code></pre>'
+        return f'<pre class="code"{at}><code>{shown}</code></pre>'
 
     def used(self, row):
         """Which claims prove this function, which tests and scripts use it."""
@@ -170,7 +202,8 @@ class FilePage:
                 f'{escape(found["data"])}, seed {found["seed"]}, {found["device"]}, '
                 f'{found["seconds"]:.0f} s: <code>{file.parent.name}/{file.name}</code></p>')
         if self.result.older:
-            head += (f'<p class="run"><b>Older than {escape(", ".join(self.result.older))}:'
+            older = ", ".join(self.result.older[:2]) + " ..." * bool(self.result.older[2:])
+            head += (f'<p class="run"><b>Older than {escape(older)}:'
                      f'</b> <code>{escape(kept.command(found))}</code> makes a new one.</p>')
         sentences = "".join(f"<li>{escape(words)}</li>" for words in told(found))
         return (f'<h2>What it found</h2>{head}<ul class="findings">{sentences}</ul>'

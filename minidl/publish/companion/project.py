@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from minidl.publish import kept, sheets
 from minidl.publish.companion.colours import references
+from minidl.publish.companion.prose import title_of
 from minidl.publish.companion.rows import definitions
 
 FOLDERS = {"assignments": "Scripts", "theory": "Theory",
@@ -14,6 +15,12 @@ FOLDERS = {"assignments": "Scripts", "theory": "Theory",
            "minidl/data": "Data", "minidl/lab": "What a run needs",
            "minidl/publish": "What is made of runs",
            "minidl/publish/companion": "This companion", "tests": "Tests"}
+
+
+def _place(path):
+    """The order of reading: as the sheets ask, then what no sheet asks, by name."""
+    items, own = list(sheets.ITEMS), [item for _, item in sheets.tags(path)]
+    return min(map(items.index, own), default=len(items)), path.name
 
 
 class Source:
@@ -26,7 +33,7 @@ class Source:
         self.page = path.removesuffix(".py") + ".html"
         dotted = path.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
         self.module = dotted if dotted.startswith("minidl") else self.stem  # in an import
-        self.title = (ast.get_docstring(self.tree) or "").partition("\n")[0]
+        self.title = title_of(ast.get_docstring(self.tree) or "")[0]
         self.names = dict(definitions(self.tree))   # name -> syntax tree of what it defines
 
 
@@ -43,8 +50,8 @@ class Result(NamedTuple):
 class Project:
     def __init__(self, root, outputs):
         self.root, self.outputs = Path(root), Path(outputs)
-        paths = sorted(path for folder in ("", *FOLDERS)
-                       for path in (self.root / folder).glob("*.py") if path.stat().st_size)
+        paths = [path for folder in ("", *FOLDERS) for path in sorted(
+            (self.root / folder).glob("*.py"), key=_place) if path.stat().st_size]
         self.sources = [Source(path.relative_to(self.root).as_posix(), path.read_text("utf-8"))
                         for path in paths]
         names = [path.name for path in paths]

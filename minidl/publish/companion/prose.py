@@ -68,6 +68,15 @@ def _displayed(line, deep, after):
     return deep or formulas > 0.6 * len(line.strip())
 
 
+def title_of(text):
+    """-> a docstring's first line, or its first sentence where that goes on; and the rest."""
+    first, _, rest = text.partition("\n")
+    sentence = re.match(r".*?[.?!](?=\s)", text, re.S)
+    if not sentence or rest[:1] in ("", "\n") or first.endswith((".", "?", "!", ":")):
+        return first, rest
+    return " ".join(sentence[0].split()), text[sentence.end():]
+
+
 def one_line(lines):
     """The words of a paragraph; what is set apart stays so."""
     return " ".join("\u2003" * (not line[:FAR].strip()) + line.strip() for line in lines)
@@ -83,7 +92,7 @@ class Prose:
         """A docstring's text, dedented; the first line of a file's is its title."""
         if not title:
             return self.text(text)
-        first, _, rest = text.partition("\n")
+        first, rest = title_of(text)
         return f"<h1>{self.parts(split(first))}</h1>{self.text(rest)}"
 
     def comment(self, lines):

@@ -1,4 +1,5 @@
-// The theme, and the keys: j or n to the next section, k or p to the one before, t the theme.
+// The theme, the search, and the keys: j or n to the next section, k or p to the one before,
+// t the theme, / the search. The entries are in search.js: nothing is asked of a network.
 "use strict";
 
 const stored = (value) => {
@@ -35,11 +36,37 @@ const go = (step) => {
   }
 };
 
+const search = (field, list) => {
+  const words = field.value.toLowerCase().split(/\s+/).filter(Boolean);
+  const hits = ENTRIES.filter(([text]) =>
+    words.every((word) => text.toLowerCase().includes(word)));
+  const base = field.dataset.index.replace("index.html", "");
+  list.replaceChildren(...hits.slice(0, 20).map(([text, page]) => {
+    const entry = document.createElement("li"), link = document.createElement("a");
+    link.href = base + page;
+    link.textContent = text;
+    entry.append(link);
+    return entry;
+  }));
+  list.hidden = !words.length;
+};
+
 document.addEventListener("DOMContentLoaded", () => {
+  for (const region of document.querySelectorAll(".code, .eq, .prose pre")) {
+    if (region.scrollWidth > region.clientWidth) region.tabIndex = 0;  // the arrow keys scroll it
+  }
   document.getElementById("theme").addEventListener("click", toggle);
+  const field = document.getElementById("search"), list = document.getElementById("found");
+  field.addEventListener("input", () => search(field, list));
+  field.addEventListener("keydown", (event) => {
+    if (event.key === "Enter") list.querySelector("a")?.click();
+    if (event.key === "Escape") { field.value = ""; list.hidden = true; }
+  });
 });
 document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey) return;
+  if (event.target.id === "search") return;   // letters belong to the field
+  if (event.key === "/") { event.preventDefault(); document.getElementById("search").focus(); }
   if (event.key === "j" || event.key === "n") go(1);
   else if (event.key === "k" || event.key === "p") go(-1);
   else if (event.key === "t") toggle();
