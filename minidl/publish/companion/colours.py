@@ -16,7 +16,7 @@ def coloured(text, links=None):
     made, done, before = "", 0, ""
     for token in tokenize.generate_tokens(io.StringIO(text).readline):
         kind, target = _kind(token, before), (links or {}).get(token.start)
-        if kind or target:
+        if (kind or target) and token.string:   # a dedent is empty, at a name's place
             start, end = (starts[line - 1] + at for line, at in (token.start, token.end))
             parts = text[start:end].split("\n")     # a string's lines, each for itself
             made += escape(text[done:start], quote=False)

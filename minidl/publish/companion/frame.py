@@ -18,7 +18,7 @@ def relative(page, target):
     """The link from one page of the site to another."""
     path, mark, anchor = target.partition("#")
     if path == page or not path:
-        return mark + anchor
+        return mark + anchor or Path(page).name
     return os.path.relpath(path, Path(page).parent) + mark + anchor
 
 
