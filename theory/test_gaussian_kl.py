@@ -132,8 +132,7 @@ def test_eq_6_32_equals_the_exact_expectation_over_sign_points():
 def test_eq_6_32_reduces_to_6_33_in_one_dimension():
     """(6.33) on a grid of 5^4 parameters against (6.32) with S = s^2 and against PyTorch's
     univariate KL. Bound: a dozen roundings of terms that are at most `size`."""
-    mu = torch.tensor([-2.0, -0.5, 0.0, 0.3, 4.0], dtype=torch.float64)
-    sigma = torch.tensor([0.25, 0.7, 1.0, 1.9, 5.0], dtype=torch.float64)
+    mu, sigma = vector(-2.0, -0.5, 0.0, 0.3, 4.0), vector(0.25, 0.7, 1.0, 1.9, 5.0)
     mu1, sigma1, mu2, sigma2 = grid = torch.cartesian_prod(mu, sigma, mu, sigma).T
     size = (sigma1**2 + (mu1 - mu2)**2) / (2 * sigma2**2) + 4
 
@@ -228,8 +227,8 @@ def test_kl_is_invariant_under_invertible_affine_maps_and_adds_over_independent_
     integers, det A = 5, so that a lost determinant shows. KLs of independent blocks add.
     Breaks: with correlation rho both marginals are those of N(0, I), yet KL is
     -1/2 log(1 - rho^2)."""
-    A = torch.tensor([[2, 1, 0], [0, 1, 3], [1, 0, 1]], dtype=torch.float64)
-    amplified, b, rho = np.linalg.cond(A)**2, ints(3), 0.6
+    A, b, rho = vector([2, 1, 0], [0, 1, 3], [1, 0, 1]), ints(3), 0.6
+    amplified = np.linalg.cond(A)**2
 
     def check(kl):
         for seed in range(5):
@@ -258,18 +257,16 @@ def test_kl_gradients_are_mu_and_half_var_minus_one():
     h^2/6 max|f'''| < 2e-9 for s^2 < 30, and by 16 roundings of the value over h < 1e-9. At the
     prior the gradient is exactly 0, and nowhere else: mu = 0, s^2 = 1 are its only zeros."""
     def check(regulariser):
-        h, (mu, logvar) = 2.0**-16, reals(2, 4, 3, seed=2).requires_grad_().unbind()
-        gradients = torch.autograd.grad(regulariser(mu, logvar).sum(), (mu, logvar))
-        mu, logvar = mu.detach(), logvar.detach()
-        expected = mu, (logvar.exp() - 1) / 2
-        for ours, formula in zip(gradients, expected, strict=True):
-            close(ours, formula, 8 * U * (1 + formula.abs()))
-        for k in range(3):
-            e = h * eye(3)[k]
+        mu, logvar = leaves = reals(2, 4, 3, seed=2).requires_grad_().unbind()
+        gradients = torch.autograd.grad(regulariser(mu, logvar).sum(), leaves)
+        for ours, formula in zip(gradients, (mu, (logvar.exp() - 1) / 2), strict=True):
+            close(ours, formula.detach(), 8 * U * (1 + formula.detach().abs()))
+        h, mu, logvar = 2.0**-16, mu.detach(), logvar.detach()
+        for k, e in enumerate(h * eye(3)):
             by_mu = regulariser(mu + e, logvar) - regulariser(mu - e, logvar)
             by_logvar = regulariser(mu, logvar + e) - regulariser(mu, logvar - e)
-            close(by_mu / (2 * h), expected[0][:, k], 3e-9)
-            close(by_logvar / (2 * h), expected[1][:, k], 3e-9)
+            close(by_mu / (2 * h), mu[:, k], 3e-9)
+            close(by_logvar / (2 * h), (logvar[:, k].exp() - 1) / 2, 3e-9)
         prior = torch.zeros(2, 4, 3).requires_grad_()
         (at_prior,) = torch.autograd.grad(regulariser(*prior).sum(), prior)
         holds((at_prior == 0).all(), at_prior)

@@ -62,6 +62,7 @@ from kit import (
     sides,
     signs,
     units,
+    vector,
 )
 
 from minidl.conv import conv1d
@@ -74,13 +75,6 @@ def linear_loops(X, W, b):
     (B, n), m = X.shape, len(W)
     return torch.stack([sum(X[a, j] * W[i, j] for j in range(n)) + b[i]
                         for a in range(B) for i in range(m)]).reshape(B, m)
-
-
-def product_loops(A, X, B):
-    """Y[i, j] = sum_{u,v} A[i, u] X[u, v] B[v, j]:  (m, p), (p, q), (q, n) -> (m, n)."""
-    (m, p), (q, n) = A.shape, B.shape
-    return torch.stack([sum(A[i, u] * X[u, v] * B[v, j] for u in range(p) for v in range(q))
-                        for i in range(m) for j in range(n)]).reshape(m, n)
 
 
 @claim(29, "exact", "3 (a)")
@@ -121,22 +115,15 @@ def test_jacobian_of_fc_wrt_input_is_W():
 
 @claim(31, "exact", "3 (b)")
 def test_jacobian_of_fc_wrt_weight_is_I_kron_xT():
-    """All unit inputs and one of many numbers, in a batch of two. The column-major formula is
-    refuted in row-major order and holds in its own."""
-    def check_rows(formula):
-        for linear, (m, n) in itertools.product((linear_loops, F.linear), SIZES):
-            for X in [*units(2, n), ints(2, n)]:
-                for J in sides(linear, (X, ints(m, n), ints(m, seed=1)), 1):
-                    same(J, torch.cat([formula(m, x) for x in X]))
-
-    def by_columns(X, W_T, b):  # vec(W^T) lists W by columns
-        return F.linear(X, W_T.T, b)
-
-    def check_columns(formula):
+    """All unit inputs and one of many numbers, in a batch of two. With vec by columns, W^T in
+    the place of W, the same numbers are x^T kron I; each formula is refuted in the other's
+    order, an input reversed or halved in its own."""
+    def check(formula, linear, by_columns=False):
         for m, n in SIZES:
-            for x in units(n):
-                for J in sides(by_columns, (x, ints(n, m), ints(m, seed=1)), 1):
-                    same(J, formula(m, x))
+            for X in [*units(2, n), ints(2, n)]:
+                W = ints(n, m) if by_columns else ints(m, n)
+                for J in sides(linear, (X, W, ints(m, seed=1)), 1):
+                    same(J, torch.cat([formula(m, x) for x in X]))
 
     def rows(m, x):
         return kron(eye(m), x[None])
@@ -144,28 +131,30 @@ def test_jacobian_of_fc_wrt_weight_is_I_kron_xT():
     def columns(m, x):
         return kron(x[None], eye(m))
 
-    check_rows(rows)
-    refuted(check_rows, columns, lambda m, x: rows(m, x.flip(0)), lambda m, x: rows(m, x / 2))
-    check_columns(columns)
-    refuted(check_columns, rows)
+    def transposed(X, W_T, b):
+        return F.linear(X, W_T.T, b)
+
+    for linear in linear_loops, F.linear:
+        check(rows, linear)
+    check(columns, transposed, by_columns=True)
+    refuted(lambda formula: check(formula, F.linear), columns,
+            lambda m, x: rows(m, x.flip(0)), lambda m, x: rows(m, x / 2))
+    refuted(lambda formula: check(formula, transposed, True), rows)
 
 
 @claim(32, "exact", "3 (b)")
-def test_jacobian_of_general_matmul_is_I_kron_BT_and_A_kron_I():
-    """X -> A X B for all pairs of unit matrices; then each factor of a product A B by the same
-    formula, once with I on the left and once on the right. Swapped factors are refuted."""
+def test_jacobian_of_general_matmul_is_A_kron_BT():
+    """(3) for all pairs of unit matrices; (4), each factor of a product by the same formula,
+    once with I on the left and once on the right. Swapped factors and a flip are refuted."""
     def check(formula):
         for (m, p), (q, n) in [((2, 3), (1, 4)), ((3, 1), (2, 2)), ((2, 2), (3, 2))]:
             for A, B in itertools.product(units(m, p), units(q, n)):
-                for product in product_loops, lambda A, X, B: A @ X @ B:
-                    for J in sides(product, (A, ints(p, q), B), 1):
-                        same(J, formula(A, B))
+                for J in sides(lambda A, X, B: A @ X @ B, (A, ints(p, q), B), 1):
+                    same(J, formula(A, B))
         A, B = factors = ints(2, 3), ints(3, 4, seed=1)
-        same(product_loops(A, eye(3), B), A @ B)
-        for J in sides(torch.matmul, factors, 0):
-            same(J, formula(eye(2), B))
-        for J in sides(torch.matmul, factors, 1):
-            same(J, formula(A, eye(4)))
+        for i, expected in enumerate((formula(eye(2), B), formula(A, eye(4)))):
+            for J in sides(torch.matmul, factors, i):
+                same(J, expected)
 
     check(lambda A, B: kron(A, B.T))
     refuted(check, lambda A, B: kron(B.T, A), lambda A, B: kron(A, B.T.flip(0)))
@@ -210,9 +199,9 @@ def max_pool_jacobian(x, k, s):
 @claim(34, "exact", "3 (b)")
 def test_jacobian_of_relu_and_maxpool_are_selection_matrices():
     """No entry of x is 0, no two are closer than 1: a step of 1/2 stays on one linear piece,
-    its quotient is exact, to both sides. All sign patterns, all orders of 5 numbers. Where the
-    quotients of the two sides differ, autograd picks: at ReLU(0) it gives 0, at a tie all to
-    one entry (max_pool1d) or equal shares (amax)."""
+    its quotient is exact, to both sides. All sign patterns, all orders of 5 numbers. At
+    ReLU(0)
+    and at a tie the two quotients differ, and autograd picks one, or equal shares (amax)."""
     def quotients(f, x, step):
         return torch.stack([(f(x + step * e) - f(x)) / step for e in eye(len(x))], dim=1)
 
@@ -224,14 +213,14 @@ def test_jacobian_of_relu_and_maxpool_are_selection_matrices():
             same(found, J, constant=(x < 0).all())
 
     def check_relu(formula):
-        for x in signs(4) * torch.tensor([3, 1, 4, 2]):
+        for x in signs(4) * vector(3, 1, 4, 2):
             compare(torch.relu, x, formula(x))
 
     def check_max_pool(formula):
-        for k, s in [(2, 2), (3, 1), (2, 1), (3, 2)]:
-            for order in itertools.permutations([4.0, 1.0, 3.0, 7.0, 5.0]):
-                x = torch.tensor(order, dtype=D)
-                compare(partial(pool, k=k, s=s), x, formula(x, k, s))
+        for (k, s), order in itertools.product(
+                [(2, 2), (3, 1), (3, 2)], itertools.permutations([4.0, 1.0, 3.0, 7.0, 5.0])):
+            x = vector(*order)
+            compare(partial(pool, k=k, s=s), x, formula(x, k, s))
 
     check_relu(relu_jacobian)
     refuted(check_relu, lambda x: relu_jacobian(-x), lambda x: torch.diag(x.relu()))
@@ -240,11 +229,11 @@ def test_jacobian_of_relu_and_maxpool_are_selection_matrices():
             lambda x, k, s: max_pool_jacobian(x, k, 1)[:(len(x) - k) // s + 1],
             lambda x, k, s: matrix(lambda v: F.avg_pool1d(v[None], k, s)[0], len(x)))
 
-    zero, tie, first = torch.zeros(1, dtype=D), torch.ones(2, dtype=D), partial(pool, k=2, s=2)
+    zero, tie, first = vector(0), vector(1, 1), partial(pool, k=2, s=2)
     for f, x in (torch.relu, zero), (first, tie):
         holds(not torch.equal(quotients(f, x, 0.5), quotients(f, x, -0.5)))
-    same(jacobian(torch.relu, zero), relu_jacobian(zero))
-    same(jacobian(first, tie).sort().values, eye(2)[1:])
+    same(jacobian(torch.relu, zero), vector(0)[None])
+    same(jacobian(first, tie).sort().values, vector(0, 1)[None])
     same(jacobian(lambda x: x.amax()[None], tie), tie[None] / 2, constant=True)
 
 

@@ -46,12 +46,10 @@ Check. Integers without rounding at the figure's own sizes; where they are drawn
 """
 # sheet: S4.5a, S4.5b
 
-import itertools
-
 import pytest
 import torch
 import torch.nn.functional as F
-from kit import D, claim, holds, ints, jacobian, refuted, same
+from kit import D, claim, grid, holds, ints, jacobian, refuted, same, vector
 from torch import nn
 
 WORDS, CLASSES = 13, 2   # the size of the vocabulary is ours
@@ -135,16 +133,12 @@ def test_figure_15_14_tensor_sizes():
         return batched(w, E, [(W.repeat(1, 1, 3)[..., :2 * W.shape[2] + 1], b)
                               for W, b in kernels], head)
 
-    def over_channels(w, E, kernels, head):
-        X, Z2, Z4, *_ = batched(w, E, kernels, head)
-        m = [Z2.relu().amax(dim=1), Z4.relu().amax(dim=1)]
-        return X, Z2, Z4, *m, torch.cat(m, dim=1), torch.cat(m, dim=1)[:, :2]
-
-    def unpermuted(w, E, kernels, head):
-        return E[w], *batched(w, E, kernels, head)[1:]
+    def over_channels(*arguments):
+        X, Z2, Z4, *rest = batched(*arguments)
+        return X, Z2, Z4, Z2.relu().amax(dim=1), Z4.relu().amax(dim=1), *rest[2:]
 
     check(batched)
-    refuted(check, wide, over_channels, unpermuted)
+    refuted(check, wide, over_channels, lambda w, E, *rest: (E[w], *batched(w, E, *rest)[1:]))
 
 
 @claim(81, "exact", "exercise 5")
@@ -178,8 +172,7 @@ def test_textcnn_equations_loops_equal_conv1d():
             same(run(E, W, b), conv1d(E, W, b))  # the table is as good a sentence as any
 
     check(convolve)
-    refuted(check,
-            lambda X, W, b: convolve(X, W.flip(2), b),
+    refuted(check, lambda X, W, b: convolve(X, W.flip(2), b),
             lambda X, W, b: convolve(X, W, 0 * b),
             lambda X, W, b: convolve(F.pad(X, (0, 0, 1, -1)), W, b),
             lambda X, W, b: convolve(X, W.flip(1), b))
@@ -204,7 +197,7 @@ def test_multichannel_1d_conv_is_single_channel_2d_conv():
 def test_relu_commutes_with_max_pooling_but_not_with_average():
     """All of {-2 .. 2}^3. The mean fails: for (-1, 1) its ReLU is 0, the ReLUs' mean 1/2.
     |z| for ReLU breaks (2): for (-2, 1) |max| is 1, the maximum of |z| is 2."""
-    Z = torch.tensor(list(itertools.product(range(-2, 3), repeat=3)), dtype=D).T  # (3, 125)
+    Z = grid(range(-2, 3), 3).T  # (3, 125)
 
     def check(pool, f=torch.relu):
         holds(pool(Z).shape == (125,))
@@ -214,7 +207,7 @@ def test_relu_commutes_with_max_pooling_but_not_with_average():
     check(lambda Z: F.adaptive_max_pool1d(Z.T, 1).flatten())
     refuted(check, lambda Z: Z.mean(dim=0), lambda Z: F.adaptive_avg_pool1d(Z.T, 1)[:, 0])
     refuted(lambda f: check(pool, f), torch.abs)
-    z = torch.tensor([[-1.0], [1.0]], dtype=D)
+    z = vector(-1, 1)[:, None]
     same(torch.cat([z.mean(dim=0).relu(), z.relu().mean(dim=0)]), z.new_tensor([0, 0.5]))
 
 
@@ -249,8 +242,8 @@ def test_max_over_time_ignores_position_and_length():
         conv1d(phrase, *kernels[1])
     for W, b, X, Z in (([1, -1], 0, [1, 1], 0), ([1, -1], 0, [1, 1, 0], 1),
                        ([1], 3, [-5], 0), ([1], 3, [-5, 0], 3)):
-        W, b, X = (torch.tensor(numbers, dtype=D) for numbers in (W, [b], X))
-        same(pool(convolve(X[:, None], W[None, None], b).relu()), W.new_tensor([Z]))
+        Z_found = convolve(vector(*X)[:, None], vector(*W)[None, None], vector(b))
+        same(pool(Z_found.relu()), vector(Z))
 
 
 @claim(86, "integers", "exercise 5")

@@ -104,8 +104,7 @@ def test_conv_output_size_formula():
 @claim(48, "exact")
 def test_transposed_output_size_and_output_padding_restore_the_size():
     """(2): the n that (1) takes to m, by search, are those of output_padding = 0 .. s-1, and
-    each comes back by its r; max(s, d) is refused. Refuted: output_padding, 2p and d left out;
-    a size that refuses nothing."""
+    each comes back by its r; max(s, d) is refused. Refuted: output_padding, 2p, d left out."""
     fibres = {}
     for n, rest in itertools.product(range(1, 40), sorted({case[1:] for case in GRID})):
         fibres.setdefault((or_none(output_size, n, *rest), *rest), []).append(n)
@@ -121,27 +120,22 @@ def test_transposed_output_size_and_output_padding_restore_the_size():
                 r = (n + 2 * p - d * (k - 1) - 1) % s
                 holds(size(m, k, s, p, r, d) == n, f"{(n, k, s, p, d)} does not come back")
 
-    def check_refusal(size):
-        for m, k, s, p, d in GRID:
-            found = or_none(size, m, k, s, p, max(s, d), d)
-            holds(found is None, f"{(m, k, s, p, d)}: {found}")
-
     for size in (transposed_size, transposed_size_by(conv.conv_transpose1d),
                  transposed_size_by(F.conv_transpose1d)):
         check(size)
-        check_refusal(size)
+        for m, k, s, p, d in GRID:
+            holds(or_none(size, m, k, s, p, max(s, d), d) is None, f"{(m, k, s, p, d)}")
     refuted(check, lambda m, k, s, p, r, d: transposed_size(m, k, s, p, 0, d),
             lambda m, k, s, p, r, d: transposed_size(m, k, s, 0, r, d),
             lambda m, k, s, p, r, d: transposed_size(m, k, s, p, r, 1))
-    refuted(check_refusal, lambda m, k, s, p, r, d: transposed_size(m + 1, k, s, p, 0, d))
 
 
 @claim(49, "exact")
 @pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel lengths")
 def test_same_padding_is_symmetric_only_for_odd_kernels():
     """(3): torch's "same" on all unit x and kernels 1, 2, ..; no p restores n where d(k-1) is
-    odd. numpy's, of true convolution, starts (k-1)//2 into the full one, torch's k//2: one
-    step apart for even k. Refuted: the extra zero on the left, d ignored, torch's start."""
+    odd. numpy's starts (k-1)//2 into the full convolution. Refuted: the extra zero on the
+    left, d ignored."""
     def check(left):
         for n, k, d in itertools.product(range(4, 8), range(1, 5), (1, 2, 3)):
             x, w = eye(n)[:, None], torch.arange(1, k + 1, dtype=D)[None, None]
@@ -155,18 +149,9 @@ def test_same_padding_is_symmetric_only_for_odd_kernels():
 
     check(lambda k, d: d * (k - 1) // 2)
     refuted(check, lambda k, d: (d * (k - 1) + 1) // 2, lambda k, d: (k - 1) // 2)
-
-    def check_numpy(start):
-        for n, k in itertools.product(range(4, 8), range(1, 5)):
-            h, w = np.arange(1.0, k + 1), torch.arange(k, 0, -1, dtype=D)[None, None]
-            for x in np.eye(n):
-                full = np.convolve(x, h)
-                same(np.convolve(x, h, "same"), full[start(k):start(k) + n])
-                same(F.conv1d(torch.tensor(x)[None, None], w, padding="same")[0, 0],
-                     full[k // 2:k // 2 + n])
-
-    check_numpy(lambda k: (k - 1) // 2)
-    refuted(check_numpy, lambda k: k // 2)
+    for k in range(1, 5):
+        x, h = np.eye(7)[3], np.arange(1.0, k + 1)
+        same(np.convolve(x, h, "same"), np.convolve(x, h)[(k - 1) // 2:][:7])
 
 
 @claim(50, "integers")

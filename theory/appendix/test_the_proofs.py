@@ -57,19 +57,8 @@ def test_without_control():
 
 
 @claim(3, "exact")
-def test_surviving_control():
-    refuted(check, lambda x: 3 * x, lambda x: x + x)
-
-
-@claim(4, "exact")
 def test_without_comparison():
     refuted(check, lambda x: 3 * x)
-
-
-@claim(5, "exact")
-def test_false():
-    refuted(check, lambda x: 3 * x)
-    check(lambda x: x)
 '''
 
 
@@ -82,7 +71,8 @@ def refuses_nothing(test):
 @claim(112, "exact")
 def test_every_claim_has_a_negative_control_and_every_control_is_killed(tmp_path):
     """In the sources: every test here is a claim and calls refuted with a control. In a run of
-    five small claims under our conftest.py: only the sound one passes. Refuted: sources with a
+    three small claims under our conftest.py: only the sound one passes. Refuted: sources with
+    a
     claim that refutes nothing; the same run without conftest.py, where two more pass."""
     def check(tests):
         for test in tests:
@@ -129,14 +119,12 @@ def test_helpers_refuse_vacuous_comparisons():
     one, x = torch.ones(3, dtype=D), ints(3)
 
     def check(same=kit.same, close=kit.close, refuted=kit.refuted):
-        holds(raises(VacuousError, same, one, one), "constant")
         holds(not raises(VacuousError, same, one, one, constant=True), "constant, announced")
-        holds(raises(VacuousError, same, x[:0], x[:0]), "nothing to compare")
-        holds(raises(VacuousError, same, x, x.float()), "two types")
-        holds(raises(AssertionError, same, one, 2 * one), "constant, unequal")
+        for vacuous in ((one, one), (x[:0], x[:0]), (x, x.float())):
+            holds(raises(VacuousError, same, *vacuous))
         for compare in (same, lambda a, b: close(a, b, 1e-9)):
-            holds(raises(AssertionError, compare, x, x[:, None]), "would broadcast")
-            holds(raises(AssertionError, compare, x, x * torch.nan), "not a number")
+            for unequal in ((one, 2 * one), (x, x[:, None]), (x, x * torch.nan)):
+                holds(raises(AssertionError, compare, *unequal))
         for bound in (x.abs().max(), -1e-9, torch.inf, torch.nan):
             holds(raises(VacuousError, close, x, x, bound), f"bound {bound}")
         holds(raises(VacuousError, refuted, lambda f: f()), "no control")
