@@ -125,8 +125,8 @@ def main(run,
               falling - ours > 1, Adadelta_falling=falling, ours=ours)
 
 
-SIZES = {"quick": {"population": 4, "generations": 2, "seeds": 1, "subset": 300,
-                   "images": 1500},
+SIZES = {"quick": {"population": 3, "generations": 2, "seeds": 1, "subset": 200, "epochs": 1,
+                   "images": 900},
          "full": {"population": 30, "generations": 12, "seeds": 1, "epochs": 30}}
 
 if __name__ == "__main__":

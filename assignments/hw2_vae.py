@@ -66,7 +66,7 @@ def main(run,
          filters: "of the first convolution; each further one has twice as many" = 16,
          hidden: "width of the fully connected layer at the coarsest level" = 256,
          augmented: "share of images turned and slanted, in 60% of the steps; 0 to 1" = 0.0,
-         plane_epochs: "the same passes with 2 latents; amount" = 5,
+         plane_epochs: "passes of the network with two latents; amount" = 5,
          images: "training images used, validation included; amount" = 60_000):
     data, networks, title = run.load(images), [], f"{latent} latents"
     for name, D, n in (("two latents", 2, plane_epochs), (title, latent, epochs)):
