@@ -1,6 +1,6 @@
 r"""Exercise 2, task 4, a study: how many labels is augmentation worth?
 
-    python assignments/ex2_few_labels_study.py            under 10 minutes on 2 CPU cores
+    python assignments/ex2_few_labels_study.py            under 5 minutes on 2 CPU cores
 
 The learning curve of task 4's network, with and without augmentation, from 10 labels to
 10,000. A seed draws the labelled images as well, as many of each class, so the answer is not
