@@ -65,7 +65,7 @@ def main(run,
                 loss = l1(decoding(x), x).mean()        # |x_hat - x|, over pixels and images
                 optimizer.zero_grad(); loss.backward(); optimizer.step(); schedule.step()
                 run.track(len(x), train_l1=loss)
-            run.log(val_l1=l1(infer(decoding, val_x), val_x).double().mean().item())
+            run.log(val_l1=l1(infer(decoding, val_x), val_x))
 
     # --- the test set, read once and last: both losses, beside that of the class alone -------
     test, nets = data.test(), {"autoencoder": autoencoder, "classifier": decoding}

@@ -84,7 +84,7 @@ def main(run,
             loss = l1(autoencoder(x), x).mean()     # E_x 1/784 sum_p |x_hat_p - x_p|
             optimizer.zero_grad(); loss.backward(); optimizer.step(); schedule.step()
             run.track(len(x), train_l1=loss)
-        run.log(val_l1=l1(infer(autoencoder, val), val).double().mean())
+        run.log(val_l1=l1(infer(autoencoder, val), val))
 
     # --- the test set, read once, beside the best linear code of the same size --------------
     test, linear = data.test(), pca.fit(data.train.x, latent)

@@ -99,7 +99,7 @@ def main(run,
     # --- the test set, read once and last ----------------------------------------------------
     test, unit = data.test(), "mean |x - x_hat| per pixel"
     x, first = to_unit(test.x), first_of_each_class(test.y)
-    score = {name: [l1(infer(net, x), x).double().mean().item() for net in nets[name]]
+    score = {name: [l1(infer(net, x), x).cpu().double().mean().item() for net in nets[name]]
              for name in VARIANTS}
     base = score["base"]
     run.scores(unit, test_l1=score, black_image_test_l1=l1(torch.zeros_like(x), x))

@@ -91,7 +91,7 @@ def with_unlabelled(run, classifier, x, y, u, tau):
     x, u = (changed(images, run.noise) for images in (x, u))
     logits, logits_u = classifier(torch.cat([x, u])).split([len(x), len(u)])
     trusted = p > tau
-    run.track(len(u), trusted=trusted.double().mean())
+    run.track(len(u), trusted=trusted.float().mean())
     return F.cross_entropy(logits, y) + (
         trusted * F.cross_entropy(logits_u, c, reduction="none")).mean()
 

@@ -69,9 +69,9 @@ def train(run, name, network, split, held_out):
     schedule = one_cycle(optimizer, epochs * steps_per_epoch(split, batch_size))
     for _ in run.epochs(epochs, name, network=network, optimizer=optimizer, schedule=schedule):
         for x, y in batches(split, batch_size, run.generator):
-            x = random_mirror(x, run.generator)
+            x = random_mirror(x, run.noise)
             if cnn and run.settings["shift"]:
-                x = random_shift(x, run.generator, run.settings["shift"])
+                x = random_shift(x, run.noise, run.settings["shift"])
             loss = F.cross_entropy(network(x), y, label_smoothing=cnn * run.settings[
                 "label_smoothing"])
             optimizer.zero_grad(); loss.backward(); optimizer.step(); schedule.step()
@@ -126,7 +126,7 @@ def main(run,
     run.scores(FRACTION, test_accuracy=right,
                **({"cross_validated_accuracy": of_folds} if folds > 1 else {}))
     run.bars("errors_by_class", "test images", "share classified wrongly", data.classes, **{
-        kind.upper(): [1 - r[test.y == c].double().mean() for c in range(C)]
+        kind.upper(): [1 - r[test.y == c].cpu().double().mean() for c in range(C)]
         for kind, r in right.items()})
     run.claim("The CNN classifies more test images correctly than the MLP.",
               paired(right["cnn"], right["mlp"]))

@@ -71,12 +71,12 @@ def main(run,
                                 schedule=schedule):
             for x, _ in batches(data.train, batch_size, run.generator):
                 if augmented and epoch <= 0.9 * n:      # the end settles on unchanged images
-                    x = random_affine(x, run.generator, degrees=10, scale=0.1, shear=0.1,
+                    x = random_affine(x, run.noise, degrees=10, scale=0.1, shear=0.1,
                                       share=augmented)
                 loss = mse(autoencoder(x), x).mean()    # (x_hat - x)^2, over pixels, images
                 optimizer.zero_grad(); loss.backward(); optimizer.step(); schedule.step()
                 run.track(len(x), train_mse=loss)
-            run.log(val_mse=mse(infer(autoencoder, val), val).double().mean())
+            run.log(val_mse=mse(infer(autoencoder, val), val))
         networks[kind], history[kind] = autoencoder, run.history
 
     # --- the test set, read once, beside the best linear code of the same size ---------------

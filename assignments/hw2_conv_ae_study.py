@@ -54,11 +54,11 @@ def train(run, name, data, seed, rate, change):
     for _ in run.epochs(epochs, name, every=epochs, model=model, optimizer=optimizer,
                         schedule=schedule):
         for x, _ in batches(data.train, batch_size, run.generator):
-            z = encoder(noise.gaussian(x, design["noise"], run.generator)
+            z = encoder(noise.gaussian(x, design["noise"], run.noise)
                         if design["noise"] else x)
             loss = mse(decoder(z), x).mean() + design["sparse"] * z.abs().mean()
             optimizer.zero_grad(); loss.backward(); optimizer.step(); schedule.step()
-        run.log(val_mse=mse(infer(model, val), val).double().mean())
+        run.log(val_mse=mse(infer(model, val), val))
     return model
 
 

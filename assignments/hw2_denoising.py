@@ -81,7 +81,7 @@ def baselines(noisy, x, code):
 
 def report(run, errors):
     """errors: (kind, level of the noise) -> name of a method -> the MSE of each test image."""
-    psnr = {case: {name: noise.psnr(error.double().mean().item())
+    psnr = {case: {name: noise.psnr(error.cpu().double().mean().item())
                    for name, error in found.items()} for case, found in errors.items()}
     best = {case: max(BASELINES, key=found.get) for case, found in psnr.items()}
     own, gain = {kind: f"trained on {kind}" for kind in noise.KINDS}, {}

@@ -67,7 +67,7 @@ def main(run,
                     run.track(len(x), train_loss=loss)
             probe = linear_probe(infer(encoder, part.x), part.y, 5 / len(part.y), steps=150)
             right = probe(infer(encoder, data.val.x)).argmax(dim=1) == data.val.y
-            accuracy[choice].append(right.double().mean().item())
+            accuracy[choice].append(right.cpu().double().mean().item())
 
     everything = accuracy["all"]
     run.scores("fraction of validation images", augmentations=accuracy)

@@ -65,7 +65,7 @@ def main(run,
     # the best constant image: every code is the same, KL = 0
     x = to_unit(data.val.x)
     constant = (data.train.x.float().mean(dim=0) / 255).clamp(1e-5, 1 - 1e-5)
-    level = bce(constant.logit().expand_as(x), x).double().mean()
+    level = bce(constant.logit().expand_as(x), x).cpu().double().mean()
     run.scores("nats an image; active units: latents with Var mu > 0.01", val_bce=bces,
                val_kl=kls, val_nats=nats | {"best constant image": level}, active_units=used)
     title = f"{latent} latents, {len(few.train.x):,} images"

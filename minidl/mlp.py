@@ -56,4 +56,4 @@ def linear(network):
 def share_near_0(network, threshold):
     """The share of all weights w with |w| < threshold; biases are not counted."""
     near = torch.cat([layer.weight.abs().flatten() < threshold for layer in linear(network)])
-    return near.double().mean().item()
+    return near.cpu().double().mean().item()

@@ -178,8 +178,9 @@ def epoch_of(tmp_path, pairs, **logged):
 
 
 def test_the_mean_over_an_epoch_weighs_each_step_by_its_examples(tmp_path):
-    run = epoch_of(tmp_path, [(10, 1.0), (10, 2.0), (5, 6.0)], val=0.5)
-    assert run.history == {"loss": [60 / 25], "val": [0.5]}
+    run = epoch_of(tmp_path, [(10, 1.0), (10, 2.0), (5, 6.0)], val=0.5,
+                   per_image=torch.tensor([0.5, 1.0]))
+    assert run.history == {"loss": [60 / 25], "val": [0.5], "per_image": [0.75]}
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
@@ -199,7 +200,30 @@ def test_each_epoch_is_one_line_with_its_numbers_and_the_time_left(tmp_path, cap
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 2
     assert lines[0].startswith("first  epoch 1/2  loss ") and "noise 0." in lines[0]
-    assert lines[1].endswith("0:00 elapsed, 0:00 left")
+    assert lines[1].endswith("0:00, 0:00 left")
+
+
+def test_lines_fit_80_columns_whatever_is_measured(tmp_path, capsys):
+    run = Run("s", "quick", {}, out=tmp_path)
+    for _ in run.epochs(1, "a training with a name"):
+        run.log(**{f"validation_error_{i}": i for i in range(9)})
+    for i in range(9):
+        run.results.text(f"a_table_of_numbers_{i}.md", "")
+    run.claim("It is a sentence " + "with many words " * 9, True, number=0.5)
+    run.finish()
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 79
+    assert any(line.startswith("  validation_error_") for line in lines)
+
+
+def test_a_terminal_shows_the_steps_of_an_epoch_once_they_are_known(tmp_path, monkeypatch):
+    shown = []
+    monkeypatch.setattr("minidl.lab.run.Line.update", lambda self, text: shown.append(text))
+    run = Run("s", "quick", {}, out=tmp_path)
+    for _ in run.epochs(2):
+        run.track(1, loss=torch.tensor(1.0)), run.track(1, loss=torch.tensor(1.0))
+    assert [text.split("  ")[-1] for text in shown] == ["step 1", "step 2", "step 1/2",
+                                                        "step 2/2"]
 
 
 def test_what_was_tracked_is_recorded_once_however_often_an_epoch_logs(tmp_path):

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
-from minidl.evaluation import evaluating
+from minidl.evaluation import FRACTION, evaluating
 from minidl.lab import plot
 from minidl.lab.layers import layer_rows
 from minidl.lab.results import markdown, slug
@@ -83,7 +83,10 @@ class Findings:
                 mean, std, n = _summary(value)
                 self.results.number(name, mean, unit, std, n)
                 row = rows.setdefault(method, {"method": method} if method else {})
-                words = mean if std is None else f"{mean:.4g} ± {std:.2g}"
+                if unit == FRACTION:
+                    words = f"{mean:.2%}" if std is None else f"{mean:.2%} ± {std:.2%}"
+                else:
+                    words = mean if std is None else f"{mean:.4g} ± {std:.2g}"
                 row[metric.replace("_", " ")] = words
         columns = list(dict.fromkeys(column for row in rows.values() for column in row))
         columns.sort(key=lambda column: column != "method")  # first, wherever it came
@@ -94,7 +97,7 @@ class Findings:
         """Record a sentence and whether it holds: a bool, a Paired, or None for undecided."""
         if isinstance(holds, Paired):
             numbers |= {"mean difference": holds.mean, "standard error": holds.error,
-                        "pairs": holds.n}
+                        "pairs": holds.n} if holds.n > 1 else {"difference": holds.mean}
             holds = holds.positive
         numbers = {name.replace("_", " "): float(value) for name, value in numbers.items()}
         if not all(map(math.isfinite, numbers.values())):  # it is about what is not defined

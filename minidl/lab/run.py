@@ -150,7 +150,8 @@ class Run(Findings, Lending):
             print(f"{name}: epoch {done} of {n} is in {path}")
         before = self.training_seconds
         for epoch in range(done + 1, n + 1):
-            self._begin(f"{name}  epoch {epoch:>{len(str(n))}}/{n}")
+            self._begin(f"{name}  epoch {epoch:>{len(str(n))}}/{n}",
+                        self._step if epoch > done + 1 else 0)
             yield epoch
             if not self._logged:
                 self.log()
@@ -159,10 +160,11 @@ class Run(Findings, Lending):
             checkpoint.save(path, made_by, parts, self.generators, self.device, epoch=epoch,
                             seconds=seconds, history=self.history,
                             run_seconds=self._seconds(), finished=finished)
-            last = "  ".join(f"{key} {values[-1]:.4f}" for key, values in self.history.items())
+            last = [f"{key} {values[-1]:.4f}" for key, values in self.history.items()]
+            left = f"{clock(seconds)}, {clock(seconds / epoch * (n - epoch))} left"
+            words = [words.replace(" ", "\xa0") for words in (self._label, *last, left)]
             say = self._line.done if epoch % every == 0 or finished else self._line.update
-            say(f"{self._label}  {last}  {clock(seconds)} elapsed, "
-                f"{clock(seconds / epoch * (n - epoch))} left")
+            say(_wrapped("  ".join(words)))
             if finished:
                 return
 
@@ -182,23 +184,27 @@ class Run(Findings, Lending):
         self._step += 1
         for key, loss in losses.items():
             self._tracked.setdefault(key, []).append((loss.detach(), n))
-        self._line.update(f"{self._label}  step {self._step}")
+        of = f"/{self._steps}" if self._steps else ""  # known from the second epoch on
+        self._line.update(f"{self._label}  step {self._step}{of}")
 
     def log(self, **values):
         """Record the epoch's values, and the means of what was tracked, in self.history.
 
-        Raises RunError for a value that is not finite, with the epoch and the step.
+        A value is a number, or a tensor of one an example, whose mean is recorded. Raises
+        RunError for a value that is not finite, with the epoch and the step.
         """
         self._logged = True
         for key, pairs in self._tracked.items():
             losses = torch.stack([loss for loss, _ in pairs]).cpu().double()
             for step in (~losses.isfinite()).nonzero().flatten().tolist():
-                raise self._diverged(f", step {step + 1}", key, losses[step].item())
+                raise self._diverged(key, losses[step].item(), step + 1)
             sizes = torch.tensor([n for _, n in pairs], dtype=torch.float64)
             self._record(key, ((losses * sizes).sum() / sizes.sum()).item())
         for key, value in values.items():
+            if isinstance(value, torch.Tensor):
+                value = value.cpu().double().mean().item()
             if not math.isfinite(value):
-                raise self._diverged(f", step {self._step}", key, value)
+                raise self._diverged(key, value, self._step)
             self._record(key, value)
         self._tracked = {}
 
@@ -237,15 +243,16 @@ class Run(Findings, Lending):
             file += "_"
         return f"checkpoints/{file}.pt"
 
-    def _begin(self, label):
-        self._label, self._line = label, Line()
+    def _begin(self, label, steps=0):
+        self._label, self._line, self._steps = label, Line(), steps
         self._step, self._tracked, self._logged, self._stopped = 0, {}, False, False
 
     def _record(self, key, value):
         self.history.setdefault(key, []).append(float(value))
 
-    def _diverged(self, step, key, value):
-        return RunError(f"{self._label}{step}: {key} is {value}, expected a finite number; "
+    def _diverged(self, key, value, step):
+        place = f"{self._label}, step {step}" if step else self._label
+        return RunError(f"{place}: {key} is {value}, expected a finite number; "
                         "a smaller --learning-rate is the usual remedy")
 
     def _seconds(self):
@@ -253,6 +260,6 @@ class Run(Findings, Lending):
 
 
 def _wrapped(text):
-    """The text in lines that a terminal of 80 columns shows whole."""
+    """The text in lines that a terminal of 80 columns shows whole; cut at no \\xa0."""
     return textwrap.fill(text, 79, subsequent_indent="  ", break_long_words=False,
-                         break_on_hyphens=False)
+                         break_on_hyphens=False).replace("\xa0", " ")
