@@ -1,7 +1,7 @@
 """Would a test notice? Changes each formula by one token and runs the tests on each change.
 
-    python tests/mutate.py                              everything, half an hour on 2 cores
-    python tests/mutate.py --only theory/test_rnn.py    the mutants of one file
+    python tests/mutate.py                              conv.py and gaussian.py
+    python tests/mutate.py --only minidl/conv.py        the mutants of one file
     python tests/mutate.py --list                       what would be changed, nothing is run
     python tests/mutate.py --pitfalls [8 ...]           plants each common mistake (of trap 8)
 
@@ -11,13 +11,9 @@ diff: either the formula can be wrong without a test noticing, or the change cha
 then it belongs into EQUIVALENT, with the reason. Exit status 0 if nothing else survived.
 A common mistake must make the tests test_trap_<number>_... of its trap fail and no other's.
 
-Changed are all functions of FORMULAS, and in theory/test_*.py the functions at the top level
-and those functions and lambdas inside a test that its checks are called with. Not changed are
-tests and checks (test*, check*), bounds (*bound*), makers of data (they call ints, reals or
-make), controls (they occur in refuted(...) only), docstrings, annotations, decorators, raise
-statements, and theory/appendix/test_the_proofs.py, which has no formula.
-Run are the tests of TESTS and theory/ that import the changed file, the likeliest first. Each
-mutant runs in a fork of a process that has imported torch, in a copy of the sources.
+Not changed are docstrings, annotations, decorators and raise statements. Run are a file's own
+tests and the proofs that import it. Each mutant runs in a fork of a process that has imported
+torch, in a copy of the sources.
 """
 
 import argparse
@@ -38,12 +34,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parents[1]
-FORMULAS = ["minidl/conv.py", "minidl/gaussian.py"]
-TESTS = ["tests/test_conv.py", "tests/test_gaussian.py"]
+FORMULAS = {"minidl/conv.py": "tests/test_conv.py",
+            "minidl/gaussian.py": "tests/test_gaussian.py"}  # a file and its own tests
 JOBS = 2
 
-CONV, GAUSSIAN, LTI, ALGEBRA = (*FORMULAS, "theory/test_lti.py",
-                                "theory/appendix/test_convolution_algebra.py")
+CONV, GAUSSIAN = FORMULAS
 # why changes change nothing that could be seen: (file, part of the line, part of the change)
 EQUIVALENT = {
     "an image of height 1 has one row of windows, a kernel of height 1 one row": [
@@ -58,57 +53,7 @@ EQUIVALENT = {
     "the quadratic form is even": [
         (GAUSSIAN, "d = (mu2 - mu1).unsqueeze(-1)", "-> mu1 - mu2"),
         (GAUSSIAN, "prior = log_normal(", "-> log_normal(torch.zeros_like(mu), z,"),
-        (GAUSSIAN, "return log_px_given_z + prior", "-> log_normal(mu, z, logvar)"),
-        ("theory/test_gaussian_kl.py", "inverse, d = torch.linalg.inv", "-> mu1 - mu2")],
-    "X and -X have the same singular values": [
-        ("theory/appendix/test_linear_autoencoder.py", "svdvals(X - X.mean(dim=0))[d:]",
-         "-> X.mean(dim=0) - X")],
-    "a vector has one axis": [
-        (LTI, "return convolution(padded[:, None], h.flip(0)", "0 -> -1"),
-        (LTI, "return F.conv1d(padded, h.flip(0)", "0 -> -1"),
-        (LTI, "return convolution(x[:, None], h.flip(0)", "0 -> -1"),
-        (ALGEBRA, "return conv1d(x[None, None], h.flip(0)", "0 -> -1"),
-        (ALGEBRA, "return F.conv1d(torch.cat([x[1:], x])[None, None], h.flip(0)", "0 -> -1"),
-        ("theory/test_jacobian_fc.py", "x.unfold(0, k, s).argmax(1)", "0 -> -1")],
-    "convolution is commutative": [
-        (LTI, "return np.convolve(x, h).tolist()", "-> np.convolve(h, x)"),
-        (LTI, "y = on_Z(dict(enumerate(h)),", "-> on_Z(dict(enumerate(x)),"),
-        (LTI, 'np.convolve(row, h.numpy(), "valid")', "-> np.convolve(h.numpy(), row,"),
-        (LTI, "convolve_loops(x.tolist(), h.tolist())[", "-> convolve_loops(h.tolist(),"),
-        (ALGEBRA, "tensor(convolve_loops(x.tolist(),", "-> convolve_loops(h.tolist(),"),
-        (ALGEBRA, "np.convolve(x.numpy(), h.numpy())", "-> np.convolve(h.numpy(),")],
-    "one zero more": [(LTI, "for t in range(-7, 8)] for signal in (h, x)", "8 -> 9")],
-    "the unit matrix is the same, flipped up or sideways": [
-        (LTI, "basis(k) + basis(k).flip(1))  # symmetric: it passes", "1 -> 0")],
-    "the matrix is symmetric": [
-        (ALGEBRA, "return waves(len(x)).conj() @ x", "-> x.to(torch.complex128) @"),
-        (ALGEBRA, "return waves(len(X)) @ X / len(X)", "-> X @ waves"),
-        ("theory/test_gaussian_kl.py", "torch.trace(inverse @ cov1)", "-> d @ (d @ inverse)"),
-        ("theory/test_gaussian_kl.py", "torch.trace(inverse @ cov1)", "-> inverse @ d")],
-    "tr(A B) = tr(B A)": [
-        ("theory/test_gaussian_kl.py", "torch.trace(inverse @ cov1)", "-> cov1 @ inverse")],
-    "at 0 both branches give 0": [
-        ("theory/test_time_invariance.py", "return x * (x > 0)", "-> x >= 0"),
-        ("theory/test_time_invariance.py", "torch.where(x > 0, x, alpha", "-> x >= 0"),
-        ("theory/appendix/test_losses.py", "torch.where(x > 0, x, AL", "-> x >= 0")],
-    "a second channel, which [:, 0] leaves out": [
-        ("theory/test_time_invariance.py", "check(mean_pool_torch, lambda x: F.conv1d",
-         "1 -> 2;"),
-        ("theory/appendix/test_shapes.py", "conv1d(x[:, None], torch.ones(1, 1, k, dtype=D)",
-         "1 -> 2;")],
-    "any base will do that no count reaches": [
-        ("theory/test_jacobian_conv.py", "10.0**u for u in range(n)", "10.0 -> 20.0")],
-    "x and w have the same number of axes": [
-        ("theory/test_jacobian_conv.py", "arguments[0].dim()]", "0 -> 1")],
-    "|a - b| = |b - a|": [
-        ("theory/appendix/test_losses.py", "F.l1_loss(a, b,", "-> F.l1_loss(b, a,")],
-    "a product, a sum of products or of squares, in either order": [
-        ("theory/appendix/test_gan_simclr.py", "v[i] @ v[j] /", "-> v[j] @ v[i]"),
-        ("theory/test_vae.py", "sum(w * v for w, v in zip(row, values", "-> zip(values, row"),
-        ("theory/appendix/test_training.py", "v * m / (1 - p) for v, m", "-> zip(mask, x"),
-        ("theory/appendix/test_training.py", "sum(u * v for u, v in zip(a, b",
-         "-> zip(b, a"),
-        ("theory/appendix/test_training.py", "sum(u**2 * v**2 for u, v in", "-> zip(x, w")],
+        (GAUSSIAN, "return log_px_given_z + prior", "-> log_normal(mu, z, logvar)")],
 }
 
 CLASSIFIER, AUTOENCODER, DECODING, FEW, TRANSFER = (
@@ -299,47 +244,6 @@ def is_even(parent):
 
 # --- where it is changed --------------------------------------------------------------------
 
-def functions(tree, file):
-    """The functions and lambdas to change: see above."""
-    if file in FORMULAS:
-        return [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
-    used = {node.id for node in without_controls(tree) if isinstance(node, ast.Name)}
-    top = [node for node in tree.body if isinstance(node, ast.FunctionDef)]
-    tests = [node for node in top if node.name.startswith("test_")]
-    return [node for node in top if node not in tests and node.name in used
-            and is_formula(node)] + [f for test in tests for f in handed_over(test)]
-
-
-def is_formula(node):
-    calls = {ast.unparse(call.func) for call in ast.walk(node) if isinstance(call, ast.Call)}
-    return not (node.name.startswith("check") or "bound" in node.name
-                or calls & {"ints", "reals", "make"})
-
-
-def without_controls(node):
-    """All nodes below, except the controls: the arguments of refuted(...) after the first."""
-    yield node
-    control = isinstance(node, ast.Call) and ast.unparse(node.func) == "refuted"
-    for child in node.args[:1] if control else ast.iter_child_nodes(node):
-        yield from without_controls(child)
-
-
-def handed_over(test):
-    """The functions and lambdas that a test calls its checks with, directly or in a loop."""
-    values = []
-    for node in without_controls(test):
-        if isinstance(node, ast.Call) and ast.unparse(node.func).startswith("check"):
-            values += node.args + [keyword.value for keyword in node.keywords]
-        if isinstance(node, ast.For) and isinstance(node.iter, ast.Tuple | ast.List):
-            values += node.iter.elts
-    flat = [part for value in values
-            for part in (value.elts if isinstance(value, ast.Tuple | ast.List) else [value])]
-    names = {value.id for value in flat if isinstance(value, ast.Name)}
-    inner = [node for node in ast.walk(test) if isinstance(node, ast.FunctionDef)
-             and node is not test and node.name in names and is_formula(node)]
-    return inner + [value for value in flat if isinstance(value, ast.Lambda)]
-
-
 def places(node):
     """(parent, field, index or None, child) of every node below that may be changed."""
     for field, value in ast.iter_fields(node):
@@ -366,9 +270,9 @@ def printed(tree):
 def mutants(file):
     """All mutants of a file, in the order of its lines."""
     tree, lines = parse(file)
-    blocks, to_change, found, seen = printed(tree), functions(tree, file), [], set()
+    blocks, found, seen = printed(tree), [], set()
     for number, block in enumerate(tree.body):
-        inside = [node for node in ast.walk(block) if node in to_change]
+        inside = [node for node in ast.walk(block) if isinstance(node, ast.FunctionDef)]
         for parent, field, index, child in (place for f in inside for place in places(f)):
             if child in seen:
                 continue  # a function inside a function
@@ -416,30 +320,14 @@ def pitfalls(wanted):
 
 # --- the tests ------------------------------------------------------------------------------
 
-def theory():
-    return [path.relative_to(ROOT).as_posix()
-            for path in sorted((ROOT / "theory").glob("**/test_*.py"))]
-
-
 def tests_of(file):
-    """pytest's arguments for a mutant of a file: its own tests, then all that import it."""
-    module = file.removesuffix(".py").replace("/", ".")
-    names = {module, Path(file).stem}
-    importing = [test for test in TESTS + theory() if test == file or names & imported(test)]
-    stem = Path(file).stem.removeprefix("test_")
-    first = [test for test in importing if test.endswith(f"test_{stem}.py")]
-    parts = first, [test for test in importing if test not in first]
-    return [["-x", *part] for part in parts if part]
-
-
-def imported(file):
-    names = set()
-    for node in ast.walk(parse(file)[0]):
-        if isinstance(node, ast.ImportFrom):
-            names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
-        elif isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
-    return names
+    """pytest's arguments for a mutant of a file: its tests, then the proofs that import it."""
+    name = Path(file).stem
+    imported = re.compile(rf"^from minidl(\.{name} import| import .*\b{name}\b)", re.M)
+    proofs = [path.relative_to(ROOT).as_posix()
+              for path in sorted(ROOT.glob("theory/**/test_*.py"))
+              if imported.search(path.read_text("utf-8"))]
+    return [["-x", FORMULAS[file]], ["-x", *proofs]]
 
 
 def prepare(folder):
@@ -557,16 +445,15 @@ def of_pitfalls(pool, found):
 
 
 def main():
-    everything = FORMULAS + [file for file in theory() if "the_proofs" not in file]
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--only", metavar="FILE", choices=everything, help="of one file only")
+    parser.add_argument("--only", metavar="FILE", choices=FORMULAS, help="of one file only")
     parser.add_argument("--pitfalls", metavar="TRAP", type=int, nargs="*",
                         help="common mistakes instead, of these traps or all")
     parser.add_argument("--list", action="store_true", help="print the mutants, run nothing")
     options = parser.parse_args()
     planted = options.pitfalls is not None
     found = list(pitfalls(options.pitfalls)) if planted else [
-        mutant for file in ([options.only] if options.only else everything)
+        mutant for file in ([options.only] if options.only else FORMULAS)
         for mutant in mutants(file)]
     if options.list:
         for mutant in found:

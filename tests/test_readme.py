@@ -146,6 +146,8 @@ def test_the_exercise_in_ten_lines_runs_as_it_stands(example, tmp_path, folder):
     assert done.returncode == 0, done.stderr
     content = json.loads((tmp_path / "out" / "results.json").read_text())
     assert 0 < content["numbers"]["test_mse"]["value"] < 0.1 and content["claims"][0]["holds"]
+    assert "digits.png" in content["files"]
+    assert [item in sheets.ITEMS for _, item in sheets.tags(script)] == [True]
 
 
 @pytest.mark.skipif(not shutil.which("ruff"), reason="ruff is not installed")
