@@ -72,8 +72,10 @@ def as_tuple(value):
 
 def unanswered(answer):
     """Whether an answer is `...`, or a function that does nothing else."""
-    code = getattr(getattr(answer, "__code__", None), "co_code", None)
-    return answer is ... or code in (as_left.__code__.co_code, (lambda: None).__code__.co_code)
+    code = getattr(answer, "__code__", None)
+    stubs = as_left.__code__.co_code, (lambda: None).__code__.co_code
+    return answer is ... or (code is not None and code.co_code in stubs
+                             and {*code.co_consts} <= {None, answer.__doc__})
 
 
 def as_left():
@@ -84,7 +86,8 @@ def as_left():
 def plain(value):
     """Tensors, arrays and tuples as nested lists of numbers: what can be sent."""
     if value is ... or value is None:
-        raise TypeError(f"found {'...' if value is ... else 'None: is a `return` missing?'}")
+        raise TypeError("found ... still" if value is ... else
+                        "found None: is a `return` missing?")
     if hasattr(value, "tolist"):
         value = value.tolist()
     if isinstance(value, dict):
@@ -167,10 +170,11 @@ def diagnosis(question, given, right):
             if any(agree(given, question.values(f, layout), parts)
                    for layout in question.layouts):
                 return before + words
-    found = [of_the_right_value(question, [v[p] for v in given], [v[p] for v in right])
-             for p in wrong]
-    return some + ("; ".join(dict.fromkeys(filter(None, found))) or condition(
-        question, given, right) or "no slip that is known here")
+    for p, part in zip(wrong, names or [""], strict=True):
+        found = of_the_right_value(question, [v[p] for v in given], [v[p] for v in right])
+        if found:
+            return (some or part + ": " * bool(part)) + found
+    return some + (condition(question, given, right) or "no slip that is known here")
 
 
 def changed(question):

@@ -105,6 +105,8 @@ def test_a_slip_is_wrong_and_named_in_each_layout(name):
         "only p: the logit of the right value"),
     ("generator_loss", lambda fake: fake.tolist()[0], "its shape is [], expected [2]"),
     ("pca", lambda X, d: questions.pca(X, d)[:2], "expected 3 values: W, Z, variance"),
+    ("pca", lambda X, d: X.svd(), "W: its shape is [5, 3], expected [2, 3]"),
+    ("bias_wrt_x", lambda x, b: 1, "its shape is [], expected [2, 2]"),
     ("fc_wrt_x", lambda W, x: [[1, 2], [3]], "expected numbers in a rectangular array"),
     ("fc_wrt_b", lambda W, x, b: b.diag() / 0, "it is not finite"),
 ])
