@@ -4,12 +4,14 @@
     python tests/mutate.py --only minidl/conv.py        the mutants of one file
     python tests/mutate.py --list                       what would be changed, nothing is run
     python tests/mutate.py --pitfalls [8 ...]           plants each common mistake (of trap 8)
+    python tests/mutate.py --semantic                   plants errors that small examples hide
 
 A mutant is killed if a test fails, or takes far more CPU time than without the change, so
 that a busy machine kills none; those are listed as timed out. A survivor is printed with its
 diff: either the formula can be wrong without a test noticing, or the change changes nothing;
 then it belongs into EQUIVALENT, with the reason. Exit status 0 if nothing else survived.
-A common mistake must make the tests test_trap_<number>_... of its trap fail and no other's.
+A common mistake must make the tests test_trap_<number>_... of its trap fail and no other's;
+what small square examples hide must make tests/test_extremes.py fail.
 
 Not changed are docstrings, annotations, decorators and raise statements. Run are a file's own
 tests and the proofs that import it. Each mutant runs in a fork of a process that has imported
@@ -119,6 +121,50 @@ PITFALLS = [
      "x = torch.cat([view(x, g, mirror), view(x, g, mirror)])  # p = i + N",
      "x = torch.cat([view(x, g, mirror), view(x.roll(1, 0), g, mirror)])"),
 ]
+
+# what small, square, short or moderate examples hide: (file, line, what it becomes)
+SEMANTIC = [(f"minidl/{name}.py", line, mistake) for name, line, mistake in (
+    ("conv", '->gocuv", y, x).flatten(0, 1)',
+     '->gocuv", y, x).flatten(0, 1).transpose(-1, -2 if len({*g.kernel}) == 1 else -1)'),
+    ("conv", "return x, w, b[:, None, None]",
+     "return x, w, (b if len(b) <= 8 else 0 * b)[:, None, None]"),
+    ("conv", "x, w = unfold(a, g), b.unflatten(0, halves)",
+     "x, w = unfold(a, g), b.unflatten(0, halves)[[*range(min(3, g.groups))] "
+     "+ [0] * (g.groups - 3)]"),
+    ("conv", "for r, s in product(range(len(x)), range(len(h))):",
+     "for r, s in product(range(len(x)), range(min(8, len(h)))):"),
+    ("gaussian", "logvar.expm1() - logvar)",
+     "logvar.clamp(-10, 10).expm1() - logvar.clamp(-10, 10))"),
+    ("gaussian", "(x - mu) ** 2 / logvar.exp())", "(x - mu) ** 2 / logvar.exp().clamp(1e-3))"),
+    ("gaussian", "return mu + (logvar / 2).exp() * eps",
+     "return mu + (logvar / 2).exp() * eps.clamp(-3, 3)"),
+    ("losses", 'F.binary_cross_entropy_with_logits(logits, x, reduction="none")',
+     'F.binary_cross_entropy(logits.sigmoid(), x, reduction="none")'),
+    ("losses", "return values.flatten(1).sum(dim=1)",
+     "return values.flatten(1)[:, :784].sum(dim=1)"),
+    ("pca", "self.variance / (self.total_variance or 1)",
+     "self.variance / (self.variance.sum() or 1)"),
+    ("pca", "v = x.detach().flatten(1)", "v = x[:1000].detach().flatten(1)"),
+    ("tsne", "if step < EARLY else (0.8, 1)", "if step < EARLY else (0.5, 1)"),
+    ("tsne", "clamp_(min=0.01)", "clamp_(0.01, 2)"),
+    ("optim", "b1, b2 = betas", "b1, b2, t = *betas, t if t <= 20 else 10**9"),
+    ("optim", "v = momentum * v + g", "v = momentum * v + g.clamp(-5, 5)"),
+    ("contrastive", "i.roll(len(z) // 2)", "i.roll(min(16, len(z) // 2))"),
+    ("contrastive", "F.normalize(v)", "F.normalize(v, eps=0.01)"),
+    ("gan", "return -F.logsigmoid(fake)", "return -F.logsigmoid(fake.clamp(min=-40))"),
+    ("vae", "z = reparametrise(mu, logvar, generator)",
+     "z = reparametrise(mu, logvar, generator.manual_seed(seed))"),
+    ("recurrence", "at_h = torch.addmm(g[t - 1], d[t], W)",
+     "at_h = g[t - 1] + (d[t] @ W if t > len(h) - 20 else 0)"),
+    ("recurrence", "h[t].addmm_(h[t - 1], W_T)", "h[t].addmm_(h[t - 1] * (t % 50 > 0), W_T)"),
+    ("gradcheck", "error = (left - right).abs()",
+     "error = (left - right).abs(); error[40:] = 0"),
+    ("gradcheck", "tolerance * right.abs().max()", "tolerance * left.abs().max()"),
+    ("tune", "parts = order.tensor_split(k)",
+     "parts = (order if n <= 100 else order.sort().values).tensor_split(k)"),
+    ("tune", "source.random() < mutation", "source.random() < 0.2"),
+    ("tune", "for i in range(points)]", "for i in range(min(points, 6))]"),
+    ("tune", "return min(found, key=score_of)", "return min(reversed(found), key=score_of)"))]
 
 OPERATORS = {
     ast.Add: [ast.Sub], ast.Sub: [ast.Add], ast.Mult: [ast.Div, ast.Add],
@@ -306,16 +352,14 @@ def numbered(found):
         yield mutant._replace(change=mutant.change + (f" ({n})" if n > 1 else ""))
 
 
-def pitfalls(wanted):
-    """The common mistakes, of these traps or of all, as mutants."""
-    for trap, file, line, mistake in PITFALLS:
+def planted(mistakes):
+    """Mistakes in words, (name, file, line, what it becomes), as mutants."""
+    for name, file, line, mistake in mistakes:
         text = (ROOT / file).read_text(encoding="utf-8")
         if text.count(line) != 1:
             sys.exit(f"{file}: found {text.count(line)} times, expected once: {line}")
-        if not wanted or trap in wanted:
-            number = text[:text.index(line)].count("\n") + 1
-            yield Mutant(file, number, line, f"trap_{trap}: {mistake}",
-                         text.replace(line, mistake))
+        number = text[:text.index(line)].count("\n") + 1
+        yield Mutant(file, number, line, f"{name}: {mistake}", text.replace(line, mistake))
 
 
 # --- the tests ------------------------------------------------------------------------------
@@ -444,17 +488,34 @@ def of_pitfalls(pool, found):
     return right == len(found)
 
 
+def of_semantic(pool, found):
+    """Plant what small examples hide -> whether tests/test_extremes.py notices each."""
+    tests, left = [["-x", "tests/test_extremes.py"]], 0
+    for mutant, result, _, _ in attempts(pool, found, lambda file: tests):
+        left += result == "survived"
+        print(f"{result:<9} {mutant.file}: {mutant.change}", flush=True)
+    print(f"{left} of {len(found)} survived")
+    return not left
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--only", metavar="FILE", choices=FORMULAS, help="of one file only")
     parser.add_argument("--pitfalls", metavar="TRAP", type=int, nargs="*",
                         help="common mistakes instead, of these traps or all")
+    parser.add_argument("--semantic", action="store_true", help="what small examples hide")
     parser.add_argument("--list", action="store_true", help="print the mutants, run nothing")
     options = parser.parse_args()
-    planted = options.pitfalls is not None
-    found = list(pitfalls(options.pitfalls)) if planted else [
-        mutant for file in ([options.only] if options.only else FORMULAS)
-        for mutant in mutants(file)]
+    run_all = of_formulas
+    if options.semantic:
+        run_all, found = of_semantic, list(planted(("semantic", *entry) for entry in SEMANTIC))
+    elif options.pitfalls is not None:
+        run_all, found = of_pitfalls, list(planted(
+            (f"trap_{trap}", *entry) for trap, *entry in PITFALLS
+            if not options.pitfalls or trap in options.pitfalls))
+    else:
+        found = [mutant for file in ([options.only] if options.only else FORMULAS)
+                 for mutant in mutants(file)]
     if options.list:
         for mutant in found:
             print(f"{mutant.file}:{mutant.line}: {mutant.change}")
@@ -469,7 +530,7 @@ def main():
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("terminated"))
     with tempfile.TemporaryDirectory() as folder, multiprocessing.get_context("fork").Pool(
             JOBS, prepare, (folder,)) as pool:
-        return not (of_pitfalls if planted else of_formulas)(pool, found)
+        return not run_all(pool, found)
 
 
 if __name__ == "__main__":
