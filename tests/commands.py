@@ -88,12 +88,15 @@ def value(parameter, amount, source):
     if kind is str:
         return source.choice([*choices, parameter.default, *ODD])
     step = 1 if kind is int else 1e-3
-    near = [low, low + step, low - step, parameter.default]
+    beyond = source.random() < 0.25
     if amount:  # more of it is no mistake, and takes hours
-        return str(source.choice([*near[:3], low + 2 * step, source.choice(ODD[:-1])]))
-    far = [10**9, 10**18] if kind is int else [1e6, 1e30]
-    return str(source.choice([*near, *(far if high == math.inf else [high, high + step]),
-                              source.choice(ODD)]))
+        return str(source.choice([low - step, source.choice(ODD)] if beyond else
+                                 [low, low + step, low + 2 * step]))
+    if beyond:
+        far = high + step if high < math.inf else 1e30
+        return str(source.choice([low - step, far, source.choice(ODD)]))
+    large = low + 2 * step if high in (math.inf, flags.LARGEST) else high  # else it is slow
+    return str(source.choice([low, low + step, parameter.default, large]))
 
 
 def line(source, sets, scratch):
@@ -105,7 +108,8 @@ def line(source, sets, scratch):
     kind = {"imdb": "reviews", None: "points"}.get(data, "images")
     found = source.choice(sets[kind])
     if data:
-        argv += ["--data", source.choice([found] * 8 + ["nowhere", "", "mnits", str(scratch)])]
+        wrong = ["nowhere", "", "mnits", str(scratch)]
+        argv += ["--data", source.choice(wrong if source.random() < 0.1 else [found])]
     elif source.random() < 0.7:
         argv += ["--csv", found]
     for p in source.sample(parameters, min(len(parameters), source.choice((0, 0, 1, 1, 2)))):
@@ -114,7 +118,7 @@ def line(source, sets, scratch):
     for flag, odd in (("seed", [*ODD, "7"]), ("device", ["cpu", "cuda", "mps", "x"]),
                       ("out", ["/dev/null", "/proc/x", sets["points"][0]]),
                       ("no-such-flag", ["1"])):
-        if source.random() < 0.06:
+        if source.random() < 0.03:
             argv += [f"--{flag}={source.choice(odd)}"]
     return script, argv + ["--resume"] * (source.random() < 0.1)
 

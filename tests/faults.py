@@ -24,7 +24,6 @@ from torch import nn
 
 from minidl.lab import cli, stamp
 from minidl.lab.plot import curves
-from minidl.lab.trials import Trials
 from minidl.publish import kept
 
 NEW_MOUNTS, NEW_USER = 1 << 17, 1 << 28                 # of unshare(2)
@@ -40,8 +39,8 @@ def script(run, epochs: "passes" = 3, width: "of the layer" = 5):
             loss = model(torch.randn(8, width, generator=run.generator)).square().mean()
             optimizer.zero_grad(); loss.backward(); optimizer.step()
             run.track(8, loss=loss)
-    trials = Trials(lambda settings, _: settings["x"] ** 2, run.out / "trials")(
-        [{"x": x} for x in range(300)])
+    search = run.trials("search", lambda settings, _: settings["x"] ** 2)
+    trials = search([{"x": x} for x in range(300)])
     run.results.number("best", min(trial["score"] for trial in trials), "score")
     losses = range(1, epochs + 1), run.history["loss"]
     run.results.figure("loss", curves({"loss": losses}, "made data", "epoch", "loss"))
