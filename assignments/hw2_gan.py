@@ -8,8 +8,8 @@ how far are their features from real ones? (d^2 of minidl/frechet.py: no Incepti
 published number compares with it.) hw2_gan_study.py compares two losses of G.
 
     min over G  max over D   V = E_x log D(x) + E_z log(1 - D(G(z))),   z ~ N(0, I)
-    D lowers   E_x -log D(x) + E_z -log(1 - D(G(z)))  =  -V        (2 log 2 = 1.386: D = 1/2)
     G lowers   E_z -log D(G(z)): like its own term of V, but steep while D rejects the images
+    D lowers   E_x -log D(x) + E_z -log(1 - D(G(z)))  =  -V        (2 log 2 = 1.386: D = 1/2)
 """
 # sheet: S0.5b
 
@@ -47,19 +47,6 @@ class Discriminator(nn.Sequential):
             nn.Flatten(), nn.Linear(49 * 2 * f, 1), nn.Flatten(0))             # (B,)
 
 
-def players(run, latent, filters):
-    """New G and D, as in DCGAN: weights from N(0, 0.02^2), not biases and normalisation."""
-    G, D = Generator(latent, filters), Discriminator(filters)
-    for w in (w for w in (*G.parameters(), *D.parameters()) if w.dim() > 1):
-        nn.init.normal_(w, std=0.02)
-    return run.network(G, bits=16), run.network(D, bits=16)
-
-
-def codes(n, latent, seed, device):
-    """z (n, latent), which do not depend on what was drawn before."""
-    return torch.randn(n, latent, generator=torch.Generator().manual_seed(seed)).to(device)
-
-
 def main(run,
          latent: "size of z" = 64,
          epochs: "passes over the training images; amount" = 12,
@@ -95,6 +82,19 @@ def main(run,
     run.layers(G, z[:2], name="layers_generator")
     run.layers(D, infer(G, z[:2]), name="layers_discriminator")
     measure(run, data, cnn, real, infer(G, codes(samples, latent, run.seed + 1, run.device)))
+
+
+def players(run, latent, filters):
+    """New G and D, as in DCGAN: weights from N(0, 0.02^2), not biases and normalisation."""
+    G, D = Generator(latent, filters), Discriminator(filters)
+    for w in (w for w in (*G.parameters(), *D.parameters()) if w.dim() > 1):
+        nn.init.normal_(w, std=0.02)
+    return run.network(G, bits=16), run.network(D, bits=16)
+
+
+def codes(n, latent, seed, device):
+    """z (n, latent), which do not depend on what was drawn before."""
+    return torch.randn(n, latent, generator=torch.Generator().manual_seed(seed)).to(device)
 
 
 def measure(run, data, cnn, real, x_hat):

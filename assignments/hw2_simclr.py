@@ -8,8 +8,8 @@ The loss is NT-Xent (Chen et al. 2020), a cross-entropy: among 2N - 1 other view
 shows the same image? It is log(2N - 1) where all views are alike.
 
     h = encoder(x),  v = head(h);  each of N images is changed twice at random: 2N views
-    l_i = -log( e^{s_ip / tau} / sum_{j != i} e^{s_ij / tau} ),   s_ij = cos(v_i, v_j),
-    minimise the mean of l_i over all views i; p is its partner, the image's other view
+    minimise the mean over all views i, whose partner p is the same image's other view, of
+    l_i = -log( e^{s_ip / tau} / sum_{j != i} e^{s_ij / tau} ),   s_ij = cos(v_i, v_j)
 """
 # sheet: S0.5c
 
@@ -48,23 +48,6 @@ def Head(D=256):
     """h (B, D) -> v (B, 64)."""
     return nn.Sequential(nn.Linear(D, D, bias=False), nn.BatchNorm1d(D), nn.ReLU(),
                          nn.Linear(D, 64))
-
-
-def Decoder(filters=32):
-    """h (B, 8 * filters) -> x_hat (B, 1, 28, 28) in [0, 1]."""
-    a, b, c = filters, 2 * filters, 4 * filters
-    return nn.Sequential(
-        nn.Linear(2 * c, c * 7 * 7, bias=False), nn.BatchNorm1d(c * 7 * 7), nn.ReLU(),
-        nn.Unflatten(1, (c, 7, 7)), *convolution(c, b),                            # 7 x 7
-        nn.ConvTranspose2d(b, a, 2, 2, bias=False), nn.BatchNorm2d(a), nn.ReLU(),  # 14 x 14
-        nn.ConvTranspose2d(a, 1, 4, 2, 1), nn.Sigmoid())                           # 28 x 28
-
-
-def view(x, generator, mirror):
-    """Each image cropped, turned and lit at random; mirrored, where that shows the same."""
-    x = augment.random_affine(x, generator, scale=0.3, shift=0.1, degrees=15, shear=0.2)
-    x = augment.random_brightness(x, generator, 0.5)
-    return augment.random_mirror(x, generator) if mirror else x
 
 
 def main(run,
@@ -123,6 +106,23 @@ def main(run,
                         ("supervised", "SimCLR", "SimCLR features")):
         run.claim(f"A linear probe of {a} features is more accurate than one of {words}.",
                   paired(right[a], right[b]))
+
+
+def Decoder(filters=32):
+    """h (B, 8 * filters) -> x_hat (B, 1, 28, 28) in [0, 1]."""
+    a, b, c = filters, 2 * filters, 4 * filters
+    return nn.Sequential(
+        nn.Linear(2 * c, c * 7 * 7, bias=False), nn.BatchNorm1d(c * 7 * 7), nn.ReLU(),
+        nn.Unflatten(1, (c, 7, 7)), *convolution(c, b),                            # 7 x 7
+        nn.ConvTranspose2d(b, a, 2, 2, bias=False), nn.BatchNorm2d(a), nn.ReLU(),  # 14 x 14
+        nn.ConvTranspose2d(a, 1, 4, 2, 1), nn.Sigmoid())                           # 28 x 28
+
+
+def view(x, generator, mirror):
+    """Each image cropped, turned and lit at random; mirrored, where that shows the same."""
+    x = augment.random_affine(x, generator, scale=0.3, shift=0.1, degrees=15, shear=0.2)
+    x = augment.random_brightness(x, generator, 0.5)
+    return augment.random_mirror(x, generator) if mirror else x
 
 
 SIZES = {"quick": {"epochs": 1, "batch_size": 64, "filters": 4, "images": 1000},
