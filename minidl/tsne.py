@@ -9,7 +9,7 @@ r"""t-SNE by hand, exact: points in the plane whose neighbours are those of x (N
     dC/dy_i = 4 sum_j (p_ij - q_ij) w_ij (y_i - y_j)
 
 van der Maaten and Hinton, Visualizing Data using t-SNE (2008), equations 1 to 5, appendix A.
-Time and memory grow as N^2. Checked in tests/test_tsne.py and tests/bench_projections.py.
+Time and memory grow as N^2. Checked in tests/test_tsne.py.
 """
 
 import math

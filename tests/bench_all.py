@@ -7,8 +7,6 @@
     convolution  minidl/conv.py over torch.nn.functional
     start-up     until a script's main begins, over importing torch alone
     textbook     torch's DataLoader with one image at a time over minidl (bench_training.py)
-    precision    float32 over bfloat16 (bench_precision.py)
-    projections  PCA and t-SNE beside scikit-learn, where it is installed
 
 Two kinds take turns within a round; printed is the median of their ratio over the rounds, with
 the smallest and the largest. Times alone say little on a shared machine.
@@ -24,8 +22,6 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "assignments"), str(ROOT / "tests")]
 
-import bench_precision
-import bench_projections
 import bench_training
 import torch
 import torch.nn.functional as F
@@ -121,10 +117,6 @@ def main(rounds):
     start_up(rounds)
     print()
     bench_training.main(rounds)
-    print()
-    bench_precision.main(20)
-    print()
-    bench_projections.main(torch.get_num_threads())
 
 
 if __name__ == "__main__":

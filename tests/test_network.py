@@ -89,17 +89,6 @@ def test_torchs_rnn_has_the_same_states_and_gradients(generator):
         assert (a - b).abs().max() < 1000 * 2**-53 * (1 + a.abs().max())
 
 
-def test_a_recorded_network_replays_for_its_batch_and_no_copy_of_it_does(x, monkeypatch):
-    net, replayed = cnn(), []
-    monkeypatch.setattr("minidl.lab.fast.recorded",
-                        lambda net, x: lambda now: replayed.append(len(now)) or torch.ones(1))
-    monkeypatch.setattr(torch.Tensor, "is_cuda", True)
-    network(net, "cpu", graph=x)
-    other = copy.deepcopy(net)
-    net(x), net(x[:3]), other(x), net.eval()(x)
-    assert replayed == [16]
-
-
 def test_infer_is_the_network_in_evaluation_a_few_at_a_time(x):
     net = cnn()
     whole = copy.deepcopy(net).eval()(x)

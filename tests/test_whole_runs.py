@@ -12,6 +12,7 @@ from pathlib import Path
 
 import hw1_regression
 import pytest
+import refuting
 import torch
 import whole_runs
 
@@ -120,7 +121,7 @@ def command(name, folder):
 @pytest.mark.parametrize("item", sheets.ANSWERS)
 def test_the_numbers_and_figures_that_answer_an_item_are_in_its_scripts_run(item, whole):
     script, *names = sheets.ANSWERS[item]
-    content, _ = whole(script)
+    content = whole(script).content
     found = {*content["numbers"], *(Path(file).stem for file in content["files"])}
     assert [name for name in names if name not in found] == [], sorted(found)
     shown = {Path(file).stem for file in content["files"]}
@@ -138,7 +139,7 @@ def test_every_item_has_an_answer_in_a_run_or_in_a_proof():
 @pytest.mark.parametrize("name", TABLE)
 def test_a_script_ends_with_its_headlines_and_figures_and_reads_the_test_split_once_last(
         name, whole, outputs):
-    content, events = whole(name)
+    content, events, _ = whole(name)
     for headline in TABLE[name][2]:
         assert math.isfinite(content["numbers"][headline]["value"]), headline
     assert content["numbers"] and any(file.endswith(".png") for file in content["files"])
@@ -149,6 +150,12 @@ def test_a_script_ends_with_its_headlines_and_figures_and_reads_the_test_split_o
     if name != "hw1_regression":  # whose test points are made with the others
         assert tests == (name not in NEVER), tests
         assert name in NEVER or events[-1] == "test"
+
+
+@pytest.mark.parametrize("name", TABLE)
+def test_other_numbers_would_make_each_claim_true_and_false(name, whole):
+    for sentence, condition, names in whole(name).claims:
+        assert {True, False} <= refuting.answers(condition, names), sentence
 
 
 @pytest.mark.parametrize(("name", "epochs"), [

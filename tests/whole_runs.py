@@ -6,17 +6,20 @@ from typing import NamedTuple
 from unittest.mock import Mock
 
 import pytest
+import refuting
 import torch
 
 from minidl.data import Dataset
 from minidl.data.reviews import Corpus
 from minidl.lab import cli
 from minidl.lab.results import Results
+from minidl.lab.run import Run
 
 
 class WholeRun(NamedTuple):
     content: dict  # of results.json
     events: list   # each "step" of a training and each reading of the "test" split
+    claims: list   # (sentence, condition, the names in it): see refuting.py
 
 
 def start(name, out, *argv, data, figures=False):
@@ -40,7 +43,7 @@ def watched(name, out, *argv, data):
     The steps of LBFGS are none: it fits linear probes and bags of words, which are measures of
     a trained network or beside it, and take no setting from the test split.
     """
-    events, clear = [], torch.optim.Optimizer.zero_grad
+    events, claims, clear = [], [], torch.optim.Optimizer.zero_grad
 
     def noting_steps(self, *args):
         if not isinstance(self, torch.optim.LBFGS):
@@ -49,7 +52,8 @@ def watched(name, out, *argv, data):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(torch.optim.Optimizer, "zero_grad", noting_steps)
+        patch.setattr(Run, "claim", refuting.noting(claims))
         for kind in (Dataset, Corpus):
             patch.setattr(kind, "test", lambda self, test=kind.test: [
                 events.append("test"), test(self)][1])
-        return WholeRun(start(name, out, *argv, data=data, figures=True), events)
+        return WholeRun(start(name, out, *argv, data=data, figures=True), events, claims)

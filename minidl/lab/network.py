@@ -15,14 +15,11 @@ from minidl.evaluation import evaluating, to_unit
 from minidl.lab import fast
 
 
-def network(net, device, bits=32, graph=None):
+def network(net, device, bits=32):
     """net on the device: images channels last, the recurrence with its gradient by hand.
 
     bits   16: products in bfloat16 while it trains, where the device has instructions for
            them; outputs are float32, and so is all evaluation.
-    graph  a training batch x: on a GPU both passes are recorded once and replayed for batches
-           of its shape. Each replay overwrites the last output: one pass forwards, then one
-           backwards, so not for a network that a step asks twice.
     """
     for part in net.modules():
         fast.faster(part)
@@ -30,8 +27,6 @@ def network(net, device, bits=32, graph=None):
     if bits == 16:
         net.register_forward_pre_hook(_in_16_bits)
         net.register_forward_hook(_out_of_16_bits, always_call=True)
-    if graph is not None and graph.is_cuda:
-        _replay(net, graph)
     return net
 
 
@@ -51,24 +46,6 @@ def _out_of_16_bits(net, _, output):
     if isinstance(output, tuple):
         return tuple(part.float() for part in output)
     return output.float() if output is not None else None  # None: the pass has failed
-
-
-def _replay(net, x):
-    """Let this network, but no copy of it, replay its recorded passes in training."""
-    try:
-        forward = fast.recorded(net, x)
-    except RuntimeError as error:
-        print(f"No CUDA graph of this network, so every layer is launched: {error}")
-        return
-    kind = type(net)
-
-    class Replayed(kind):
-        def forward(self, *inputs):
-            recorded_now = self is net and self.training and inputs[0].shape == x.shape
-            return (forward if recorded_now else super().forward)(*inputs)
-
-    Replayed.__name__ = kind.__name__
-    net.__class__ = Replayed
 
 
 @torch.no_grad()

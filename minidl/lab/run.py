@@ -96,10 +96,10 @@ class Run(Findings, Lending):
             self.seed_everything(seed)
             yield seed
 
-    def network(self, net, bits=32, graph=None):
+    def network(self, net, bits=32):
         """The network on the run's device, made fast there: minidl/lab/network.py."""
         self.bits = min(bits, self.bits)
-        return networks.network(net, self.device, bits, graph)
+        return networks.network(net, self.device, bits)
 
     def load(self, images=None):
         """The sheet's data set, or what --data names instead; its first line says which."""
