@@ -20,6 +20,7 @@ from pathlib import Path
 import pytest
 import torch
 
+READING = 60  # seconds to read FILE, which may import much
 ROOT = Path(__file__).resolve().parents[1]
 CHECKERS = {ROOT / "theory/answers.py": "theory.answering",
             ROOT / "tests/answers_traps.py": "answers_traps"}
@@ -109,9 +110,9 @@ def one_process(file, checker, names, limit):
             try:
                 event, *rest = json.loads(lines.get(timeout=seconds))
             except queue.Empty:
-                event, rest = "died", [f"it does not end within {limit:g} seconds"]
+                event, rest = "died", [f"it does not end within {seconds} seconds"]
             if event == "starts":
-                name, seconds = rest[0], limit
+                name, seconds = rest[0], limit if rest[0] else READING
             elif event == "ends":
                 seconds = None
             elif event == "found":

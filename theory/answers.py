@@ -4,7 +4,7 @@
 
 For each item the table says: correct, not answered (still `...`), or wrong, and in what way.
 Arguments are torch tensors (float64) and numbers; new tensors are float64, too. Return a
-tensor, a numpy array, nested lists or a number. Import what you like, write helpers.
+tensor, a numpy array, nested lists or a number, within 10 seconds. Import what you like.
 
 A Jacobian may have a row per output or a row per input. A tensor with several axes may be
 listed by rows (the last index runs fastest) or by columns (the first does). Either counts as
