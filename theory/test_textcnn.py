@@ -36,8 +36,8 @@ Why these are no matter of taste.
 (3) m^k depends on the set of windows only, not on their order or number. A phrase with k-1
     zero words on either side, and a window of zeros or more, makes the same set wherever it
     stands (85). Without them zeros at the end make new windows, which may win.
-(4) If one window i* alone is the largest and Z^k[i*,c] > 0, then dm^k[c]/dX[i*+u,d] =
-    W^k[c,d,u], and 0 at all other words (86).
+(4) If one window j alone is the largest and Z^k[j,c] > 0, the derivative of m^k[c] by X[j+u,d]
+    is W^k[c,d,u], and it is 0 at all other words (86).
 (5) X = onehot(w) E, so dL/dE = onehot(w)^T dL/dX: what reaches a word twice adds up (87).
 
 Check. Integers without rounding at the figure's own sizes; where they are drawn it is
@@ -51,6 +51,8 @@ import torch
 import torch.nn.functional as F
 from kit import D, claim, grid, holds, ints, jacobian, refuted, same, vector
 from torch import nn
+
+from minidl import conv
 
 WORDS, CLASSES = 13, 2   # the size of the vocabulary is ours
 CHANNELS = {2: 4, 4: 5}  # k: C_k
@@ -163,7 +165,8 @@ def test_figure_15_14_parameter_count():
 
 @claim(82, "integers", "exercise 5")
 def test_textcnn_equations_loops_equal_conv1d():
-    """The double sum against torch for both windows. Refuted: the kernel flipped, no bias, the
+    """The double sum, minidl's and torch's layer, both windows. Refuted: the kernel flipped,
+    no bias, the
     window a word early, the numbers of a word in reverse."""
     E, kernels, _ = figure()
 
@@ -172,6 +175,7 @@ def test_textcnn_equations_loops_equal_conv1d():
             same(run(E, W, b), conv1d(E, W, b))  # the table is as good a sentence as any
 
     check(convolve)
+    check(lambda X, W, b: conv.conv1d(X.T[None], W, b)[0].T)
     refuted(check, lambda X, W, b: convolve(X, W.flip(2), b),
             lambda X, W, b: convolve(X, W, 0 * b),
             lambda X, W, b: convolve(F.pad(X, (0, 0, 1, -1)), W, b),

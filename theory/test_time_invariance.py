@@ -19,15 +19,16 @@ f(x[t-a]) = (S x)[t-a]. ReLU is not linear: relu(-1) + relu(1) = 1, but relu(0) 
 and k >= 1. It is not TI.
 (1) Let P be the same pooling at stride 1. It is TI, because its window slides with x. Then
     S = D_s P, where D_s keeps every s-th sample, (D_s y)[t] = y[st].
-(2) (D_s T_{sm} y)[t] = y[st-sm] = (T_m D_s y)[t] for every m. With (1), S T_{sm} = T_m S: a
-    shift by sm comes out as a shift by m.
+(2) At t, D_s T_{sm} y is y[st-sm], and T_m D_s y is y[s(t-m)], the same sample. With (1), S
+    T_{sm} = T_m S for every m: a shift by sm comes out as a shift by m.
 (3) Suppose that S were TI. With m = 1 in (2), T_s S = S T_s = T_1 S, so S x has the period
     s-1 >= 1 for every x. Let x be the unit impulse, x[0] = 1. Then (S x)[0] is 1 for the
     maximum and 1/k for the mean, and S x is 0 outside a finite range. A signal that is 0 in
     the end and not everywhere has no period. So S is not TI, for every s > 1 and k >= 1.
 (4) For some shifts not even another shift of the output helps (Zhang 2019). The maxima of the
     pairs of x = [0,0,1,1,0,0,1,1] are [0,1,0,1], those of T_1 x are [1,1,1,1].
-The same holds of subsampling alone (k = 1) and of convolutions with a stride.
+The same holds of subsampling alone (k = 1), and of a convolution with a stride and a kernel
+that is not 0.
 
 (d) The CNN f of all these layers and convolutions.
 (5) If S and R are TI, then S R T_a = S T_a R = T_a S R. So without strides f is TI at any

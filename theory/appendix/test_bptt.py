@@ -27,7 +27,7 @@ numbers against autograd for the rest. Both are evidence; it is proven by the st
 """
 
 import torch
-from kit import D, U, claim, close, holds, ints, jacobian, reals, refuted, same
+from kit import D, U, claim, close, eye, holds, ints, jacobian, reals, refuted, same, vector
 from test_rnn import example, in_minidl, in_torch, rnn
 
 
@@ -107,7 +107,7 @@ def test_rnn_is_TI_from_rest_and_not_with_bias():
     refuted(lambda broken: check(rnn, **broken),
             {"h_0": H}, {"b": b}, {"phi": lambda a: torch.relu(a + 0.5)})
     one = torch.ones(1, 1, dtype=D)
-    waited = torch.tensor([[[0.0], [1.0]]], dtype=D)
+    waited = vector(0, 1)[None, :, None]
     for x, expected in ((waited, [1, 3]), (waited[:, 1:], [2])):
         states = rnn(x, 0 * one, one, one, one[0], torch.relu)
         same(states.flatten(), one.new_tensor(expected))
@@ -115,8 +115,8 @@ def test_rnn_is_TI_from_rest_and_not_with_bias():
 
 @claim(76, "float")
 def test_bptt_by_hand_equals_autograd():
-    """L = sum_t g_t . h_t, with a word that occurs twice: (3) against autograd over the loop;
-    and minidl's backward pass, which is (3) with all words' products in one.
+    """L = sum_t g_t . h_t over 40 words, some of which repeat: (3) against autograd over the
+    loop; and minidl's backward pass, which is (3) with all words' products in one.
 
     Bound: with r the largest column sum of |W_hh|, |delta_t| <= G = max|g| (1 + .. + r^{T-1});
     an entry is off by at most T (d+h+4) U times T G times the largest factor beside delta.
@@ -124,7 +124,7 @@ def test_bptt_by_hand_equals_autograd():
     T, V, d, h = 40, 7, 3, 4
     ids = torch.tensor([2, 0, 5, 2, 3, 6, 1, 1]).repeat(5)
     E, W_xh, b = reals(V, d, seed=1) / 20, reals(h, d, seed=2), reals(h, seed=4) / 20
-    P = torch.eye(h, dtype=D).roll(1, 0)  # W_hh keeps lengths: the first words still matter
+    P = eye(h).roll(1, 0)  # W_hh keeps lengths: the first words still matter
     W_hh, h_0, g = 0.9 * P + 0.1 * P @ P, reals(h, seed=5) / 20, reals(T, h, seed=6)
     leaves = [tensor.clone().requires_grad_() for tensor in (E, W_xh, W_hh, b)]
 
@@ -192,7 +192,7 @@ def test_gradient_norm_bound_and_orthogonal_isometry():
     """
     T, h = 9, 4
     Q = torch.linalg.qr(reals(h, h, seed=4))[0]
-    shear = torch.eye(h, dtype=D) / 2 + ints(h, h, seed=5).triu(1) / 10  # spectral radius 1/2
+    shear = eye(h) / 2 + ints(h, h, seed=5).triu(1) / 10  # spectral radius 1/2
     slack = 4 * T * h**2 * U
 
     def through(W, phi, scale=1.0):
@@ -217,7 +217,7 @@ def test_gradient_norm_bound_and_orthogonal_isometry():
             lambda W, T: torch.linalg.eigvals(W).abs().max() ** (T - 1),
             lambda W, T: torch.linalg.matrix_norm(W, 2) ** T,
             lambda W, T: 0.999 * torch.linalg.matrix_norm(W, 2) ** (T - 1))
-    close(through(Q, linear).T @ through(Q, linear), torch.eye(h, dtype=D), slack)
-    nilpotent = torch.tensor([[0.0, 2.0], [0.0, 0.0]], dtype=D)
+    close(through(Q, linear).T @ through(Q, linear), eye(h), slack)
+    nilpotent = vector([0, 2], [0, 0])
     holds(torch.linalg.matrix_norm(nilpotent, 2) == 2 and not (nilpotent @ nilpotent).any())
     holds(torch.linalg.matrix_norm(through(1.5 * Q, torch.tanh, scale=100), 2) < 1e-6)

@@ -5,9 +5,10 @@ Jacobian J. It is the adjoint of the layer, and in general not its inverse.
 
 In one dimension y_i = sum_u w_u x_{i s + u d - p} has J[i, j] = w_u where j = i s + u d - p
 (test_jacobian_conv.py). Let g have the shape of y.
-(1) (J^T g)_j = sum of w_u g_i over all i, u with i s + u d - p = j. So each g_i adds g_i w to
-    the window that y_i was computed from: the transposed convolution (Murphy 14.4.2). It takes
-    the array w as it is, which leads from C to O channels forwards and from O to C here.
+(1) Entry j of J^T g is the sum of w_u g_i over all i, u with i s + u d - p = j. So g_i adds
+    g_i w to the window that y_i was computed from: the transposed convolution (Murphy 14.4.2).
+    It takes the array w as it is, which leads from C to O channels forwards and from O to C
+    here.
 (2) It is a correlation as well, with w reversed: put s - 1 zeros between the g_i and d(k-1) -
     p zeros on both sides. The inputs behind the last window need (n + 2p - d(k-1) - 1) mod s
     more zeros on the right, the output_padding. Then w_u meets g_i exactly where i s + u d - p

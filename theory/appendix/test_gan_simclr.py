@@ -31,8 +31,9 @@ z_j, and l_i = -log(e^{s_ip/tau} / sum_{j != i} e^{s_ij/tau}) with the partner p
     single l_i may be lower: the views e, -e, -e, e, -e, -e have l_1 = 0.433 at tau = 1, the
     bound is 0.638 (110).
 (7) With M_i = max(0, max_j a_ij), M_i <= tau l_i <= M_i + tau log(2N-1): for tau -> 0 it is
-    the hinge of the hardest negative. By Jensen and Hoeffding's lemma, for a in [-2, 2], 0 <=
-    l_i - log(2N-1) - mean(a)/tau <= 2/tau^2, the limit tau -> infinity (111).
+    the hinge of the hardest negative. With A the mean of 0 and the 2N-2 numbers a_ij/tau, all
+    in [-2/tau, 2/tau], Jensen and Hoeffding's lemma give 0 <= l_i - log(2N-1) - A <= 2/tau^2,
+    the limit of a large tau (111).
 
 Check. Random data in float64 are evidence, for the code above all; it is proven by the steps.
 Goodfellow et al. (2014); Chen et al. (2020); Murphy (2022), 19.2.4.

@@ -13,9 +13,9 @@ has m = floor((n + 2p - d(k-1) - 1) / s) + 1 outputs. A transposed convolution o
 (3) "same" at s = 1 takes d(k-1) zeros for m = n. They are as many on both sides only if d(k-1)
     is even, for k odd or d even. Else torch puts one more on the right, and numpy.convolve
     puts its kernel one step elsewhere.
-(4) The receptive field. Neighbours in layer l are jump_l = s_1 ... s_l inputs apart, and a
-    kernel of layer l spans (k_l - 1) d_l steps of jump_{l-1} inputs. So output o sees size =
-    1 + sum_l (k_l - 1) d_l jump_{l-1} inputs from o jump - sum_l p_l jump_{l-1} on. Used is
+(4) The receptive field. Neighbours in layer l are J_l = s_1 ... s_l inputs apart, and a kernel
+    of layer l spans (k_l - 1) d_l steps of J_{l-1} inputs. So each output of L layers sees
+    1 + sum_l (k_l - 1) d_l J_{l-1} inputs, output o from o J_L - sum_l p_l J_{l-1} on. Used is
     that weights are positive, so that no two paths cancel, and that the span is inside the
     input.
 (5) A span may have holes: k = 3, d = 2 reads every second input. With k = 2 and d = 1, 2, 4,
