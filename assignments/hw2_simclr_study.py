@@ -72,8 +72,8 @@ def main(run,
     everything = accuracy["all"]
     run.scores("fraction of validation images", augmentations=accuracy)
     run.results.figure("augmentations", plot.dots(
-        accuracy, f"{data.title}: SimCLR's views; a dot is a seed, the bar their mean",
-        "validation accuracy of a linear probe, share of images"))
+        accuracy, f"{data.title}: SimCLR's views",
+        "validation accuracy of a linear probe (a dot a seed, the bar their mean)"))
     run.claim("All changes give more accurate features than none.",
               paired(everything, accuracy["none"]))
     run.claim("Without brightness, the features are less accurate than with all changes.",
