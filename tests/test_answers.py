@@ -68,6 +68,12 @@ def test_equally_right_conventions_are_correct_and_named(name):
             assert layout in words or words in layout
 
 
+@pytest.mark.parametrize("kind", [
+    torch.Tensor.float, torch.Tensor.numpy, torch.Tensor.tolist, torch.Tensor.requires_grad_])
+def test_an_answer_in_float32_in_numpy_or_in_lists_is_as_right(kind):
+    assert row("kl_diagonal", lambda *args: kind(questions.kl_diagonal(*args)))[0] == "correct"
+
+
 @pytest.mark.parametrize("name", QUESTIONS)
 def test_a_slip_is_wrong_and_named_in_each_layout(name):
     for words, slip in QUESTIONS[name].slips.items():
@@ -140,9 +146,8 @@ def test_what_no_slip_names_is_told_by_comparison_with_the_right_value(name, ans
     ("folds", lambda n, k: [(t[:1], v) for t, v in folds(n, k)], "a fold trains on [1]"),
     ("folds", lambda n, k: [([i + 1 for i in t], [i + 1 for i in v]) for t, v in folds(n, k)],
         "the indices start at 1"),
-    ("folds", lambda n, k: [([i for i in range(n) if not j * 2 <= i < (j * 2 + 2 if j < k - 1
-                                                                       else n)],
-                             list(range(j * 2, j * 2 + 2 if j < k - 1 else n)))
+    ("folds", lambda n, k: [([i for i in range(n) if min(i // (n // k), k - 1) != j],
+                             [i for i in range(n) if min(i // (n // k), k - 1) == j])
                             for j in range(k)], "validation parts of [2, 2, 2, 5] examples"),
     ("folds", lambda n, k: torch.zeros(k, 2), "expected pairs (training, validation)"),
 ])
