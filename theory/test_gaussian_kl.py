@@ -153,8 +153,7 @@ def test_eq_6_32_reduces_to_6_33_in_one_dimension():
 def test_eq_6_32_reduces_to_the_vae_regulariser():
     """Steps (1) to (4): minidl's term of the VAE against (6.32) at diag(s^2), 0, I for D =
     1..12 and against (6.33) added up by a plain loop. S2 = I and S1 diagonal: nothing
-    amplifies, the
-    bound is D + 8 roundings of the sum of the terms' sizes."""
+    amplifies, the bound is D + 8 roundings of the sum of the terms' sizes."""
     def check(regulariser):
         for n in range(1, 13):
             mu, logvar = 2 * reals(2, 5, n, seed=n)               # (5, n) each

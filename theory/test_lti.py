@@ -158,8 +158,7 @@ def test_circular_convolution_commutes_with_cyclic_shifts():
 @claim(5, "exact", "1")
 def test_valid_convolution_commutes_with_cropping():
     """(7): S(x[a:]) = (S x)[a:] and S(x[:-a]) = (S x)[:-a] while h fits. All unit vectors x
-    and
-    h, all sizes up to 7 and 3, all a. Outputs padded with zeros fail."""
+    and h, all sizes up to 7 and 3, all a. Outputs padded with zeros fail."""
     def check(valid):
         for n, k in itertools.product(range(3, 8), range(1, 4)):
             x = eye(n)
@@ -177,12 +176,12 @@ def test_valid_convolution_commutes_with_cropping():
 
 @claim(6, "exact", "1")
 def test_zero_padding_breaks_shift_equivariance_near_the_border_only():
-    """The witness of (8); then where S T_a and T_a S differ, for stacks of layers. T_a moves
-    zeros in. Let r be the sum of the radii (k-1)/2, r_1 the first layer's. Without biases the
-    two differ in [a-r, a+r-r_1) and [N-r, N) at most: elsewhere t sees no border. With
-    positive kernels and unit vectors they differ all over these strips (N = 17), with ReLU in
-    between.
-    A bias spoils all of [0, a). Refuted: circular padding, a bias, a larger radius."""
+    """The witness of (8); then where S T_a and T_a S differ, for stacks of layers. T_a
+    moves zeros in. Let r be the sum of the radii (k-1)/2, r_1 the first layer's. Without
+    biases the two differ in [a-r, a+r-r_1) and [N-r, N) at most: elsewhere t sees no
+    border. With positive kernels and unit vectors they differ all over these strips (N =
+    17), with ReLU in between. A bias spoils all of [0, a). Refuted: circular padding, a
+    bias, a larger radius."""
     def shift(x, a):
         return F.pad(x[:, :-a], (a, 0))
 

@@ -166,8 +166,7 @@ def test_figure_15_14_parameter_count():
 @claim(82, "integers", "exercise 5")
 def test_textcnn_equations_loops_equal_conv1d():
     """The double sum, minidl's and torch's layer, both windows. Refuted: the kernel flipped,
-    no bias, the
-    window a word early, the numbers of a word in reverse."""
+    no bias, the window a word early, the numbers of a word in reverse."""
     E, kernels, _ = figure()
 
     def check(run):
@@ -218,10 +217,9 @@ def test_relu_commutes_with_max_pooling_but_not_with_average():
 @claim(85, "exact", "exercise 5")
 def test_max_over_time_ignores_position_and_length():
     """A phrase of 3 words among zeros, all places by (3) in sentences of 11 to 14 words: one
-    m.
-    Refuted: mean, sum, a fixed window. T = 3 is an error. Zeros appended, one number a word:
-    W = (1, -1) takes (1, 1) to 0 and (1, 1, 0) to 1; W = (1), b = 3 (-5) to 0, (-5, 0) to 3.
-    """
+    m. Refuted: mean, sum, a fixed window. T = 3 is an error. Zeros appended, one number a
+    word: W = (1, -1) takes (1, 1) to 0 and (1, 1, 0) to 1; W = (1), b = 3 (-5) to 0, (-5, 0)
+    to 3."""
     _, kernels, _ = figure()
     phrase = ints(3, 6, seed=5)
 

@@ -131,8 +131,7 @@ def test_dft_diagonalises_every_circulant():
 def test_2d_convolution_commutes_with_2d_shifts_and_rank_one_kernels_separate():
     """S T_a x = T_a S x for pairs a, on the torus 4 x 5: all unit images, all unit kernels 2 x
     3, all 20 shifts. (5): all unit a, b. Zero padding, a flip, a shifted kernel are refuted;
-    of
-    (5) a flip, and a sum of two products."""
+    of (5) a flip, and a sum of two products."""
     x = eye(20).view(20, 1, 4, 5)
 
     def check(convolution):
@@ -166,8 +165,7 @@ def test_2d_convolution_commutes_with_2d_shifts_and_rank_one_kernels_separate():
 def test_stacked_linear_convolutions_collapse_to_one_kernel():
     """(6) for all unit vectors x, w1, w2; with channels it is sum_m w2[o,m] * w1[m,c], on
     drawn integers, two 3 x 3 are one 5 x 5. Zero padding: two [1,1,1] on [1,1,1,1] give
-    [5,8,8,5],
-    [1,2,3,2,1] gives [6,8,8,6]. Refuted: a flip, a shift, ReLU in between."""
+    [5,8,8,5], [1,2,3,2,1] gives [6,8,8,6]. Refuted: a flip, a shift, ReLU in between."""
     def check(merge, between=lambda y: y):
         x = eye(7)[:, None]
         for k1, k2 in itertools.product(range(1, 4), range(2, 4)):

@@ -221,8 +221,7 @@ def test_two_forms_of_the_elbo_agree():
 def test_bce_floor_of_a_perfect_reconstruction_is_the_pixel_entropy():
     """(8) for 19 greys x, 19 predictions p: minidl's and torch's BCE - H(x) is torch's
     KL(Ber(x) || Ber(p)), so at p = x the BCE is H(x). A black pixel's BCE is 0 in the limit.
-    Squared
-    error, base-2 logarithm, x and p exchanged, 0.1% are refuted."""
+    Squared error, base-2 logarithm, x and p exchanged, 0.1% are refuted."""
     grey = torch.arange(1, 20).double() / 20
     x, p = torch.cartesian_prod(grey, grey).T
     entropy = torch.special.entr(x) + torch.special.entr(1 - x)

@@ -139,8 +139,7 @@ def test_batchnorm_eval_is_TI_and_train_only_for_cyclic_shifts():
 @claim(25, "witness")
 def test_layernorm_with_per_position_affine_is_not_TI():
     """(4) by hand, and (7) by all masks of three samples, p = 1/2: TI as a law, by no mask
-    that
-    drops some and keeps some."""
+    that drops some and keeps some."""
     def check(norm):
         x, scale, offset = vector(-1, 1)[None], vector(1, 2), vector(0, 0)
         same(norm(x, scale, offset), vector(-1, 2)[None])
@@ -167,8 +166,7 @@ def test_layernorm_with_per_position_affine_is_not_TI():
 @claim(26, "witness")
 def test_zero_padding_lets_a_cnn_see_absolute_position():
     """(5). By hand: L layers of [1,1,0], which add the left neighbour: sum_{j <= t} (L over
-    j).
-    Circular padding, a reflection and a repetition show nothing."""
+    j). Circular padding, a reflection and a repetition show nothing."""
     def check(padded):
         ones = torch.ones(1, 1, 4, dtype=D)
         same(padded(ones, vector(1, 1, 1)[None, None])[0, 0], vector(2, 3, 3, 2))

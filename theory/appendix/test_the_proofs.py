@@ -72,8 +72,7 @@ def refuses_nothing(test):
 def test_every_claim_has_a_negative_control_and_every_control_is_killed(tmp_path):
     """In the sources: every test here is a claim and calls refuted with a control. In a run of
     three small claims under our conftest.py: only the sound one passes. Refuted: sources with
-    a
-    claim that refutes nothing; the same run without conftest.py, where two more pass."""
+    a claim that refutes nothing; the same run without conftest.py, where two more pass."""
     def check(tests):
         for test in tests:
             holds(not refuses_nothing(test), f"{test.name} refutes nothing")
@@ -195,8 +194,7 @@ def test_checkers_notice_an_error_of_one_in_a_thousand():
 def test_readme_lists_exactly_these_claims_and_answers_every_item():
     """README.md is what readme.py writes, no number occurs twice, and each item of theory in
     the sheets is a tag of a file that the README's first table links. Refuted: a row missing
-    or
-    renamed, a number twice, an item that no file is tagged with."""
+    or renamed, a number twice, an item that no file is tagged with."""
     text, found = (HERE / "README.md").read_text(encoding="utf-8"), readme.claims()
 
     def check(claims):

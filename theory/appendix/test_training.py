@@ -167,8 +167,7 @@ def test_adam_is_invariant_to_gradient_scale():
 def test_momentum_unrolls_to_a_geometric_sum():
     """(4): x_T is linear in the gradients, so unit gradients at every i <= T <= 8 settle it
     for k = 0, 1/2, 3/4 and lr = 1/4, bit for bit as these are dyadic. Dampened, averaged (a
-    factor
-    1 - k) and Nesterov's momentum are refuted, and k off by 0.1%."""
+    factor 1 - k) and Nesterov's momentum are refuted, and k off by 0.1%."""
     def check(sgd):
         for k, T in itertools.product((0.0, 0.5, 0.75), range(1, 9)):
             for i in range(1, T + 1):
@@ -192,8 +191,8 @@ def test_momentum_unrolls_to_a_geometric_sum():
 def test_l2_equals_weight_decay_for_sgd_but_not_for_adam():
     """(5): five steps of torch's SGD with weight_decay, and of ours with the penalty's
     gradient by autograd, against decay written out, bit for bit. (6): the witness x = 4 by
-    torch's Adam
-    and AdamW. Adam, momentum, a penalty without its half and an L1 penalty are refuted."""
+    torch's Adam and AdamW. Adam, momentum, a penalty without its half and an L1 penalty are
+    refuted."""
     x, gradients, lr, d = ints(4, seed=1), ints(5, 4, seed=2), 0.125, 0.5
 
     def check(l2, k=0.0, steps=5):
@@ -228,8 +227,7 @@ def test_l2_equals_weight_decay_for_sgd_but_not_for_adam():
 @claim(100, "expectation")
 def test_inverted_dropout_preserves_the_mean():
     """(7) over all 2^n masks, n <= 6, in fractions. torch's dropout gives 0 or x / (1 - p),
-    and
-    x in evaluation. No rescaling, 1/p and 0.1% are refuted; and behind relu, (8)."""
+    and x in evaluation. No rescaling, 1/p and 0.1% are refuted; and behind relu, (8)."""
     def check(dropout):
         for n, p in itertools.product(range(1, 7), (Fraction(1, 5), Fraction(1, 2))):
             x = [Fraction(k * k - 5, 3) for k in range(n)]
