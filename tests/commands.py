@@ -26,7 +26,7 @@ from minidl.publish import kept
 ROOT = Path(__file__).resolve().parents[1]
 SCRIPTS = sorted(path.stem for path in (ROOT / "assignments").glob("*_*.py")
                  if path.stem not in ("_path", "run_all"))
-TOO_LONG = 300  # seconds, for what takes some 5 alone
+TOO_LONG = 900  # seconds, for what takes some 5 alone
 MEMORY = 2**33  # bytes: beyond, a network is too large for this machine
 DIVERGED = "is the usual remedy"  # the end of the sentence of a training that diverges
 ODD = ["x", "", "nan", "inf", "-inf", "1e400", "1.5", "-1", "-0.0", "0", "9" * 400, "1e-300"]

@@ -165,8 +165,9 @@ def test_the_first_of_each_class_is_found_and_a_class_without_examples_left_out(
     {IMAGES: lambda x: x[:1], LABELS: lambda y: y[:1]},  # too few for training and validation
     {LABELS: lambda y: np.where(y == 3, 4, y)},          # a class that the test images have
     {TEST_IMAGES: lambda x: x[:3], TEST_LABELS: lambda y: y[:3]},
+    {TEST_LABELS: lambda y: 0 * y}, {LABELS: lambda y: y[0]},
     {TEST_IMAGES: lambda x: x[:, 1:]},
-], ids=range(11))
+], ids=range(13))
 def test_files_that_do_not_fit_are_one_sentence_with_the_folder(folder, changes):
     for name, change in changes.items():
         idx.write(folder / name, change(idx.read(folder / name)))

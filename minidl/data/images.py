@@ -61,38 +61,32 @@ def load(sheet_data, wanted="auto", data_dir=None, *, device="cpu", seed=0, imag
     Errors: DataError, idx.IdxError, data_download.DownloadError; each one sentence.
     """
     source = sources.find(sheet_data, wanted, data_download.data_dir(data_dir), images, say)
-    x, y = _checked(source.train, f"{source.where}, train split")
-    test_x, test_y = _checked(source.test, f"{source.where}, test split")
-    # a label without examples is no class: EMNIST's letters are 1 to 26, and not 27 classes
-    labels = numpy.arange(len(source.classes)) if source.classes else numpy.unique(y)
-    classes = source.classes or tuple(map(str, labels))
-    if unknown := numpy.setdiff1d(test_y, labels).tolist():
-        raise DataError(f"{source.where}, test split: found label {unknown[0]}, expected a "
-                        f"class of the training images, {', '.join(classes)}")
-    y, test_y = (numpy.searchsorted(labels, part) for part in (y, test_y))
-    n = min(images or len(x), len(x))
+    (x, y), (test_x, test_y) = source.train, source.test
+    n, classes = min(images or len(x), len(x)), len(source.classes)
     generator = torch.Generator().manual_seed(seed)
     order = torch.randperm(len(x), generator=generator)
     first = _head(n)
-    order = torch.cat([order[order >= first][:n - first], torch.arange(first)]).numpy()
+    order = torch.cat([order[order >= first][:n - first], torch.arange(first)])
     val, train = order[:max(1, n // 12)], order[max(1, n // 12):]
-    tested = min(max(LEAST, round(n / len(x) * len(test_x))), len(test_x))
-    order = torch.randperm(len(test_x), generator=generator)[:tested]
-    test = order.sort().values.numpy()  # the file's order, if they are all
-    lacking = len(classes) - len(numpy.unique(y[train]))
-    if lacking or tested < LEAST:
-        raise DataError(f"{source.where}: found {len(train):,} images to train on, "
-                        f"{lacking} classes without one, and {tested} to test on, "
-                        f"expected some of each class and {LEAST}; --images may ask for more")
+    tested = max(LEAST, round(n / len(x) * len(test_x)))
+    test = torch.randperm(len(test_x), generator=generator)[:tested]
+    test = test.sort().values  # the file's order, if they are all
+    lacking, shown = classes - len(numpy.unique(y[train])), len(numpy.unique(test_y[test]))
+    if lacking or shown < 2 or len(test) < LEAST:
+        raise DataError(
+            f"{source.where}: found {len(train):,} images to train on, {lacking} of {classes} "
+            f"classes without one, and {len(test)} of {shown} to test on, expected some of "
+            f"each class, and {LEAST} of two or more; --images may ask for more")
     say(f"Data: {source.title}, {len(train):,} training and {len(val):,} validation images, "
         f"from {source.where}")
 
     def taken(x, y, index):
-        return Split(torch.from_numpy(x[index]).unsqueeze(1).to(device),
-                     torch.from_numpy(y[index]).to(device))
+        x, y = x[index.numpy()], y[index.numpy()]
+        return Split(torch.from_numpy(x).unsqueeze(1).to(device),
+                     torch.from_numpy(y).to(device))
 
-    return Dataset(source.name, source.title, source.digest, classes, taken(x, y, train),
-                   taken(x, y, val), taken(test_x, test_y, test))
+    return Dataset(source.name, source.title, source.digest, source.classes,
+                   taken(x, y, train), taken(x, y, val), taken(test_x, test_y, test))
 
 
 def _head(n):
@@ -138,18 +132,3 @@ def balanced(split, C, n, seed):
 def first_of_each_class(y, n=1):
     """The places of each class's first n examples in y (N,), for the classes that it has."""
     return torch.cat([(y == c).nonzero()[:n, 0] for c in y.unique()])
-
-
-def _checked(split, where):
-    """Images (N, 28, 28) uint8 and labels (N,) uint8; DataError where they are not."""
-    x, y = split
-    if x.dtype != "uint8" or x.ndim != 3 or x.shape[1:] != (28, 28):
-        raise DataError(f"{where}: found images of type {x.dtype} and shape {x.shape}, "
-                        "expected uint8 of shape (N, 28, 28)")
-    if y.dtype != "uint8" or y.ndim != 1:
-        raise DataError(f"{where}: found labels of type {y.dtype} and shape {y.shape}, "
-                        "expected uint8 of shape (N,)")
-    if len(x) != len(y) or len(x) == 0:
-        raise DataError(f"{where}: found {len(x)} images and {len(y)} labels, expected as "
-                        "many of one as of the other, and at least one")
-    return x, y

@@ -6,6 +6,8 @@ import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy
+
 import data_download
 from minidl import UserError, idx
 from minidl.data import glyphs
@@ -27,13 +29,13 @@ class DataError(UserError):
 
 
 class Source(NamedTuple):
-    name: str              # in results.json
-    title: str             # in figures and findings
-    classes: tuple | None  # their names by label; None: those that the training labels show
-    where: str             # for messages
-    train: tuple           # images, labels: numpy, as they were found
+    name: str       # in results.json
+    title: str      # in figures and findings
+    classes: tuple  # their names
+    where: str      # for messages
+    train: tuple    # images (N, 28, 28) uint8, and (N,) their places in `classes`
     test: tuple
-    digest: str            # of all that
+    digest: str     # of all that
 
 
 def find(sheet_data, wanted, data_dir, images, say):
@@ -87,8 +89,8 @@ def file_of(folder, name):
 
 
 def _read(name, title, classes, folder):
-    """The four files. A published set's bytes must be the published ones, since MNIST served
-    as Fashion-MNIST has the same names, shapes and sizes."""
+    """The four files, checked. A published set's bytes must be the published ones, since MNIST
+    served as Fashion-MNIST has the same names, shapes and sizes."""
     published, arrays, sums = data_download.SETS[name].md5 if name in TITLES else {}, [], []
     for file in EVERY:
         if not (path := file_of(folder, file)):
@@ -99,7 +101,20 @@ def _read(name, title, classes, folder):
         if sums[-1] != published.get(file, sums[-1]):
             raise DataError(f"{path}: found content with MD5 {sums[-1]}, expected "
                             f"{published[file]}, the published {title}")
-    return Source(name, title, classes, str(folder), arrays[:2], arrays[2:], _digest(sums))
+    for split, x, y in (("train", *arrays[:2]), ("test", *arrays[2:])):
+        if not (x.dtype == y.dtype == "uint8" and x.shape[1:] == (28, 28) and x.size
+                and x.shape[:1] == y.shape):
+            raise DataError(f"{folder}, {split} split: found images {x.dtype} {x.shape} and "
+                            f"labels {y.dtype} {y.shape}, expected uint8 (N, 28, 28) and (N,)")
+    x, y, test_x, test_y = arrays
+    # a label without examples is no class: EMNIST's letters are 1 to 26, and not 27 classes
+    labels = numpy.unique(y)
+    if unknown := numpy.setdiff1d(test_y, labels).tolist():
+        raise DataError(f"{folder}, test split: found label {unknown[0]}, expected a class of "
+                        f"the training images, {', '.join(map(str, labels))}")
+    y, test_y = (numpy.searchsorted(labels, part) for part in (y, test_y))
+    return Source(name, title, classes or tuple(map(str, labels)), str(folder), (x, y),
+                  (test_x, test_y), _digest(sums))
 
 
 def _drawn(sheet_data, images):
@@ -107,8 +122,10 @@ def _drawn(sheet_data, images):
     kind, title = STANDS_IN[sheet_data], TITLES[sheet_data]
     train = glyphs.generate(kind, "train", images)
     test = glyphs.generate(kind, "test", max(1, images // 6))
+    digest = _digest(map(_md5, train + test))
+    train, test = ((x, y.astype(int)) for x, y in (train, test))
     return Source(f"glyphs-{kind}", f"embedded glyphs ({kind}, not {title})", CLASSES[kind],
-                  "matplotlib's fonts", train, test, _digest(map(_md5, train + test)))
+                  "matplotlib's fonts", train, test, digest)
 
 
 def _md5(array):
