@@ -107,7 +107,7 @@ def answer_b_and_c(run, classes, y, codes, images):
                within_share={name: 1 / (1 + s.fisher) for name, s in spaces.items()})
     run.scores("square roots of T", table="c_distance", class_distance={
         name: (s.pairs / s.total**0.5).mean().item() for name, s in spaces.items()})
-    run.bars("b_within", "inside each class", "within-class / total variance", classes,
+    run.bars("b_within", "variance in each class", "within-class / total variance", classes,
              **{name: s.within / s.total for name, s in codes.items()})
     within = {name: s.within.mean() for name, s in images.items()}
     apart = {name: s.pairs.mean() for name, s in images.items()}
