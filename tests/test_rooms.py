@@ -85,8 +85,9 @@ def test_a_wheel_holds_every_package_and_works(tmp_path):
         names = set(archive.namelist())
         archive.extractall(tmp_path / "installed")
     assert {file.as_posix() for file in FILES} | {
-        "data_download.py", "minidl/lab/figures.mplstyle",
-        "minidl/publish/companion/style.css", "minidl/publish/companion/script.js"} <= names
+        "data_download.py", *(file.relative_to(ROOT).as_posix()
+                              for kind in ("mplstyle", "css", "js", "tex")
+                              for file in ROOT.glob(f"minidl/**/*.{kind}"))} <= names
     code = "import minidl.publish.companion.pages as p; print(p.__file__)"
     path = str(tmp_path / "installed")
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True,

@@ -30,38 +30,11 @@ from minidl.publish.companion.prose import COMMAND, Prose, blocks, cells, one_li
 from minidl.publish.companion.svg import Glyphs
 
 ROOT = Path(__file__).resolve().parents[2]
-STYLE = """:root { color-scheme: light dark }
-body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto;
- padding: 0 1rem; color: light-dark(#1a1a1a, #dedede); background: light-dark(#fff, #17191d);
- overflow-wrap: break-word }
-.table, .eq { overflow-x: auto; margin: 1rem 0 } .f { fill: currentColor }
-.glyphs { position: absolute; width: 0; height: 0 }
-table { border-collapse: collapse; font-size: 14px } .eq td { padding-right: 1rem }
-.table th, .table td { border: 1px solid #767676; padding: .2rem .6rem; text-align: left }
-img { max-width: 100% } .missing { color: light-dark(#a00000, #ff9a8a); font-weight: bold }
-h2 { margin-top: 3rem; border-bottom: 1px solid #767676 }"""
-PREAMBLE = r"""\documentclass[10pt]{article}
-\usepackage[utf8]{inputenc}
-\usepackage{amsmath,amssymb,graphicx}
-\usepackage[margin=1.8cm]{geometry}
-\usepackage[font=small,skip=3pt]{caption}
-\usepackage{float}
-\floatplacement{table}{H}    % a table and a figure stand where the text names them
-\floatplacement{figure}{H}
-\setlength{\intextsep}{5pt}
-\setlength{\parindent}{0pt}
-\setlength{\parskip}{2pt}
-\makeatletter
-\def\@listi{\leftmargin\leftmargini \topsep 0pt \partopsep 0pt \itemsep 0pt \parsep 0pt}
-\let\@listI\@listi
-\renewcommand{\section}{\@startsection{section}{1}{0pt}{-2ex}{1ex}{\large\bfseries}}
-\renewcommand{\subsection}{\@startsection{subsection}{2}{0pt}{-1.5ex}{.5ex}{\bfseries}}
-\renewcommand{\paragraph}{\@startsection{paragraph}{4}{0pt}{-1ex}{.2ex}{\bfseries}}
-\makeatother
-"""
-LATEX = {"h2": "\\section{%s}", "h3": "\\subsection{%s}",
-         "h4": "\\paragraph{%s}", "p": "%s\n", "p class=missing": "\\textbf{%s}\n",
-         "p class=own": "\\emph{%s}\n"}
+HERE = Path(__file__).resolve().parent
+STYLE = (HERE / "report.css").read_text("utf-8")
+PREAMBLE = (HERE / "report.tex").read_text("utf-8")
+LATEX = {"h2": "\\section{%s}", "h3": "\\subsection{%s}", "h4": "\\paragraph{%s}",
+         "p": "%s\n", "p class=missing": "\\textbf{%s}\n"}
 PAGE_ROWS = 45  # a longer table does not fit on a page
 MAIN_ROWS = 6  # a longer one stands in the appendix
 # how many figures stand side by side -> their greatest width (of the text) and height (cm)
@@ -81,7 +54,8 @@ class Report:
     def __init__(self, root, runs, sheet, folder):
         self.root, self.runs, self.sheet, self.folder = root, runs, sheet, folder
         self.kept = readme.kept(root)
-        self.items = {item: paths for item, paths in sheets.answers(root).items()
+        answers = sheets.answers(root)
+        self.items = {item: answers.get(item, []) for item in sheets.ITEMS
                       if item.startswith(sheet)}
         self.page, self.parts, self.missing = [], {}, []
         self.glyphs, self.shown = Glyphs(), set()
@@ -103,7 +77,7 @@ class Report:
         self.own("what did you change in this code and its settings, and why?")
         self.begin("results")
         self.add("h2", "Results")
-        for item in (item for item in sheets.ITEMS if item.startswith(self.sheet)):
+        for item in self.items:
             self.begin(item)
             self.item(item)
         self.begin("discussion")
@@ -139,9 +113,9 @@ class Report:
     def item(self, item):
         """An item's answer: figures, table, numbers, claims; or proofs."""
         self.add("h3", sheets.ITEMS[item], item)
-        if item not in self.items:
+        if not self.items[item]:
             self.add("p", "No answer is in this copy.")
-        for path in self.items.get(item, ()):
+        for path in self.items[item]:
             if path.parent.name != "assignments":
                 self.proof(path)
         if item not in sheets.ANSWERS:
@@ -336,9 +310,8 @@ class Report:
 
     def finish(self):
         """Write the page, the parts, and the writer's file where there is none."""
-        title = f"{sheets.SHEETS[self.sheet]}"
-        recipe = HAND_IN.get(self.sheet, "")
-        if recipe:
+        title = sheets.SHEETS[self.sheet]
+        if recipe := HAND_IN.get(self.sheet, ""):
             recipe = ("<h2>To hand in</h2><p>In the project's folder, with ex2.pdf made of "
                       "report.tex in your own words; your names for the capitals:</p>"
                       f"<pre>{escape(recipe)}</pre>")
