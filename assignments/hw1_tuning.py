@@ -7,12 +7,10 @@ r"""Homework 1, the search for hyper-parameters: grid against random search, cro
     python assignments/hw1_tuning.py                           under 5 minutes, one core
     torchrun --nproc-per-node 2 assignments/hw1_tuning.py      the same table, trials shared
 
-Both searches have 2^5 = 32 trials. The grid has 2 values of each parameter, so only 2 learning
-rates; random search tries 32 (Bergstra and Bengio, 2012). A winner's score is the least of
-many, so it is too low: winners are trained again and compared on the test set, beside untuned
-settings. A trial has as many epochs as the final training: what wins in a shorter one learns
-fast and need not win in the end. hw1_classification.py keeps its own settings, since it has
-another network and schedule; hw1_regression.py tunes the regression.
+Of 2^5 = 32 trials the grid has 2 learning rates, random search 32 (Bergstra and Bengio, 2012).
+A winner's score is the least of many, so it is too low: winners are trained again and compared
+on the test set, beside untuned settings. A trial is as long as a final training, since what
+wins in a shorter one need not win in the end. hw1_classification.py has other networks.
 """
 # sheet: S1.3
 
@@ -87,8 +85,7 @@ def main(run,
         best = search(log)
         scores[name], settings = best["score"], best["settings"]
         networks[name] = [fit(settings, data.train, run.seed + i) for i in range(seeds)]
-        winners.append({"search": name, **settings,
-                        "at an edge": tune.at_edge(SPACE, settings)})
+        winners.append({"search": name, **settings, **tune.at_edge(SPACE, settings)})
         if name == "random":
             run.results.figure("trials", plot.trials(
                 log.done, f"{data.title}: {len(log.done)} trials of random search", UNIT,

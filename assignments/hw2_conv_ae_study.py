@@ -5,11 +5,10 @@ r"""Homework 2: optimizers and regularisation of the convolutional autoencoder.
     python assignments/hw2_conv_ae_study.py           under 5 minutes on 2 CPU cores
     python assignments/hw2_conv_ae_study.py --full    more images, trained for longer
 
-Each variant changes one thing. The L1 penalty makes the 16-dimensional code sparse. Noise is
-added to the input alone; the clean image is the target. A regulariser helps only where the
-network over-fits. So there are few training images, and the training error stands beside the
-test error. The base is AdamW without weight decay, which is Adam. Each optimizer's rate is
-chosen on validation, with a seed of its own. Variants share their seeds, so we pair them.
+Each variant changes one thing. Noise is added to the input alone; the clean image is the
+target. A regulariser helps only where the network over-fits. So there are few training images,
+and the training error stands beside the test error. The base is AdamW without weight decay,
+which is Adam. Each optimizer's rate is chosen on validation. Seeds are paired.
 """
 # sheet: S0.1b
 
@@ -70,8 +69,7 @@ def main(run,
          hidden: "width of the fully connected layer before the code, 0 for none; >= 0" = 128,
          rates: "learning rates tried for each optimizer; 1 to 3; amount" = 3,
          images: "training images used, validation included; amount" = 1200):
-    data = run.load(images)
-    best, rows = {}, []
+    data, best, rows = run.load(images), {}, []
     for name, (_, _, grid) in OPTIMIZERS.items():
         found, seed, change = {}, run.seed + 1000, {"optimizer": name}
         for rate in sorted(grid[:rates]):
@@ -95,8 +93,7 @@ def main(run,
                                  for model in trained] for name, trained in models.items()}
                          for x in (to_unit(data.train.x), to_unit(data.test().x)))
     run.scores(UNIT, train_mse=on_train, test_mse=on_test)
-    run.results.figure("test_mse", plot.dots(
-        on_test, f"{data.title}, d = 16: test images, one dot per seed", UNIT))
+    run.results.figure("test_mse", plot.dots(on_test, f"{data.title}: test images", UNIT))
     run.claim("The base over-fits: its test error is larger than its training error.",
               paired(on_test["base"], on_train["base"]))
     run.claim("Adam has a smaller test error than SGD, each at its best rate.",

@@ -71,14 +71,13 @@ def main(run,
          images: "training images used, validation included; amount" = 60_000):
     data = run.load(images)
     torch.set_num_threads(1)  # sums in one order, so that each number of processes agrees
-    few, val = (Split(*(part[:n] for part in split))
-                for split, n in ((data.train, subset), (data.val, 1000)))
+    few = Split(data.train.x[:subset], data.train.y[:subset])
 
     # --- draw settings, train, score, keep the best ------------------------------------------
     log = run.trials("search", lambda settings, _: errors(
-        train(run, settings, few, short, run.seed), val).mean().item())
+        train(run, settings, few, short, run.seed), data.val).mean().item())
     winner = tune.random_search(log, SPACE, trials, run.seed)["settings"]
-    run.table("best", [winner | {"at an edge": tune.at_edge(SPACE, winner)}], "The winner")
+    run.table("best", [winner | tune.at_edge(SPACE, winner)], "The winner")
     run.results.figure("trials", plot.trials(
         log.done, f"{data.title}: {trials} trials of random search", "validation MSE",
         tune.logarithmic(SPACE)))

@@ -2,16 +2,13 @@ r"""A multi-layer perceptron, how its weights begin, and how many of them end ne
 
 A weight w is (out, in): in = fan_in is its width before, out = fan_out after. With inputs of
 variance q, a layer's outputs have the variance in Var(w) q, and its gradients on the way back
-out Var(w) times theirs: to keep both at one size is what the schemes are for.
+out Var(w) times theirs: the schemes keep one or both of these factors near 1.
 
     Xavier      Var(w) = 2 / (in + out)   both directions, for tanh     Glorot, Bengio (2010)
     He          Var(w) = 2 / in           ReLU loses half of E x^2      He et al. (2015)
-    orthogonal  w w^T = 2 I               (in >= out)                   Saxe et al. (2014)
 
-Three that fail: zeros (with ReLU no gradient passes; else all units stay alike), too small,
-too large. Torch's own default has Var(w) = 1 / (3 in), and biases that are not 0. Where they
-are 0, all kinks of the first layer lie at x = 0: of a single input that is a bad beginning.
-Checked in tests/test_hw1_optimizers.py.
+Zeros fail: with ReLU no gradient passes, so all units stay alike. Torch's own default has
+Var(w) = 1 / (3 in), and biases that are not 0. Checked in tests/test_hw1_optimizers.py.
 """
 
 import itertools
@@ -20,14 +17,10 @@ import math
 import torch
 from torch import nn
 
-INITIALISATIONS = {  # of the weights; biases start at 0, but where the name says torch's
+INITIALISATIONS = {  # of the weights; biases start at 0
     "Xavier": lambda w: nn.init.normal_(w, std=math.sqrt(2 / sum(w.shape))),
     "He": lambda w: nn.init.normal_(w, std=math.sqrt(2 / w.shape[1])),
-    "He, torch's biases": lambda w: nn.init.normal_(w, std=math.sqrt(2 / w.shape[1])),
-    "orthogonal": lambda w: nn.init.orthogonal_(w, gain=math.sqrt(2)),
-    "zeros": nn.init.zeros_,
-    "N(0, 0.001^2)": lambda w: nn.init.normal_(w, std=0.001),
-    "N(0, 1)": nn.init.normal_}
+    "zeros": nn.init.zeros_}
 
 
 def mlp(sizes, init="", dropout=0.0, norm=False):
@@ -43,8 +36,7 @@ def mlp(sizes, init="", dropout=0.0, norm=False):
     if init in INITIALISATIONS:
         for layer in linear(network):
             INITIALISATIONS[init](layer.weight)
-            if not init.endswith("torch's biases"):
-                nn.init.zeros_(layer.bias)
+            nn.init.zeros_(layer.bias)
     return network
 
 

@@ -2,7 +2,7 @@
 
 import math
 
-from torch.optim.lr_scheduler import ConstantLR, CosineAnnealingLR, LambdaLR, StepLR
+from torch.optim.lr_scheduler import LambdaLR
 
 
 def one_cycle(optimizer, steps, warm_up=0.1):
@@ -21,10 +21,3 @@ def one_cycle(optimizer, steps, warm_up=0.1):
         return 0.5 * (1 + math.cos(math.pi * (t - w) / max(1, steps - w)))
 
     return LambdaLR(optimizer, factor)
-
-
-SCHEDULES = {  # name -> (optimizer, steps of the whole training) -> the schedule
-    "constant": lambda optimizer, steps: ConstantLR(optimizer, factor=1),
-    "step decay": lambda optimizer, steps: StepLR(optimizer, steps // 3 + 1, 0.3),
-    "cosine": CosineAnnealingLR,
-    "one-cycle": one_cycle}

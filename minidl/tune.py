@@ -139,14 +139,14 @@ def logarithmic(space):
 
 
 def at_edge(space, settings):
-    """The parameters whose value lies in the outer 5% of their range, in words.
+    """{"at an edge": the parameters whose value lies in the outer 5% of their range}.
 
     A best value at an edge says that the range was too narrow: a better one may lie outside.
     """
     found = [name.replace("_", " ") for name, kind in space.items()
              if not isinstance(kind, Choice)
              and not kind.at(0.05) < settings[name] < kind.at(0.95)]
-    return ", ".join(found) or "none"
+    return {"at an edge": ", ".join(found) or "none"}
 
 
 def chosen(scores, best):

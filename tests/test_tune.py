@@ -104,8 +104,9 @@ def test_a_best_value_in_the_outer_twentieth_of_its_range_is_named():
     for rate, found in ((10**-3.9, "rate, layers"), (10**-3.8, "layers"),
                         (10**-1.2, "layers"), (10**-1.1, "rate, layers")):
         settings = {"rate": rate, "momentum": 0.5, "layers": 1, "kind": "a"}
-        assert at_edge(SPACE, settings) == found
-    assert at_edge(SPACE, settings | {"rate": 1e-2, "layers": 2}) == "none"
+        assert at_edge(SPACE, settings) == {"at an edge": found}
+    settings |= {"rate": 1e-2, "layers": 2}
+    assert at_edge(SPACE, settings) == {"at an edge": "none"}
 
 
 # --- k-fold ----------------------------------------------------

@@ -57,7 +57,7 @@ ANSWERS = {  # item -> its script, and the numbers, figures and tables that answ
     "S1.4": ("hw1_classification", "test_accuracy_cnn", "cross_validated_accuracy_cnn",
              "errors_by_class"),
     "S1.5a": ("hw1_features", "weights_before_after", "first_layer_filters"),
-    "S1.5b": ("hw1_features", "activation_profile"),
+    "S1.5b": ("hw1_features", "activation_profile", "regression_units"),
     "S1.5c": ("hw1_features", "receptive_fields_that_agree", "receptive_fields"),
     "S1.6": ("hw1_features", "feature_maps", "activation_maximisation"),
     "S0.1a": ("hw2_conv_ae", "test_mse", "loss", "reconstructions"),
