@@ -87,8 +87,9 @@ def main(run,
     run.curves("activations", "activations before training",
                "standard deviation over images and units", "layer of SELU, 0: the pixels",
                **{name: (range(len(values)), values) for name, values in before.items()})
-    cost = {depth: torch.tensor(final[f"default {depth} layers"])
-            - torch.tensor(final[f"lecun {depth} layers"]) for depth in DEPTHS}
+    cost = {depth: [b - a for a, b in zip(final[f"lecun {depth} layers"],
+                                          final[f"default {depth} layers"], strict=True)]
+            for depth in DEPTHS}
     run.claim("LeCun's normal gives exercise 1's network a lower loss than torch's default.",
               paired(final["default 3 layers"], final["lecun 3 layers"]))
     run.claim("Torch's default costs a network of 15 layers more than one of 3.",

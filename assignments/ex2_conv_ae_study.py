@@ -119,7 +119,7 @@ def main(run,
               paired(score["one layer: 28-7"], base))
     run.claim("(c) A code of d = 16 gives a smaller error than one of d = 8.",
               paired(score["d = 8"], score["d = 16"]))
-    black = {name: [float(infer(net, x).abs().mean() < 0.1 * x.mean()) for net in nets[name]]
+    black = {name: [bool(infer(net, x).abs().mean() < 0.1 * x.mean()) for net in nets[name]]
              for name in ("base", *COLLAPSE)}               # less than a tenth of the ink
     run.scores("fraction of the seeds", table="collapsed", collapsed=black)
     run.claim("(d) Without normalisation all trainings end in the black image; with it, none.",

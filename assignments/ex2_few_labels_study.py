@@ -75,12 +75,14 @@ def main(run,
                "test accuracy, fraction", x="labelled training images", log_x=True, **{
                    name: (counts, list(map(statistics.fmean, by_n.values())))
                    for name, by_n in (("plain", plain), ("augmentation", augmented))})
-    thrice = [(n, more) for n, more in itertools.pairwise(counts) if n <= 100]
+    pairs = [(n, more) for n, more in itertools.pairwise(counts) if n <= 100]
+    few = [a for n, _ in pairs for a in augmented[n]]
+    three_times = [a for _, more in pairs for a in plain[more]]
+    gains = [statistics.fmean(augmented[n]) - statistics.fmean(plain[n]) for n in counts]
     run.claim("Up to 100 labels, augmentation is worth more than three times as many labels.",
-              paired([a for n, _ in thrice for a in augmented[n]],
-                     [a for _, more in thrice for a in plain[more]]))
+              paired(few, three_times))
     run.claim("Augmentation raises the mean accuracy, whatever the number of labels.",
-              all(sum(augmented[n]) > sum(plain[n]) for n in counts))
+              min(gains) > 0, least_gain=min(gains))
 
 
 SIZES = {"quick": {"seeds": 1, "rounds": 2, "largest": 100, "images": 3000},
