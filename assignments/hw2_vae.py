@@ -95,8 +95,8 @@ def main(run,
     run.pictures("plane", "two latents, the plane decoded: z_1 to the right, z_2 upwards",
                  [f"{a:+.2f}" for a in q.tolist()],
                  **{b: infer(plane_decoder, z).sigmoid() for b, z in rows.items()})
-    run.claim("-ELBO is lower with the larger code than with two latents.",
-              paired(plane.bce + plane.kl, found.bce + found.kl))
+    difference = paired(plane.bce + plane.kl, found.bce + found.kl)
+    run.claim("-ELBO is lower with the larger code than with two latents.", difference)
     active = active_units(found.mu)
     run.claim("The posterior has not collapsed: the mean of each latent depends on x.",
               active.all(), latents_in_use=active.sum(), of=latent)

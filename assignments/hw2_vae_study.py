@@ -59,7 +59,7 @@ def main(run,
             bces[name].append(found.bce.mean().item())
             kls[name].append(found.kl.mean().item())
             nats[name].append(bces[name][-1] + kls[name][-1])
-            used[name].append(float(active_units(found.mu).sum()))
+            used[name].append(int(active_units(found.mu).sum()))
         shown[name] = infer(decoder, found.mu[:14]).sigmoid()  # of the last seed
 
     # the best constant image: every code is the same, KL = 0
@@ -76,9 +76,9 @@ def main(run,
     run.pictures("collapse", f"{title}, validation images decoded from their mean codes",
                  x=x[:14], **{name: shown[name] for name in ("beta 1", *[*BETAS][4:])},
                  mean_image=constant.expand_as(x[:14]))
-    others = zip(*(nats[f"beta {b}"] for b in CONSTANT if b != 1), strict=True)
+    others = [*map(min, *(nats[f"beta {b}"] for b in CONSTANT if b != 1))]
     run.claim("Of the constant weights from 1/4 to 16, beta = 1 gives the lowest -ELBO.",
-              paired([*map(min, others)], nats["beta 1"]))
+              paired(others, nats["beta 1"]))
     run.claim("With beta = 4 the codes hold fewer nats of KL than with beta = 1.",
               paired(kls["beta 1"], kls["beta 4"]))
     for words, name in (("With beta = 784", "beta 784"),
