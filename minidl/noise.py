@@ -34,6 +34,8 @@ KINDS = {"Gaussian": gaussian, "salt and pepper": salt_and_pepper, "masking": ma
 
 def median_filter(x, size):
     """The median of the size x size pixels around each, the border repeated outwards."""
+    if size % 2 == 0:
+        raise ValueError(f"found a window of {size} pixels, expected an odd number")
     H, W = x.shape[2:]
     padded = F.pad(x, [size // 2] * 4, mode="replicate")
     return torch.cat([_median([part[:, :, i:i + H, j:j + W]

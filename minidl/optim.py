@@ -29,6 +29,8 @@ def adam_step(w, g, m, v, t, lr=1e-3, betas=(0.9, 0.999), eps=1e-8):
     m and v start at 0 and so are too small by 1 - b^t: the hats undo that. The first step is
     lr sign(g), whatever the scale of the loss; eps stands outside the root.
     """
+    if t < 1:
+        raise ValueError(f"found step t = {t}, expected 1, 2, ...")
     b1, b2 = betas
     m = b1 * m + (1 - b1) * g
     v = b2 * v + (1 - b2) * g**2

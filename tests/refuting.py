@@ -1,8 +1,8 @@
 """Can a claim of a script be false? Its condition is asked again with other numbers.
 
 A run's claims are noted with the names that they saw. Each condition is then evaluated with
-those values replaced at random (tensors of their shape, numbers, lists), until it has been
-true and false. One that no numbers refute would be no claim.
+those values replaced at random (tensors of their shape, numbers, lists), until it is false.
+One that no numbers refute would be no claim.
 """
 
 import ast
@@ -15,6 +15,7 @@ import sys
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from minidl.data import Dataset
 from minidl.lab.findings import Paired
@@ -30,32 +31,31 @@ def conditions(file):
 
 
 def noting(claims):
-    """In the place of Run.claim: it also adds (sentence, condition, names) to `claims`."""
+    """In the place of Run.claim: it also adds (sentence, *arguments of `refuted`) there."""
     def claim(run, sentence, holds, _claim=Run.claim, **numbers):
         frame = sys._getframe(1)
         if run.only is None:
             condition = conditions(inspect.getfile(frame))[frame.f_lineno]
             used = {node.id for node in ast.walk(condition) if isinstance(node, ast.Name)}
-            known = frame.f_globals | frame.f_locals
-            claims.append((sentence, condition, {k: known[k] for k in used & known.keys()}))
+            names = {k: v for k, v in frame.f_locals.items() if k in used}
+            claims.append((sentence, condition, names, frame.f_globals))
         return _claim(run, sentence, holds, **numbers)
     return claim
 
 
-def answers(condition, names, tries=300):
-    """The answers of a condition, up to `tries` times with other numbers."""
-    code, found = compile(ast.Expression(condition), "", "eval"), set()
-    draw = random.Random(0)
+def refuted(condition, names, others, tries=3000):
+    """Whether a condition is false for other values of some of `names`."""
+    code, draw = compile(ast.Expression(condition), "", "eval"), random.Random(0)
     torch.manual_seed(0)
     for _ in range(tries):
+        changed = {k: other(v, draw) for k, v in names.items() if draw.random() < 0.7}
         try:
-            holds = eval(code, {name: other(value, draw) for name, value in names.items()})
-            found.add(holds.positive if isinstance(holds, Paired) else bool(holds))
+            holds = eval(code, others | names | changed)
+            if (holds.positive if isinstance(holds, Paired) else holds) in (False, 0):
+                return True
         except (IndexError, KeyError, ValueError, TypeError, ZeroDivisionError, RuntimeError):
             continue  # these numbers do not fit each other
-        if {True, False} <= found:
-            break
-    return found
+    return False
 
 
 def other(value, draw):
@@ -66,14 +66,16 @@ def other(value, draw):
             return torch.rand(value.shape) < draw.random()
         if value.is_floating_point():
             noise = torch.randn(value.shape) * 10 ** draw.uniform(-3, 0)
-            return (value.std(correction=0) + 0.1) * (noise + draw.gauss(0, 2)) + value
+            return (value.abs().mean() + 0.1) * (noise + draw.gauss(0, 2)) + value
         return value
     if isinstance(value, bool):
         return draw.random() < 0.5
     if isinstance(value, int):
-        return draw.choice([value, draw.randint(0, 2 * abs(value) + 2)])
+        return draw.choice([value, draw.randint(0, 2 * abs(value) + 40)])
     if isinstance(value, float):
-        return draw.gauss(0, 1) * 10 ** draw.uniform(-2, 2)
+        return draw.choice([0.0, 1.0, draw.gauss(0, 1) * 10 ** draw.uniform(-2, 2)])
+    if value is None:  # what was not reached here
+        return draw.choice([None, draw.gauss(0, 1)])
     if isinstance(value, dict):
         return {key: other(inner, draw) for key, inner in value.items()}
     if isinstance(value, list | tuple):
@@ -83,6 +85,10 @@ def other(value, draw):
     if isinstance(value, Run):
         value = copy.copy(value)
         value.history = other(value.history, draw)
+    elif isinstance(value, nn.Module) and draw.random() < 0.5:
+        value = copy.deepcopy(value)
+        for p in value.parameters():
+            nn.init.normal_(p)
     elif isinstance(value, Dataset):
         value = dataclasses.replace(value, name=draw.choice(["mnist", "glyphs"]))
     return value

@@ -75,12 +75,9 @@ def test_a_process_that_dies_is_no_success(pytest_in):
     assert status != 0 and "died before the end of test_" in text, text
 
 
-@pytest.mark.parametrize("flags", [["-p", "no:xdist"], ["-n", "2"]])
-def test_the_table_of_claims_has_those_of_both_processes(flags):
-    if "-n" in flags:
-        pytest.importorskip("xdist", reason="pytest-xdist is not installed")
+def test_the_table_of_claims_has_those_of_both_processes():
     files = ["theory/appendix/test_gan_simclr.py", "theory/test_vae.py"]
-    done = subprocess.run([sys.executable, "-m", "pytest", *flags, *files], cwd=ROOT,
+    done = subprocess.run([sys.executable, "-m", "pytest", "-p", "no:xdist", *files], cwd=ROOT,
                           capture_output=True, text=True, timeout=300,
                           env={**os.environ, "TEST_PROCESSES": "2"})
     claims = sum((ROOT / file).read_text("utf-8").count("\n@claim(") for file in files)

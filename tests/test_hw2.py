@@ -48,6 +48,11 @@ def test_a_median_filter_takes_the_median_of_each_window(size):
     assert torch.equal(noise.median_filter(x, size), expected)
 
 
+def test_a_median_filter_needs_a_middle():
+    with pytest.raises(ValueError, match="found a window of 2 pixels, expected an odd"):
+        noise.median_filter(torch.zeros(1, 1, 4, 4), 2)
+
+
 def test_no_step_away_from_the_linear_map_lowers_its_objective(generator):
     """At the minimum of a quadratic every step h raises it: of W by penalty h^2 = 2e-7 or
     more, of b by h^2, and rounding is of 1e-15."""

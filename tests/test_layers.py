@@ -56,3 +56,8 @@ def test_one_cycle_rises_over_a_tenth_and_falls_to_zero_as_half_a_cosine():
 def test_one_cycle_of_few_steps_learns_and_is_finite(steps):
     seen, _ = rates(steps)
     assert max(seen) == 2.0 and min(seen) > 0
+
+
+def test_a_layer_that_gives_a_tuple_has_a_row():
+    row, _ = layer_rows(nn.LSTM(3, 4), torch.zeros(2, 1, 3))
+    assert row == {"layer": "LSTM(3, 4)", "output shape": "B x 1 x 4", "parameters": 144}

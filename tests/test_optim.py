@@ -79,6 +79,11 @@ def test_adams_first_step_has_the_size_lr_whatever_the_gradients_scale(scale):
     torch.testing.assert_close(w, -0.01 * g.sign(), rtol=1e-4, atol=0)
 
 
+def test_adams_steps_are_counted_from_1():
+    with pytest.raises(ValueError, match="found step t = 0"):
+        adam_step(*[torch.ones(2)] * 4, t=0)
+
+
 def test_adams_second_step_by_hand():
     """b1 = b2 = 1/2, lr = 9, g = 1, -11: m = 1/2, -21/4, v = 1/2, 243/4, then over 3/4."""
     w, m, v = adam_step(one(0.0), one(1.0), one(0.0), one(0.0), 1, 9.0, (0.5, 0.5), 0.0)

@@ -153,9 +153,9 @@ def test_a_script_ends_with_its_headlines_and_figures_and_reads_the_test_split_o
 
 
 @pytest.mark.parametrize("name", TABLE)
-def test_other_numbers_would_make_each_claim_true_and_false(name, whole):
-    for sentence, condition, names in whole(name).claims:
-        assert {True, False} <= refuting.answers(condition, names), sentence
+def test_other_numbers_would_make_each_claim_false(name, whole):
+    for sentence, *claim in whole(name).claims:
+        assert refuting.refuted(*claim), sentence
 
 
 @pytest.mark.parametrize(("name", "epochs"), [

@@ -19,7 +19,7 @@ from minidl.lab.run import Run
 class WholeRun(NamedTuple):
     content: dict  # of results.json
     events: list   # each "step" of a training and each reading of the "test" split
-    claims: list   # (sentence, condition, the names in it): see refuting.py
+    claims: list   # see refuting.py
 
 
 def start(name, out, *argv, data, figures=False):

@@ -129,13 +129,15 @@ def _side_by_side(images):
 
 @matplotlib.rc_context(STYLE)
 def dots(groups, title, x_label):
-    """groups: name -> values; a row each with a dot a value and a bar at their mean."""
+    """groups: name -> values; a row each with a dot a value and, of several, a bar at their
+    mean."""
     names = [_wrapped(name, 2.2, 7.5) for name in groups]
     figure, axes = _figure(title, max(0.24, 0.14 * _lines(names)) * len(groups) + 0.3)
     for row, values in enumerate(groups.values()):
         axes.plot(values, [row] * len(values), "o", color=COLOURS[0], alpha=0.7)
-        axes.plot(sum(values) / len(values), row, "|", color=COLOURS[1], markersize=12,
-                  markeredgewidth=2)
+        if len(values) > 1:
+            axes.plot(sum(values) / len(values), row, "|", color=COLOURS[1], markersize=12,
+                      markeredgewidth=2)
     _label(axes, x_label, "", WIDTH - 0.6 - _width(names, 7.5))
     axes.set_yticks(range(len(groups)), names)
     axes.set_ylim(len(groups) - 0.5, -0.5)
