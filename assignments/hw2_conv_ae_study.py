@@ -85,7 +85,7 @@ def main(run,
             rate = best[(BASE | change)["optimizer"]]
             models[name].append(train(run, f"{name}, seed {seed}", data, seed, rate, change))
             histories[name].append(run.history)
-    run.curves("optimizer", f"validation images, mean of {seeds} seeds", UNIT, log_y=True, **{
+    run.curves("optimizer", "validation images, mean over the seeds", UNIT, log_y=True, **{
         name: averaged(histories[name])["val_mse"] for name in ("base", *OTHERS)})
 
     # --- the test set, read once -------------------------------------------------------------

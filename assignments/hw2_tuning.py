@@ -102,7 +102,7 @@ def main(run,
               paired(untuned, tuned))
 
 
-SIZES = {"quick": {"trials": 4, "short": 20, "long": 40, "folds": 2, "subset": 400,
+SIZES = {"quick": {"trials": 5, "short": 20, "long": 40, "folds": 2, "subset": 400,
                    "filters": 8, "hidden": 64, "images": 1500},
          "full": {"trials": 60, "short": 2000, "long": 6800, "subset": 30_000}}
 

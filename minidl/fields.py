@@ -34,24 +34,21 @@ def receptive_field(layers):
 def kernels(network, last):
     """(k, s, p, d) of every convolution and pooling from the input to the part `last`.
 
-    The parts run in their order. Beside x + f(x) the f counts: it sees what x sees, and more.
-    Errors: ValueError where `last` is no part, for a kernel that is no square, and for a layer
-    before it whose units see everything (fully connected, adaptive pooling).
+    The parts run in their order, kernels are square. Beside x + f(x) the f counts: it sees
+    what x sees, and more. ValueError for a layer before `last` whose units see everything
+    (fully connected, adaptive pooling).
     """
     layers = []
     for part in network.modules():
         if isinstance(part, nn.Conv2d | nn.MaxPool2d | nn.AvgPool2d):
             geometry = [getattr(part, name, 1) for name in (
                 "kernel_size", "stride", "padding", "dilation")]  # AvgPool2d has no dilation
-            pairs = {2 * (g,) if isinstance(g, int) else g for g in geometry}
-            if any(isinstance(g, str) or g[0] != g[1] for g in pairs):
-                raise ValueError(f"{part}: expected a square kernel and numbers")
             layers.append(tuple(g if isinstance(g, int) else g[0] for g in geometry))
         elif not list(part.children()) and not isinstance(part, POINTWISE):
             raise ValueError(f"{part}: expected a layer whose units see a part")
         if part is last:
-            return layers
-    raise ValueError(f"{last} is no part of the network")
+            break
+    return layers
 
 
 def field(network, layer):

@@ -73,10 +73,6 @@ def test_a_field_is_read_off_the_parts_that_come_before(network):
     assert kernels(network, network[4]) == [(3, 2, 1, 1), (3, 1, 1, 1), (2, 2, 0, 1)]
     with pytest.raises(ValueError, match="AdaptiveMaxPool2d"):
         kernels(network, network[-1])
-    with pytest.raises(ValueError, match="is no part"):
-        kernels(network[:4], network[5])
-    with pytest.raises(ValueError, match="square"):
-        kernels(odd := nn.Sequential(nn.Conv2d(1, 1, (3, 5))), odd[0])
 
 
 # --- activations and weights -----------------------------------------------------------------

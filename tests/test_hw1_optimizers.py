@@ -6,7 +6,6 @@ import hw1_optimizers as hw1
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import nn
 
 from minidl.data import load, steps
 from minidl.lab import infer
@@ -166,12 +165,6 @@ def test_from_zeros_nothing_but_the_last_bias_ever_moves(run, task):
     assert last.bias.any() and not last.weight.any()
     other = linear(train(run, task, "b", initialisation="He", rate=0.1))[0].weight
     assert len(other.unique(dim=0)) == task.sizes[1]
-
-
-def test_the_layers_stand_in_order():
-    kinds = [type(layer) for layer in mlp((3, 4, 5, 2), dropout=0.1, norm=True)]
-    block = [nn.Linear, nn.BatchNorm1d, nn.ReLU, nn.Dropout]
-    assert kinds == [*block, *block, nn.Linear]
 
 
 def test_the_share_of_weights_near_0_by_hand_without_biases():

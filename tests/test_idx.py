@@ -94,11 +94,6 @@ def test_byte_order_and_layout_in_memory_do_not_change_the_file(tmp_path):
         assert (tmp_path / "a-idx").read_bytes() == expected
 
 
-def test_gzip_of_two_members_is_one_file_as_gzip_defines_it(tmp_path):
-    (tmp_path / "a-idx.gz").write_bytes(gzip.compress(GOOD[:9]) + gzip.compress(GOOD[9:]))
-    assert idx.read(tmp_path / "a-idx.gz").tolist() == [1, 2, 3, 4, 5]
-
-
 # Writing
 
 @both_names
@@ -121,57 +116,35 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypat
     assert path.read_bytes() == GOOD and list(tmp_path.iterdir()) == [path]
 
 
-def test_writing_into_a_folder_that_is_not_there_is_refused(tmp_path):
-    refused(idx.write, tmp_path / "nowhere" / "a-idx", np.zeros(1, np.uint8))
-
-
 @pytest.mark.parametrize("array", [
     np.zeros(2, np.int64), np.zeros(2, np.uint16), np.zeros(2, bool), np.array(["a", "b"]),
     np.zeros(2, np.complex64), np.zeros(2, "datetime64[s]"),
-    np.broadcast_to(np.uint8(0), (2**32,)), np.empty((2**32, 0), np.int8),
+    np.broadcast_to(np.uint8(0), (2**32,)),
 ], ids=lambda array: f"{array.dtype} {array.shape}")
 def test_an_array_that_idx_cannot_hold_is_refused_and_nothing_is_written(tmp_path, array):
     refused(idx.write, tmp_path / "a-idx", array)
     assert not list(tmp_path.iterdir())
 
 
-def test_the_largest_size_that_a_header_holds_fits():
-    assert idx.header(np.empty((2**32 - 1, 0), np.int8))[4:8] == HUGE
-
-
 # Malformed files
 
 MALFORMED = {   # what is wrong -> (name, bytes)
     "empty": ("a-idx", b""),
-    "empty, gz": ("a-idx.gz", b""),
-    "empty in gz": ("a-idx.gz", gzip.compress(b"")),
     "first byte": ("a-idx", b"\1" + GOOD[1:]),
-    "second byte": ("a-idx", b"\0\1" + GOOD[2:]),
-    "a web page": ("a-idx", b"<html>Forbidden"),
     "type": ("a-idx", b"\0\0\x0a\1" + GOOD[4:]),
     "magic cut": ("a-idx", GOOD[:3]),
-    "sizes cut": ("a-idx", GOOD[:7]),
     "short": ("a-idx", GOOD[:-1]),
-    "short, gz": ("a-idx.gz", gzip.compress(GOOD[:-1])),
     "long": ("a-idx", GOOD + b"\0"),
-    "long, gz": ("a-idx.gz", gzip.compress(GOOD + b"\0")),
     "scalar, short": ("a-idx", b"\0\0\x0c\0" + b"\0\0\0"),
-    "nothing, long": ("a-idx", b"\0\0\x08\1\0\0\0\0!"),
     "odd bytes": ("a-idx", b"\0\0\x0b\1\0\0\0\2abc"),
     "not gzip": ("a-idx.gz", GOOD),
     "gzip": ("a-idx", ZIPPED),
-    "gzip twice": ("a-idx.gz", gzip.compress(ZIPPED)),
-    "gz, two bytes": ("a-idx.gz", ZIPPED[:2]),
-    "gz, half": ("a-idx.gz", ZIPPED[:-12]),
     "gz, no sum": ("a-idx.gz", ZIPPED[:-8]),
     "gz, wrong sum": ("a-idx.gz", ZIPPED[:-8] + bytes([ZIPPED[-8] ^ 1]) + ZIPPED[-7:]),
-    "gz, wrong length": ("a-idx.gz", ZIPPED[:-1] + b"\x01"),
     "gz, wrong code": ("a-idx.gz", ZIPPED[:10] + b"\xff" * 9),
-    "gz, method": ("a-idx.gz", b"\x1f\x8b\7" + ZIPPED[3:]),
     "gz, more": ("a-idx.gz", ZIPPED + b"junk"),
     "2^64 bytes": ("a-idx", b"\0\0\x0e\2\x80\0\0\0\x40\0\0\0"),
     "255 sizes": ("a-idx", b"\0\0\x0e\xff" + 255 * HUGE),
-    "65 sizes": ("a-idx", b"\0\0\x08\x41" + 65 * b"\0\0\0\1" + b"!"),
     "0 x huge": ("a-idx", b"\0\0\x08\4" + bytes(4) + 3 * HUGE),
 }
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from minidl.lab.layers import layer_rows, parameter_count
+from minidl.lab.layers import layer_rows
 from minidl.schedules import one_cycle
 
 
@@ -26,12 +26,6 @@ def test_the_table_leaves_the_network_as_it_was():
     layer_rows(module, torch.ones(1, 2))
     assert module.training and module[0].running_mean.tolist() == [0, 0]
     assert not module[0]._forward_hooks
-
-
-def test_frozen_parameters_are_not_counted():
-    module = nn.Linear(3, 2)
-    module.bias.requires_grad_(False)
-    assert parameter_count(module) == 6
 
 
 def rates(steps):

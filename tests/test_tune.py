@@ -1,15 +1,14 @@
-"""minidl/tune.py and lab/trials.py: the space, folds, searches, the log, the ranks."""
+"""minidl/tune.py and lab/trials.py: the space, folds, searches, the log.
 
-import datetime
+Trials spread over the processes of torchrun: tests/test_hw1_tuning.py.
+"""
+
 import json
 import math
-import multiprocessing
-import os
 import random
 
 import pytest
 import torch
-import torch.distributed as ranks
 
 from minidl.lab.trials import Trials
 from minidl.tune import (
@@ -66,13 +65,6 @@ def test_log_uniform_is_uniform_in_the_logarithm_and_uniform_is_not():
 
     assert distance(LogUniform(1e-3, 1)) < 0.0163
     assert distance(Uniform(1e-3, 1)) > 0.5
-
-
-def test_an_integer_is_as_often_each_of_its_values():
-    source = random.Random(2)
-    drawn = [sample({"n": Integer(3, 7)}, source)["n"] for _ in range(10_000)]
-    for value in range(3, 8):  # 5 deviations of a binomial count
-        assert abs(drawn.count(value) - 2000) < 200
 
 
 @pytest.mark.parametrize(("kind", "low", "high"), [
@@ -212,57 +204,3 @@ def test_a_search_that_was_killed_goes_on_and_ends_as_one_left_alone(tmp_path):
     assert resumed["settings"] == alone["settings"] and resumed["score"] == alone["score"]
     ran = [json.dumps(settings, sort_keys=True) for settings in run[:19] + run[before:]]
     assert len(ran) == len(set(ran))  # no finished trial ran again
-
-
-# --- the ranks of torch.distributed ----------------------------------------------------
-
-def one_rank(rank, folder, fatal, tell):
-    """A process of a group of two, as torchrun would start it."""
-    ranks.init_process_group("gloo", init_method=f"file://{folder}/meet_{fatal}", rank=rank,
-                             world_size=2, timeout=datetime.timedelta(minutes=5))
-    ran = []
-
-    def objective(settings, _):
-        ran.append(settings)
-        if fatal and rank == 1 and len(ran) == 4:
-            os._exit(1)
-        return bowl(settings)
-
-    trials = Trials(objective, folder / "trials")
-    random_search(trials, SPACE, 24, seed=0)
-    tell.put((rank, table(trials), len(ran)))
-
-
-def table(trials):
-    """What was found, without the time it took."""
-    return [{k: v for k, v in trial.items() if k != "seconds"} for trial in trials.done]
-
-
-def two_ranks(folder, fatal):
-    """-> (exit codes, what each rank told)."""
-    processes = multiprocessing.get_context("fork")
-    tell = processes.SimpleQueue()
-    both = [processes.Process(target=one_rank, args=(rank, folder, fatal, tell), daemon=True)
-            for rank in range(2)]
-    for process in both:
-        process.start()
-    for process in both:
-        process.join(300)
-    return [process.exitcode for process in both], [
-        tell.get() for process in both if process.exitcode == 0]
-
-
-def test_two_ranks_give_the_table_of_one_and_one_that_dies_loses_no_finished_trial(tmp_path):
-    alone = Trials(bowl, tmp_path / "alone")
-    random_search(alone, SPACE, 24, seed=0)
-
-    codes, _ = two_ranks(tmp_path, fatal=True)
-    assert codes[1] == 1 and codes[0] != 0  # the other waits for it, then gives up
-    kept = sum(len(path.read_text().splitlines())
-               for path in (tmp_path / "trials").glob("*.jsonl"))
-    assert kept == 12 + 3  # all of the rank that lived, three of the one that died
-
-    codes, told = two_ranks(tmp_path, fatal=False)
-    assert codes == [0, 0]
-    assert [found for _, found, _ in told] == [table(alone)] * 2
-    assert sum(ran for *_, ran in told) == 24 - kept  # none of the finished ran again

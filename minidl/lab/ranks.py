@@ -4,7 +4,7 @@
 
 Rank 0 tells, the others work in silence; files are written whole, the same by each, so that it
 does not matter who is last. A process that torchrun did not start is rank 0 of 1. Checked in
-tests/test_tune.py and tests/test_hw1_tuning.py.
+tests/test_hw1_tuning.py.
 """
 
 import contextlib

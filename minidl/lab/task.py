@@ -75,6 +75,6 @@ def regression(n, generator, device):
         return mse, mse
 
     unit = "mean (g(x) - y)^2"
-    return Task("regression", f"{n} made points", (1, 64, 64, 64, 1), split(x[:n], y[:n]),
+    return Task("regression", f"{n} synthetic points", (1, 64, 64, 64, 1), split(x[:n], y[:n]),
                 split(x[n:], y[n:]), lambda: split(*test), 20, 100, F.mse_loss, measure, unit,
                 "mse", unit, -1)
