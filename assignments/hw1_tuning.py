@@ -61,7 +61,7 @@ def error(network, split):
 def main(run,
          folds: "k, parts of the cross-validation; 2 to 20; amount" = 3,
          epochs: "passes over the images in a training; amount" = 2,
-         seeds: "final trainings of each winner; amount" = 5,
+         seeds: "final trainings of each winner; amount" = 3,
          images: "training images used, validation included; amount" = 60_000):
     data = run.load(images)
     torch.set_num_threads(1)  # sums in one order, so that each number of processes agrees

@@ -62,9 +62,9 @@ def errors(model, split):
 
 def main(run,
          trials: "draws of random search; amount" = 12,
-         short: "steps of a training on few images; amount" = 300,
-         long: "steps of a training on all images; amount" = 1500,
-         folds: "k, parts of the cross-validation; 2 to 20; amount" = 5,
+         short: "steps of a training on few images; amount" = 200,
+         long: "steps of a training on all images; amount" = 1000,
+         folds: "k, parts of the cross-validation; 2 to 20; amount" = 4,
          subset: "training images of the search, at most; >= 20; amount" = 10_000,
          filters: "of the first convolution" = 16,
          hidden: "width of the fully connected layer; >= 0" = 256,

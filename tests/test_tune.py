@@ -37,15 +37,6 @@ def bowl(settings, _=None):
 
 # --- the space ----------------------------------------------------
 
-def test_10_000_draws_stay_inside_the_space_and_reach_all_of_it():
-    source = random.Random(0)
-    drawn = [sample(SPACE, source) for _ in range(10_000)]
-    for name, low, high in (("rate", 1e-4, 1e-1), ("momentum", -1, 1), ("layers", 1, 4)):
-        values = [settings[name] for settings in drawn]
-        assert low <= min(values) and max(values) <= high
-    assert {settings["layers"] for settings in drawn} == {1, 2, 3, 4}
-    assert {settings["kind"] for settings in drawn} == {"a", "b", "c"}
-
 
 @pytest.mark.parametrize("kind", [Uniform(-3, 0.1), LogUniform(1e-5, 0.3), Integer(-2, 5),
                                   Choice((1, 2))])
