@@ -40,7 +40,7 @@ NEEDS = {
     "hw1_classification": (), "ex2_conv_ae": (), "hw2_conv_ae": (),
     "hw2_conv_ae_study": (), "hw2_vae": (), "hw2_simclr": (), "hw2_denoising": (),
     "ex2_conv_ae_study": (), "hw1_tuning": (), "hw2_vae_study": (), "asst8_rnn": (),
-    "hw2_tuning": (), "hw2_report_vae": (), "hw2_report_vae_search": (),
+    "hw2_tuning": (), "hw2_report_vae": (), "hw2_report_vae_search": ("hw2_report_vae",),
     "hw2_simclr_study": (), "hw2_gan": ("hw1_classification",), "asst8_text_cnn": (),
     "hw2_gan_study": ("hw1_classification",), "ex2_classifier": (),
     "ex2_transfer": ("ex2_conv_ae",), "ex2_transfer_study": ("ex2_conv_ae",),

@@ -173,6 +173,13 @@ def test_what_the_recipe_hands_in_has_names_left_open_and_runs_by_itself(bundles
         assert done.returncode == 0, done.stdout + done.stderr
 
 
+def test_a_sheet_that_is_not_there_is_a_sentence(capsys):
+    with pytest.raises(SystemExit) as stopped:
+        report.main(["S9"])
+    assert stopped.value.code == 2
+    assert capsys.readouterr().err.startswith("report: found no sheet S9, expected some of S1")
+
+
 # --- LaTeX ----------------------------------------------------------------------------------
 def test_the_equations_of_a_docstring_are_set_and_all_else_stays_text():
     assert report.typeset("With x_hat < 1 and 5% of `a_b`:\n\n    y = x^2   by (1)") == (

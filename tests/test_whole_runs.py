@@ -131,6 +131,7 @@ def test_the_numbers_and_figures_that_answer_an_item_are_in_its_scripts_run(item
 def test_every_item_has_an_answer_in_a_run_or_in_a_proof():
     proven = {item for path in ROOT.glob("theory/test_*.py") for _, item in sheets.tags(path)}
     assert sheets.ITEMS.keys() == sheets.ANSWERS.keys() | proven
+    assert not sheets.ITEMS.keys() & sheets.NOT_OURS.keys()
     for item, (script, *_) in sheets.ANSWERS.items():
         tagged = {tag for _, tag in sheets.tags(ROOT / "assignments" / f"{script}.py")}
         assert item in tagged

@@ -395,12 +395,16 @@ def main(argv=None):
     replace_unprintable()
     parser = argparse.ArgumentParser(prog="python -m minidl.publish.report",
                                      description=__doc__.partition("\n\n")[0])
-    parser.add_argument("sheets", nargs="*", metavar="SHEET", choices=[[], *sheets.SHEETS],
+    parser.add_argument("sheets", nargs="*", metavar="SHEET",
                         help=f"of {', '.join(sheets.SHEETS)} (default all)")
     parser.add_argument("--runs", type=Path, default=Path("outputs"), metavar="DIR",
                         help="folder of the last runs (default outputs)")
     parser.add_argument("--out", type=Path, metavar="DIR", help="default outputs/report")
     flags = parser.parse_args(argv)
+    for sheet in flags.sheets:
+        if sheet not in sheets.SHEETS:
+            parser.exit(2, f"report: found no sheet {sheet}, expected some of "
+                           f"{', '.join(sheets.SHEETS)}\n")
     if not (ROOT / "assignments").is_dir():
         sys.exit(f"report: found no assignments/ in {ROOT}, expected a checkout")
     out = flags.out or flags.runs / "report"
