@@ -38,7 +38,7 @@ def ascend(run, activation, B, smooth, steps):
         penalty = torch.zeros(B, device=x.device)
         if smooth:
             penalty = 2 * total_variation(x) + 0.7 * x.square().mean(dim=(1, 2, 3))
-            moved = random_affine(x, run.generator, degrees=5, scale=0.05, shear=0.05,
+            moved = random_affine(x, run.noise, degrees=5, scale=0.05, shear=0.05,
                                   shift=0.05)
         loss = (penalty - activation(moved)).sum()
         optimizer.zero_grad(); loss.backward(); optimizer.step()

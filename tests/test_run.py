@@ -1,5 +1,6 @@
 """minidl/lab/run.py and checkpoint.py: what an epoch records, and how a run goes on."""
 
+import shutil
 import sys
 import types
 
@@ -7,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 
+from minidl.data.sources import FILES
 from minidl.lab import fast, stamp
 from minidl.lab.checkpoint import CheckpointError, Snapshots
 from minidl.lab.run import Run, RunError
@@ -58,13 +60,6 @@ def test_a_run_that_was_stopped_and_resumed_ends_as_one_left_alone(alone, tmp_pa
     _, weights, histories = train(tmp_path, resume=True)
     assert torch.equal(weights, alone[1])
     assert histories == alone[2]
-
-
-def test_a_run_stopped_again_and_again_ends_as_one_left_alone(alone, tmp_path):
-    for i, stop_in in enumerate([("first", 2, 0), ("first", 4, 1), ("second", 2, 2)]):
-        with pytest.raises(KeyboardInterrupt):
-            train(tmp_path, stop_in=stop_in, resume=i > 0)
-    assert torch.equal(train(tmp_path, resume=True)[1], alone[1])
 
 
 def test_a_finished_training_is_loaded_and_not_repeated(alone, tmp_path, capsys):
@@ -346,6 +341,17 @@ def test_a_finished_run_beside_this_one_lends_its_network_if_it_is_the_same(
     said = capsys.readouterr().out
     assert f"was made with {difference}: not taken" in said if difference else (
         "Taken from" in said)
+
+
+def test_other_images_in_a_folder_of_the_same_name_are_other_data(page, folder, tmp_path):
+    other = shutil.copytree(folder, tmp_path / "other" / folder.name)
+    images = other / FILES["train"][0]
+    images.write_bytes(images.read_bytes()[:-1] + b"\7")
+    lender = loaded(tmp_path / "page", other, {"rate": 7.0})
+    sys.modules["page"].main(lender, rate=7.0)
+    ran = len(page)
+    loaded(tmp_path / "script", folder).trained("page", "wanted")
+    assert page[ran:] == ["wanted", "wanted"]
 
 
 def test_an_unfinished_training_is_not_borrowed(page, folder, tmp_path):
