@@ -41,7 +41,7 @@ class Run(Findings, Lending):
 
     device, generator (of the order of examples; on the CPU), noise (the generator of a step's
     other draws: on the device; on a CPU it is `generator`), history (of the training at hand:
-    name -> one value an epoch), training_seconds (of it), results.
+    name -> one value an epoch), results.
     """
 
     def __init__(self, script, size, settings, *, out, device="cpu", seed=0, sheet_data=None,
@@ -129,8 +129,7 @@ class Run(Findings, Lending):
         parts: whatever has a state_dict (modules, optimizer, schedule). With --resume, a
         training of this name that was finished is loaded and yields nothing; one that was
         interrupted goes on after its last whole epoch, its generators where they then stood,
-        so that a run that was killed ends with the same numbers as one left alone. A loop that
-        is to end early says `run.stop()`: after a `break` nobody knows that it was finished.
+        so that a run that was killed ends with the same numbers as one left alone.
         """
         self.kept = checkpoint.Snapshots()
         if self.only:
@@ -139,24 +138,21 @@ class Run(Findings, Lending):
         parts = {**parts, "kept": self.kept}
         path = self.folder.path(self._file_of(name))
         made_by = self.made_by(n)
-        self.history, self.training_seconds, done = {}, 0.0, 0
+        self.history, before, done = {}, 0.0, 0
         start = time.perf_counter()
         if self.resume and path.exists():
             saved = checkpoint.restore(path, made_by, parts, self.generators, self.device)
             done, self.history = saved["epoch"], saved["history"]
-            n = done if saved["finished"] else n
-            self.training_seconds, self.seconds_before = saved["seconds"], saved["run_seconds"]
+            before, self.seconds_before = saved["seconds"], saved["run_seconds"]
             self.started = start = time.perf_counter()
             print(f"{name}: epoch {done} of {n} is in {path}")
-        before = self.training_seconds
         for epoch in range(done + 1, n + 1):
             self._begin(f"{name}  epoch {epoch:>{len(str(n))}}/{n}",
                         self._step if epoch > done + 1 else 0)
             yield epoch
             if not self._logged:
                 self.log()
-            finished = epoch == n or self._stopped
-            self.training_seconds = seconds = before + time.perf_counter() - start
+            seconds, finished = before + time.perf_counter() - start, epoch == n
             checkpoint.save(path, made_by, parts, self.generators, self.device, epoch=epoch,
                             seconds=seconds, history=self.history,
                             run_seconds=self._seconds(), finished=finished)
@@ -165,16 +161,10 @@ class Run(Findings, Lending):
             words = [words.replace(" ", "\xa0") for words in (self._label, *last, left)]
             say = self._line.done if epoch % every == 0 or finished else self._line.update
             say(_wrapped("  ".join(words)))
-            if finished:
-                return
 
     def keep(self, name, value):
         """Keep a tensor in `kept`, by name: an epoch's images outlive it, and a kill."""
         self.kept[name] = value.detach().clone()
-
-    def stop(self):
-        """This epoch is the training's last."""
-        self._stopped = True
 
     def track(self, n, **losses):
         """Add a step's losses, means over its n examples; `log` takes the epoch's mean.
@@ -245,7 +235,7 @@ class Run(Findings, Lending):
 
     def _begin(self, label, steps=0):
         self._label, self._line, self._steps = label, Line(), steps
-        self._step, self._tracked, self._logged, self._stopped = 0, {}, False, False
+        self._step, self._tracked, self._logged = 0, {}, False
 
     def _record(self, key, value):
         self.history.setdefault(key, []).append(float(value))
