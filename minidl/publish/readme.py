@@ -81,6 +81,8 @@ def ledger(root):
                 link = f"[`{path.stem}`](../{path.relative_to(root).as_posix()})"
                 lines.append(f"| {first} | {link} | {numbers} |")
                 first = " | "
+        lines += [f"| {item} | {words} |  |  |" for item, words in sheets.NOT_OURS.items()
+                  if item.startswith(sheet)]
     lines += [f"\n![{words}]({Path(picture(script)).name})"
               for script, (_, words) in PICTURES.items()
               if Path(root, picture(script)).is_file()]
