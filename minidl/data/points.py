@@ -44,8 +44,9 @@ def read_points(path):
     try:
         text = Path(path).read_text(encoding="utf-8-sig")  # spreadsheets put a mark in front
     except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"--csv {path}: found no readable text file ({error}), expected lines "
-                        "x,y") from error
+        why = getattr(error, "strerror", None) or "not UTF-8"
+        raise DataError(f"--csv {path}: found {why}, expected a text file of lines x,y"
+                        ) from error
     for number, line in enumerate(text.split("\n"), start=1):
         cells = line.split(",")
         values = [float(cell) for cell in cells if NUMBER.fullmatch(cell)]
