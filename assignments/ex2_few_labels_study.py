@@ -23,6 +23,7 @@ from ex2_classifier import MLP
 from ex2_conv_ae import Encoder
 from torch import nn
 
+from minidl import UserError
 from minidl.augment import random_affine
 from minidl.data import balanced, steps
 from minidl.evaluation import nats_and_accuracy
@@ -43,6 +44,9 @@ def main(run,
     data = run.load(images)
     C = len(data.classes)
     counts = [n for n in LABELS if C <= n <= min(largest, len(data.train.y))]
+    if not counts:
+        raise UserError(f"--largest {largest}: found {len(data.train.y)} labels, {C} classes, "
+                        f"expected room for one of {LABELS}")
     nets = {(kind, n): [] for kind in ("plain", "augmentation") for n in counts}
     for kind, n in nets:
         for seed in run.seeded(seeds):
