@@ -4,18 +4,12 @@ Two ways to the same number are compared in float64: sums of 24 and of 9 product
 numbers of size 10 at the most, are off by 33 * 100 * 24 * 2^-53 = 1e-11.
 """
 
-from types import SimpleNamespace
 
-import asst8_text_cnn
 import pytest
 import torch
 import torch.nn.functional as F
-import whole_runs
 from asst8_text_cnn import TextCNN
 
-from minidl.data import grammar
-from minidl.data.reviews import Reviews, load, turned
-from minidl.lab import infer
 from minidl.lab.layers import layer_rows
 
 pytestmark = pytest.mark.numeric
@@ -37,12 +31,6 @@ def batch(*lengths):
     n = torch.tensor(lengths)
     w = torch.randint(1, WORDS, (len(n), int(n.max())))
     return w * (torch.arange(w.shape[1]) < n[:, None]), n
-
-
-def split_of(w, n):
-    words = torch.cat([row[:k] for row, k in zip(w, n.tolist(), strict=True)])
-    starts = torch.cat([n.new_zeros(1), n.cumsum(0)])
-    return Reviews(words.int(), starts, torch.arange(len(n)) % 2)
 
 
 # --- sizes ----------------------------------------------------------------------------------
@@ -111,62 +99,3 @@ def test_trap_12_a_window_on_padding_does_not_win_even_where_it_would():
 
 
 # --- training -------------------------------------------------------------------------------
-
-@pytest.fixture
-def script(tmp_path, monkeypatch):
-    """script.run(sizes of the embedded corpus, flags); its nets in the order they are made
-    (the figure's, one for its sizes, the trained one), and seen, (w, n) of every step."""
-    script = SimpleNamespace(nets=[], seen=[])
-
-    class Watched(TextCNN):
-        def __init__(self, *args, **options):
-            super().__init__(*args, **options)
-            script.nets.append(self)
-
-        def forward(self, w, n):
-            if self.training:
-                script.seen.append((w, n))
-            return super().forward(w, n)
-
-    def run(texts, *flags):
-        every = list(grammar.texts(*texts))
-        monkeypatch.setattr(grammar, "texts", lambda: every)
-        monkeypatch.setattr(asst8_text_cnn, "TextCNN", Watched)
-        whole_runs.start("asst8_text_cnn", tmp_path, "--data", "embedded", *flags, data="imdb")
-
-    script.run = run
-    return script
-
-
-@pytest.mark.parametrize("share", [0.0, 0.25])
-def test_words_that_a_step_does_not_see_are_unknown_and_padding_stays(script, share):
-    script.run((300, 40), "--word-dropout", str(share))
-    unseen = sum(int((w == 1).sum()) for w, _ in script.seen)
-    words = sum(int(n.sum()) for _, n in script.seen)
-    # five deviations of the number of unseen words; without dropout each word is known
-    assert words and abs(unseen - share * words) <= 5 * (share * (1 - share) * words) ** 0.5
-    for w, n in script.seen:
-        assert torch.equal(w > 0, torch.arange(w.shape[1]) < n[:, None])
-    assert not any(net.E.weight[0].any() for net in script.nets)
-
-
-def test_a_network_is_taken_as_it_was_with_the_least_validation_loss(script, monkeypatch):
-    losses, weights = iter([0.3, 0.1, 0.2]), []
-
-    def rigged(o, y):
-        weights.append(script.nets[-1].E.weight.detach().clone())
-        return next(losses), 0.5
-
-    monkeypatch.setattr(asst8_text_cnn, "nats_and_accuracy_of", rigged)
-    script.run((100, 20), "--epochs", "3")
-    assert [torch.equal(script.nets[2].E.weight, w) for w in weights] == [False, True, False]
-
-
-def test_order_is_read_where_a_bag_of_words_is_at_chance(script):
-    """On the half of the embedded corpus whose twins have the same words in another order: a
-    bag is right on exactly half of them, tests/test_reviews.py."""
-    script.run((1000, 200), "--epochs", "3")
-    data = load("embedded", vocabulary=2000)
-    test = data.test()
-    right = infer(script.nets[2], test).argmax(dim=1) == test.y
-    assert right[turned(data, test)].double().mean() > 0.9

@@ -98,19 +98,6 @@ def test_trap_11_what_is_reported_is_in_nats_an_image(size, generator, in_float6
     torch.testing.assert_close(pair.bce, found.bce, rtol=1e-9, atol=0)
 
 
-def test_beta_rises_over_the_first_tenth_of_the_steps(run_of, monkeypatch):
-    betas = []
-
-    def noting(*_, beta):
-        betas.append([beta(t) for t in (0.025, 0.05, 0.1, 1.0)])
-        raise StopIteration
-
-    monkeypatch.setattr(hw2_vae, "train", noting)
-    with pytest.raises(StopIteration):
-        hw2_vae.main(run_of())
-    assert betas == [[0.25, 0.5, 1, 1]]
-
-
 def test_the_loss_weighs_kl_by_beta_and_augmentation_ends_at_60_percent(run_of, monkeypatch):
     """Of the weight of KL the gradient tells; so a KL whose gradient is that weight."""
     shares, weights, one = [], [], torch.ones((), requires_grad=True)
@@ -138,13 +125,8 @@ def test_a_weight_of_784_collapses(run_of):
     assert not vae.active_units(found.mu).any()
 
 
-@pytest.mark.parametrize("scale", [1, 1.01])  # the second: a KL 1% too large is noticed
-def test_the_benchmarks_textbook_trains_as_minidl_does(
-        generator, scale, monkeypatch, in_float64):
+def test_the_benchmarks_textbook_trains_as_minidl_does(generator, in_float64):
     """From the same weights, with the same noise, over some steps."""
-    kl = bench_training.kl_to_std_normal
-    monkeypatch.setattr(bench_training, "kl_to_std_normal",
-                        lambda mu, logvar: scale * kl(mu, logvar))
     x = torch.rand(16, 1, 28, 28, generator=generator, dtype=D64)
     losses, models = [], [bench_training.VAE().double()]
     models.append(copy.deepcopy(models[0]))
@@ -157,8 +139,7 @@ def test_the_benchmarks_textbook_trains_as_minidl_does(
             value = loss(model)
             optimizer.zero_grad(); value.backward(); optimizer.step()
             losses.append(value.item())
-    far = max(abs(a / b - 1) for a, b in zip(losses[:5], losses[5:], strict=True))
-    assert (far < 1e-9) == (scale == 1), losses
+    assert losses[:5] == pytest.approx(losses[5:], rel=1e-9)
 
 
 # --- minidl/vae.py --------------------------------------------------------------------------

@@ -33,23 +33,6 @@ def gradients(f, a, W, read):
     return torch.autograd.grad((f(a, W) * read).sum(), (a, W))
 
 
-def test_by_hand_one_number_three_words():
-    """h = 1 wide, W = 1/2: d_3, d_2, d_1 written out."""
-    a = torch.tensor([0.1, -0.2, 0.3], dtype=torch.float64).view(3, 1, 1).requires_grad_()
-    W = torch.tensor([[0.5]], dtype=torch.float64, requires_grad=True)
-    h = recurrence(a * 1, W)
-    h_1 = torch.tensor(0.1, dtype=torch.float64).tanh()
-    h_2 = (-0.2 + h_1 / 2).tanh()
-    h_3 = (0.3 + h_2 / 2).tanh()
-    assert_close(h.flatten(), torch.stack([h_1, h_2, h_3]), a)
-    d_3 = 1 - h_3**2
-    d_2 = (1 - h_2**2) * d_3 / 2
-    d_1 = (1 - h_1**2) * d_2 / 2
-    found = torch.autograd.grad(h[-1].sum(), (a, W))
-    assert_close(found[0].flatten(), torch.stack([d_1, d_2, d_3]), a)
-    assert_close(found[1][0, 0], d_3 * h_2 + d_2 * h_1, a)
-
-
 def test_states_and_gradients_are_torchs_own_wherever_the_states_are_read():
     a, W = some()
     rnn = nn.RNN(4, 4, bias=False).double()
@@ -62,17 +45,6 @@ def test_states_and_gradients_are_torchs_own_wherever_the_states_are_read():
         for mine, their in zip(ours, theirs, strict=True):
             assert_close(mine, their, a)
     assert_close(recurrence(a * 1, W), rnn(a)[0], a)
-
-
-def test_finite_differences_agree_and_refute_a_way_back_without_w():
-    a, W = some(T=4, B=2, h=3)
-    assert torch.autograd.gradcheck(lambda a, W: recurrence(a * 1, W), (a, W))
-    read = torch.zeros(4, 2, 3, dtype=torch.float64)
-    read[-1] = 1
-    d, _ = gradients(lambda a, W: recurrence(a * 1, W), a, W, read)
-    h = recurrence(a * 1, W)
-    forgotten = (1 - h[2] ** 2) * d[3]  # W^T left out
-    assert (forgotten - d[2]).abs().max() > 0.05
 
 
 def test_one_word_and_a_review_of_its_own():

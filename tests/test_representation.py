@@ -37,13 +37,6 @@ def test_spread_by_hand():
     assert s.total == pytest.approx(2 / 3 + 50 / 9, rel=SUMS)
 
 
-def test_within_and_between_add_up_to_the_total_variance(z, y):
-    s = spread(z, y)
-    assert s.total == pytest.approx(z.var(dim=0, correction=0).sum().item(), rel=SUMS)
-    W = (s.within[y]).mean().item()
-    assert s.fisher == pytest.approx((s.total - W) / W, rel=SUMS)
-
-
 def test_variances_and_distances_are_those_of_a_double_loop(z, y):
     s = spread(z.reshape(400, 1, 5, 1), y)  # images are flattened
     mu = [np.mean([v for v, c in zip(z.numpy(), y, strict=True) if c == k], axis=0)
@@ -53,14 +46,6 @@ def test_variances_and_distances_are_those_of_a_double_loop(z, y):
         assert s.within[a].item() == pytest.approx(np.mean(here), rel=SUMS)
     far = [np.sqrt(np.sum((mu[a] - mu[b]) ** 2)) for a in range(4) for b in range(a + 1, 4)]
     assert s.pairs.tolist() == pytest.approx(far, rel=SUMS)
-
-
-def test_fishers_ratio_has_no_unit_and_no_origin(z, y):
-    one, other = spread(z, y), spread(3 * z + 7, y)
-    assert other.fisher == pytest.approx(one.fisher, rel=SUMS)
-    assert other.total == pytest.approx(9 * one.total, rel=SUMS)
-    torch.testing.assert_close(other.within, 9 * one.within, rtol=SUMS, atol=0)
-    torch.testing.assert_close(other.pairs, 3 * one.pairs, rtol=SUMS, atol=0)
 
 
 @pytest.mark.parametrize("penalty", [1e-4, 1e-2, 1.0])
@@ -85,18 +70,9 @@ def test_the_probe_separates_what_a_hyperplane_separates_and_nothing_else():
     z = normal(300, 2).float()
     z = z[(z[:, 0] - 3 * z[:, 1]).abs() > 0.5]  # a margin about the line
     line, cross = (z[:, 0] > 3 * z[:, 1]).long(), (z[:, 0] * z[:, 1] > 0).long()
-    assert torch.equal(linear_probe(z, line)(z).argmax(dim=1), line)
+    with_constant = F.pad(z, (0, 1), value=3.0)  # whose deviation is 0
+    assert torch.equal(linear_probe(with_constant, line)(with_constant).argmax(dim=1), line)
     assert (linear_probe(z, cross)(z).argmax(dim=1) == cross).float().mean() < 0.7  # "xor"
-
-
-def test_units_origin_and_a_constant_code_do_not_change_the_probe(z, y):
-    def entropy(z, penalty=0.1):
-        return F.cross_entropy(linear_probe(z, y, penalty)(z), y).item()
-
-    for changed in (3 * z + 1, F.pad(z, (0, 1), value=3.0)):
-        assert entropy(changed) == pytest.approx(entropy(z), abs=1e-3)  # two descents
-    # 3 z not standardised would be as good with a third of A: with a ninth of the penalty
-    assert abs(entropy(z, 0.1 / 9) - entropy(z)) > 0.05
 
 
 @pytest.mark.parametrize("origin", [0, 10_000])
