@@ -1,6 +1,5 @@
 """minidl/lab/results.py, progress.py: what is written and printed is what was found."""
 
-import io
 import json
 import shutil
 import subprocess
@@ -8,7 +7,6 @@ import subprocess
 import pytest
 
 from minidl.lab import plot
-from minidl.lab.progress import Line, clock
 from minidl.lab.results import FORMATS, Results, cell, latex, markdown, tex
 from minidl.lab.run import Run
 
@@ -81,23 +79,3 @@ def test_the_same_figure_gives_the_same_bytes(tmp_path, monkeypatch):
     for name, start in (("f.png", b"\x89PNG"), ("f.pdf", b"%PDF")):
         a, b = ((tmp_path / folder / name).read_bytes() for folder in ("a", "b"))
         assert a == b and a[:4] == start
-
-
-def test_clock():
-    assert [clock(s) for s in (0, 7.4, 59.6, 760, 3723)] == ["0:00", "0:07", "1:00", "12:40",
-                                                             "1:02:03"]
-
-
-class Terminal(io.StringIO):
-    def isatty(self):
-        return True
-
-
-def test_progress_rewrites_its_line_on_a_terminal_and_prints_plain_lines_elsewhere():
-    terminal, file = Terminal(), io.StringIO()
-    for stream in (terminal, file):
-        line = Line(stream)
-        line.update("working")
-        line.done("done")
-    assert terminal.getvalue() == "\r\033[Kworking\r\033[Kdone\n"
-    assert file.getvalue() == "done\n"
