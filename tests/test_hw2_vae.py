@@ -13,7 +13,7 @@ from torch import nn
 from torch.distributions import Bernoulli, Normal, kl_divergence
 
 from minidl import vae
-from minidl.data import to_unit
+from minidl.data import batches
 from minidl.lab.run import Run
 from minidl.losses import bce
 
@@ -53,7 +53,8 @@ def test_trap_11_the_gradient_is_that_of_sums_over_pixels_and_latents_averaged_o
     run = run_of(learning_rate=0.0)  # the weights stay those that torch's loss sees
     data = run.load()
     encoder, decoder = hw2_vae.train(run, "one step", data, 3, 1, lambda t: 1)
-    networks, x = nn.ModuleList([encoder, decoder]), to_unit(data.train.x)
+    networks = nn.ModuleList([encoder, decoder])
+    x, _ = next(batches(data.train, 110, run.generator))
     B, found = len(x), gradient(networks)
 
     def expected(over_pixels=1, over_latents=1, over_images=B):
