@@ -51,7 +51,7 @@ PITFALLS = [
     (7, DECODING, "with frozen(encoder):", "with torch.enable_grad():"),
     (8, "minidl/data/images.py",
      "yield to_unit(split.x.index_select(0, index)), split.y.index_select(0, index)",
-     "yield to_unit(split.x.index_select(0, index)) * 0.9, split.y.index_select(0, index)"),
+     "yield split.x.index_select(0, index).float() / 256, split.y.index_select(0, index)"),
     (9, TRANSFER, "encoder.load_state_dict(pretrained.state_dict())", "pass"),
     (9, TRANSFER, "encoder.load_state_dict(pretrained.state_dict())", "encoder = pretrained"),
     (10, "minidl/data/images.py",
