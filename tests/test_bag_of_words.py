@@ -69,14 +69,6 @@ def test_it_is_at_the_minimum_of_its_objective(reviews, pairs, longest):
     assert ((o - bag.outputs(split)).abs() <= 11 * eps * sizes).all()
 
 
-@pytest.mark.parametrize(("pairs", "alike"), [(False, True), (True, False)])
-def test_only_pairs_know_of_the_order(reviews, pairs, alike):
-    split = of_lists(*reviews)
-    bag = bag_of_words.fit(split, split, V, pairs, lambdas=(0.01,))
-    first, second = bag.outputs(of_lists([[2, 3, 4], [4, 3, 2]])).tolist()
-    assert (first == second) == alike
-
-
 def test_what_training_has_not_seen_counts_for_nothing():
     split = of_lists([[1, 2], [3]], [0, 1])
     bag = bag_of_words.fit(split, split, V, True, lambdas=(0.01,))

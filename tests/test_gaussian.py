@@ -10,7 +10,6 @@ from minidl import gaussian
 
 pytestmark = pytest.mark.numeric
 D64 = torch.float64
-BY_HAND = 64 * 2.0**-53  # some 16 roundings of numbers below 8, a logarithm among them
 FEW_ULPS = 1e-12  # matrices of condition number below 20: some 100 roundings of 1e-16 each
 
 
@@ -36,22 +35,6 @@ def close(ours, theirs):
 
 
 # --- by hand --------------------------------------------------------------------------------
-
-@pytest.mark.parametrize(("found", "expected"), [
-    # S1 = [[2, 1], [1, 2]], S2 = diag(1, 4), d = (1, 2):
-    # tr = 2 + 2/4, distance = 1 + 4/4, D = 2, det S2 / det S1 = 4/3
-    (gaussian.kl(tensor(0, 0), tensor([2, 1], [1, 2]), tensor(1, 2), tensor([1, 0], [0, 4])),
-     (2.5 + 2 - 2 + math.log(4 / 3)) / 2),
-    (gaussian.kl_scalar(tensor(5), tensor(2), tensor(2), tensor(4)),
-     [math.log(4 / 2) + (2**2 + (5 - 2) ** 2) / (2 * 4**2) - 1 / 2]),
-    # s^2 = (1, 4), mu = (3, 0)
-    (gaussian.kl_to_std_normal(tensor([3, 0]), tensor([1, 4]).log()),
-     [(9 + 1 - 0 - 1) / 2 + (0 + 4 - math.log(4) - 1) / 2]),
-    (gaussian.reparametrise(tensor(1, -1), tensor(4, 9).log(), eps=tensor(10, 100)),
-     [1 + 2 * 10, -1 + 3 * 100])])
-def test_hand_cases(found, expected):
-    assert found.tolist() == pytest.approx(expected, rel=BY_HAND, abs=BY_HAND)
-
 
 def test_kl_survives_a_determinant_that_overflows():
     # D = 400, S1 = 10 I, S2 = 1000 I: det S2 = 10^1200; the answer from (6.33), 400 times

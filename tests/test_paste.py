@@ -110,14 +110,6 @@ def test_a_network_works_in_a_file_that_imports_torch_alone(script, name):
     assert [tuple(part.shape) for part in found] == shapes(arrow[-1], sizes)
 
 
-def test_a_network_that_needs_something_of_ours_fails(monkeypatch):
-    page = ("from minidl.lab.fast import Flatten\n"
-            "def build():\n    return nn.Sequential(Flatten(), nn.Linear(784, 10))")
-    monkeypatch.setitem(SOURCES, "page", page)
-    with pytest.raises(NameError, match="Flatten"):
-        paste("build", "page")["build"]()
-
-
 # --- loops ----------------------------------------------------------------------------------
 
 TRAINED = {  # page -> what its first loop trains, by the name it has there
