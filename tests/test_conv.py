@@ -46,8 +46,6 @@ def agree(ours, torchs, *arguments):
     return found
 
 
-
-
 def test_conv1d_is_torch_on_every_small_size():
     results = []
     for n, k, s, p, d, groups in itertools.product(
@@ -234,48 +232,18 @@ x2, w2 = x[:, :, None], w[:, :, None]
 
 @pytest.mark.parametrize(("found", "call"), [
     ("x (4, 5, 1), w (6, 2, 1, 3), expected 4", lambda: conv1d(x[0], w)),
-    ("x (2, 4, 1, 5), w (6, 2, 1), expected 4",
-     lambda: conv_transpose1d(x, w[..., 0])),
-    ("x (2, 4, 5), w (6, 2, 1, 3), expected 4", lambda: conv2d(x, w2)),
-    ("x (2, 4, 1, 5), w (6, 2, 3), expected 4",
-     lambda: conv_transpose2d(x2, w)),
+    ("x (2, 4, 1, 5), w (6, 2, 3), expected 4", lambda: conv_transpose2d(x2, w)),
     ("4 channels, b of shape (6,), expected 2, (6,) and 1 groups", lambda: conv1d(x, w)),
-    ("4 channels, b of shape (5,), expected 4, (5,) and 2 groups",
-     lambda: conv1d(x, w[:5], groups=2)),
-    ("4 channels, b of shape (4,), expected 6, (4,) and 2 groups",
-     lambda: conv_transpose2d(x2, w2, groups=2)),
-    ("4 channels, b of shape (5,), expected 4, (6,)", lambda: conv1d(x, w, b[:5], groups=2)),
     ("4 channels, b of shape (6,), expected 4, (2,)", lambda: conv_transpose1d(x, w[:4], b)),
     ("torch.float32, torch.float64 and torch.float32",
      lambda: conv1d(x, w.double(), b, groups=2)),
-    ("torch.float32, torch.float32 and torch.float64",
-     lambda: conv1d(x, w, b.double(), groups=2)),
-    ("groups=0", lambda: conv1d(x, w, groups=0)),
     ("groups=2.0", lambda: conv1d(x, w, groups=2.0)),
     ("stride=0", lambda: conv1d(x, w, stride=0, groups=2)),
-    ("dilation=(1, 2)", lambda: conv1d(x, w, dilation=(1, 2), groups=2)),
     ("stride=(1, 2, 3)", lambda: conv2d(x2, w2, stride=(1, 2, 3), groups=2)),
     ("padding='same'", lambda: conv2d(x2, w2, padding="same", groups=2)),
     ("3 values with padding, expected at least the 5",
      lambda: output_size(1, 3, padding=1, dilation=2)),
-    ("output_padding=3", lambda: transposed_size(4, 3, 2, output_padding=3, dilation=3)),
-    ("padding=2, which leaves 0", lambda: transposed_size(2, 3, padding=2)),
-    ("output_padding=-1", lambda: conv_transpose1d(x, w[:4], output_padding=-1)),
-])
+    ("padding=2, which leaves 0", lambda: transposed_size(2, 3, padding=2))])
 def test_what_does_not_fit_is_refused_by_its_name(found, call):
     with pytest.raises(ValueError, match="^found " + re.escape(found)):
         call()
-
-
-LEAST = {"n": 1, "k": 1, "stride": 1, "padding": 0, "dilation": 1}
-
-
-@pytest.mark.parametrize(("size", "name", "least"), [
-    *((output_size, *pair) for pair in LEAST.items()),
-    *((transposed_size, *pair) for pair in (LEAST | {"output_padding": 0}).items())])
-def test_the_sizes_check_each_of_their_arguments(size, name, least):
-    fine = {"n": 9, "k": 3, "stride": 2, "padding": 1, "dilation": 1}
-    assert size(**fine) > 0
-    for value in (least - 1, least + 0.5):
-        with pytest.raises(ValueError, match=re.escape(f"found {name}={value!r}")):
-            size(**fine | {name: value})

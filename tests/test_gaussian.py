@@ -127,33 +127,15 @@ def test_kl_refuses_what_is_no_covariance(name, cov):
         gaussian.kl(mu, covs["cov1"], mu, covs["cov2"])
 
 
-def test_kl_takes_asymmetry_of_rounding_at_any_scale():
-    # up to 2^-26, the root of float64's 2^-52, of each matrix's own largest entry, here 2
-    scale, mu = tensor(1e-12, 1e12)[:, None, None], torch.zeros(2, 3, dtype=D64)
-
-    def cov(asymmetry):
-        return scale * tensor([2, 1 + asymmetry, 0], [1, 2, 0], [0, 0, 2])
-
-    good, bad = cov(0.99 * 2 * 2**-26), cov(1.01 * 2 * 2**-26)
-    assert gaussian.kl(mu, good, mu, good).abs().max() < 1e-12
-    with pytest.raises(ValueError, match="cov1 that is not symmetric"):
-        gaussian.kl(mu, bad, mu, bad)
-
-
 MU, LOGVAR, Z = arguments()
 COV, ONE, PX = torch.eye(3, dtype=D64).repeat(4, 1, 1), tensor(1), torch.zeros(4, dtype=D64)
 
 
 @pytest.mark.parametrize(("function", "arguments"), [
     (gaussian.kl, (MU, COV, MU[0], COV)), (gaussian.kl, (MU, COV[0], MU, COV)),
-    (gaussian.kl, (MU, COV, MU, COV[:, :, :2])), (gaussian.kl, (MU[None], COV, MU, COV)),
-    (gaussian.kl_scalar, (MU, ONE, MU, MU)), (gaussian.kl_scalar, (MU, MU, ONE, MU)),
-    (gaussian.kl_scalar, (MU, MU, MU, ONE)), (gaussian.kl_to_std_normal, (MU, ONE)),
-    (gaussian.kl_to_std_normal, (MU[0], LOGVAR[0])), (gaussian.reparametrise, (MU, LOGVAR[0])),
-    (gaussian.log_normal, (Z[0], MU, LOGVAR)), (gaussian.log_normal, (Z, MU, ONE)),
-    (gaussian.log_normal, (Z[0], MU[0], LOGVAR[0])),
+    (gaussian.kl_scalar, (MU, ONE, MU, MU)), (gaussian.kl_to_std_normal, (MU, ONE)),
+    (gaussian.reparametrise, (MU, LOGVAR[0])), (gaussian.log_normal, (Z[0], MU, LOGVAR)),
     (gaussian.elbo_joint, (PX, Z[0], MU, LOGVAR)),
-    (gaussian.elbo_joint, (PX[:, None], Z, MU, LOGVAR)),
     (gaussian.elbo_kl, (PX[:, None], MU, LOGVAR))])
 def test_shapes_that_would_broadcast_are_refused(function, arguments):
     with pytest.raises(ValueError, match=r"shape|unpack"):

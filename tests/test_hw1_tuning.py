@@ -9,9 +9,6 @@ import pytest
 import torch
 import whole_runs
 
-from minidl.data import Split
-from minidl.tune import SearchError
-
 SMALL = ["--seeds", "1", "--epochs", "2", "--folds", "2"]
 TRIALS = 2 * 2**5 + 1  # of grid and random search, and the untuned one; two folds each
 BUSY = 600  # seconds; 10 s on an idle machine
@@ -33,28 +30,6 @@ def threads():
 @pytest.fixture(scope="module")
 def alone(module_folder, tmp_path_factory):
     return start(module_folder, tmp_path_factory.mktemp("tuning"))
-
-
-def test_killed_in_the_middle_it_goes_on_to_the_same_numbers(
-        alone, module_folder, tmp_path, monkeypatch):
-    train, ran = hw1.train, []
-
-    def dies(*args):
-        ran.append(args)
-        if len(ran) == 50:
-            raise KeyboardInterrupt
-        return train(*args)
-
-    monkeypatch.setattr(hw1, "train", dies)
-    with pytest.raises(SystemExit):
-        start(module_folder, tmp_path)
-    kept = sum(len(path.read_text().splitlines()) for path in tmp_path.rglob("*.jsonl"))
-    assert kept == 49 // 2  # two folds a trial
-    before = len(ran)
-    content = start(module_folder, tmp_path, "--resume")
-    assert content["numbers"] == alone["numbers"]
-    # no kept trial ran again; the three winners do
-    assert len(ran) - before == 2 * (TRIALS - kept) + 3
 
 
 def test_two_processes_of_torchrun_write_what_one_does(alone, module_folder, tmp_path):
@@ -89,10 +64,3 @@ def test_no_network_is_scored_with_an_image_that_it_has_seen(
     start(module_folder, tmp_path)
     # trials of two folds, then the winners on validation, at last on the test images
     assert scored == 2 * TRIALS * [55] + 3 * [10] + 3 * [30]
-
-
-def test_a_training_that_diverges_is_one_sentence():
-    settings = hw1.UNTUNED | {"learning_rate": 1e30}
-    split = Split(torch.randint(0, 255, (200, 1, 28, 28)).byte(), torch.arange(200) % 10)
-    with pytest.raises(SearchError, match="nan"):
-        hw1.train(settings, split, 10, 3, 0)

@@ -124,20 +124,6 @@ def test_bars_stand_side_by_side_around_their_name(count):
 
 
 @pytest.mark.numeric
-def test_histograms_are_densities_over_one_axis():
-    panels = {"conv": {"before": np.repeat([0.0, 1.0], 500), "after": np.zeros(1000)},
-              "linear": {"before": np.linspace(-1, 1, 99), "after": np.linspace(-2, 2, 99)}}
-    axes = plot.histograms(panels, "t", "weight").axes
-    assert [panel.get_title() for panel in axes[:2]] == ["conv", "linear"]
-    before, after = (patch.get_xy() for patch in axes[0].patches)
-    for density, highest in ((before, 20), (after, 40)):
-        # a bin is 1/40 wide, the difference of edges that are off by EPS/2 each: 40 EPS of it
-        assert density[:, 1].max() == pytest.approx(highest, rel=50 * EPS, abs=0)
-    assert before[before[:, 1] > 1, 0].max() == 1
-    assert after[after[:, 1] > 1, 0].max() == np.linspace(0, 1, 41)[1]
-
-
-@pytest.mark.numeric
 def test_a_heatmap_shows_its_values_and_fields_their_logarithms():
     figure = plot.heatmap(np.arange(6.0).reshape(2, 3), ["a", "b"], "t", "unit", "class", "u")
     axes, scale = figure.axes

@@ -71,16 +71,6 @@ def test_a_finished_training_is_loaded_and_not_repeated(alone, tmp_path, capsys)
     assert torch.equal(weights, alone[1])
 
 
-def test_what_only_training_needs_is_not_kept_of_a_finished_training(tmp_path):
-    train(tmp_path, names=["first"])
-    content = torch.load(tmp_path / "checkpoints" / "first.pt", weights_only=True)
-    assert list(content["parts"]) == ["model", "kept"]
-
-
-def test_resume_without_a_checkpoint_starts_from_the_beginning(alone, tmp_path):
-    assert torch.equal(train(tmp_path, resume=True)[1], alone[1])
-
-
 def test_trainings_whose_names_differ_in_punctuation_share_no_checkpoint(tmp_path):
     run, nets = Run("s", "default", {}, out=tmp_path), [nn.Linear(1, 1) for _ in range(2)]
     for name, net in zip(("k = 3", "k: 3"), nets, strict=True):
@@ -128,28 +118,6 @@ def test_a_checkpoint_must_hold_every_part_of_the_run_and_no_other(tmp_path, cha
         train(tmp_path, resume=True)
 
 
-def flip_a_bit(data):  # of a generator's state, which sits between paddings
-    at = data.index(torch.get_rng_state().numpy().tobytes()[:16])
-    return data[:at] + bytes([data[at] ^ 1]) + data[at + 1:]
-
-
-@pytest.mark.parametrize("damage", [
-    lambda b: b[:-100], lambda b: b"", lambda b: b"text", flip_a_bit])
-def test_a_damaged_checkpoint_is_one_sentence(tmp_path, damage):
-    train(tmp_path, names=["first"])
-    path = tmp_path / "checkpoints" / "first.pt"
-    path.write_bytes(damage(path.read_bytes()))
-    with pytest.raises(CheckpointError, match=r"first\.pt: found .*, expected"):
-        train(tmp_path, names=["first"], resume=True)
-
-
-def test_a_file_that_runs_code_when_unpickled_is_refused(tmp_path):
-    train(tmp_path, names=["first"])
-    torch.save({"made_by": print}, tmp_path / "checkpoints" / "first.pt")
-    with pytest.raises(CheckpointError):
-        train(tmp_path, names=["first"], resume=True)
-
-
 def epoch_of(tmp_path, pairs, **logged):
     run = Run("script", "default", {}, out=tmp_path)
     for _ in run.epochs(1):
@@ -177,37 +145,6 @@ def test_a_validation_value_that_is_not_finite_stops_as_well(tmp_path):
         epoch_of(tmp_path, [(10, 1.0)], val=float("nan"))
 
 
-def test_each_epoch_is_one_line_with_its_numbers_and_the_time_left(tmp_path, capsys):
-    train(tmp_path, epochs=2, names=["first"])
-    lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == 2
-    assert lines[0].startswith("first  epoch 1/2  loss ") and "noise 0." in lines[0]
-    assert lines[1].endswith("0:00, 0:00 left")
-
-
-def test_lines_fit_80_columns_whatever_is_measured(tmp_path, capsys):
-    run = Run("s", "quick", {}, out=tmp_path)
-    for _ in run.epochs(1, "a training with a name"):
-        run.log(**{f"validation_error_{i}": i for i in range(9)})
-    for i in range(9):
-        run.results.text(f"a_table_of_numbers_{i}.md", "")
-    run.claim("It is a sentence " + "with many words " * 9, True, number=0.5)
-    run.finish()
-    lines = capsys.readouterr().out.splitlines()
-    assert max(map(len, lines)) <= 79
-    assert any(line.startswith("  validation_error_") for line in lines)
-
-
-def test_a_terminal_shows_the_steps_of_an_epoch_once_they_are_known(tmp_path, monkeypatch):
-    shown = []
-    monkeypatch.setattr("minidl.lab.run.Line.update", lambda self, text: shown.append(text))
-    run = Run("s", "quick", {}, out=tmp_path)
-    for _ in run.epochs(2):
-        run.track(1, loss=torch.tensor(1.0)), run.track(1, loss=torch.tensor(1.0))
-    assert [text.split("  ")[-1] for text in shown] == ["step 1", "step 2", "step 1/2",
-                                                        "step 2/2"]
-
-
 def test_what_was_tracked_is_recorded_once_however_often_an_epoch_logs(tmp_path):
     run = Run("script", "default", {}, out=tmp_path)
     run.track(1, loss=torch.tensor(9.0))  # before the first epoch: no part of it
@@ -216,13 +153,6 @@ def test_what_was_tracked_is_recorded_once_however_often_an_epoch_logs(tmp_path)
         run.log(val=1.0)
         run.log(other=3.0)
     assert run.history == {"loss": [2.0], "val": [1.0], "other": [3.0]}
-
-
-def test_an_epoch_without_log_still_records_what_was_tracked(tmp_path):
-    run = Run("script", "default", {}, out=tmp_path)
-    for _ in run.epochs(2):
-        run.track(4, loss=torch.tensor(2.0))
-    assert run.history == {"loss": [2.0, 2.0]}
 
 
 def test_seeding_again_starts_every_generator_anew(tmp_path):
@@ -248,15 +178,6 @@ def test_snapshots_are_the_weights_of_their_epoch_also_after_a_resume(tmp_path):
     assert train(stop_after=3) is None
     assert train(resume=True) == {1: 1, 2: 2, 3: 3}
     assert train(resume=True) == {1: 1, 2: 2, 3: 3}  # of a finished training as well
-
-
-def test_a_line_after_every_so_many_epochs_and_the_last(tmp_path, capsys):
-    run = Run("s", "default", {}, out=tmp_path)
-    assert list(run.epochs(5, "short", every=2)) == [1, 2, 3, 4, 5]
-    lines = capsys.readouterr().out.splitlines()
-    assert [line.split("  ")[1] for line in lines] == ["epoch 2/5", "epoch 4/5", "epoch 5/5"]
-    list(Run("s", "default", {}, out=tmp_path / "b").epochs(3, "short", every=3))
-    assert len(capsys.readouterr().out.splitlines()) == 1
 
 
 # --- a page that lends the network of one of its trainings -----------------------------------
@@ -347,30 +268,3 @@ def test_an_unfinished_training_is_not_borrowed(page, folder, tmp_path):
     next(epochs), next(epochs)  # the first epoch is kept, the second goes on
     assert loaded(tmp_path / "script", folder).trained("page", "wanted").weight.tolist() == [
         [7, 7]]
-
-
-@pytest.mark.parametrize("kind", ["cuda", "mps"])
-def test_the_draws_of_a_step_are_the_devices_and_are_kept(kind, tmp_path, monkeypatch):
-    """There is no such device here: a CPU's generator and a list stand for it."""
-    make, state = torch.Generator, [torch.tensor([7])]
-    monkeypatch.setattr(torch, "Generator", lambda device="cpu": (
-        drawn_on.append(torch.device(device).type), make())[1])
-    monkeypatch.setattr(getattr(torch, kind), "get_rng_state", lambda device: state[0])
-    monkeypatch.setattr(getattr(torch, kind), "set_rng_state",
-                        lambda found, device: state.append(found))
-    drawn_on, first = [], None
-    for resume in (False, True):
-        run = Run("s", "default", {}, out=tmp_path, device=kind, resume=resume)
-        assert run.noise is not run.generator
-        for epoch in run.epochs(2):
-            found = torch.rand(1, generator=run.noise)
-            if epoch == 2:
-                first = found if first is None else first
-                break
-    assert drawn_on == ["cpu", kind] * 2 and torch.equal(found, first)
-    assert state[-1].tolist() == [7]
-
-
-def test_on_a_cpu_the_draws_of_a_step_are_those_of_the_order(tmp_path):
-    run = Run("s", "default", {}, out=tmp_path)
-    assert run.noise is run.generator

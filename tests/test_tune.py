@@ -94,16 +94,6 @@ def test_a_best_value_in_the_outer_twentieth_of_its_range_is_named():
 
 # --- k-fold ----------------------------------------------------
 
-@pytest.mark.parametrize(("n", "k"), [(10, 2), (10, 3), (11, 4), (7, 7), (100, 9)])
-def test_folds_are_disjoint_complete_and_of_sizes_that_differ_by_at_most_one(n, k):
-    found = folds(n, k, seed=3)
-    assert torch.cat([val for _, val in found]).sort().values.tolist() == list(range(n))
-    sizes = {len(val) for _, val in found}
-    assert len(found) == k and max(sizes) - min(sizes) <= 1
-    for train, val in found:
-        assert sorted([*train.tolist(), *val.tolist()]) == list(range(n))
-
-
 def test_folds_are_the_seeds_and_refuse_what_is_no_cross_validation():
     assert not torch.equal(folds(50, 5, 0)[0][1], folds(50, 5, 1)[0][1])
     assert torch.equal(folds(50, 5, 1)[0][1], folds(50, 5, 1)[0][1])
