@@ -116,7 +116,7 @@ def contents(folder):
 
 @pytest.mark.parametrize("place, message", [
     ("minidl/none.py", "found no such file or folder"),
-    ("minidl/file.py:half", "found no half at the top level, expected one of double, Pair")])
+    ("minidl/file.py:half", "found no half, expected one of double, Pair")])
 def test_a_place_that_is_not_there_is_one_sentence(project, tmp_path, place, message):
     with pytest.raises(handout.HandoutError, match=message):
         handout.write(project, [place], tmp_path / "copy")

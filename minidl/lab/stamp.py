@@ -20,13 +20,13 @@ def files_of(script, root=ROOT):
         path = waiting.pop()
         if path not in found and path.is_file():
             found.add(path)
-            waiting += [Path(root, folder, name + end) for name in _imports(path)
+            waiting += [Path(root, folder, name + end) for name in imports(path)
                         for folder in ("", "assignments") for end in (".py", "/__init__.py")]
     return sorted(found)
 
 
 @functools.cache
-def _imports(path):
+def imports(path):
     """What a file imports, as paths without their ends."""
     names = []
     for node in ast.walk(ast.parse(path.read_text("utf-8"))):

@@ -16,13 +16,14 @@ import sys
 from pathlib import Path
 
 from data_download import replace_unprintable
+from minidl.lab import stamp
+from minidl.publish.companion.rows import definitions
 
 ROOT = Path(__file__).resolve().parents[2]
 NOT_COPIED = {".git", "__pycache__", ".pytest_cache", ".ruff_cache", "venv", ".venv"}
 OF_USERS = {"outputs", "data"}  # at the top: minidl/data is code
 TEMPLATE = Path("theory/answers.py")  # asks, and answers nothing: it stays
 LINK = re.compile(r"\[([^]]+)\]\(([^)#:]+)(?:#[^)]*)?\)")  # [text](file#part), no URL
-FUNCTIONS = ast.FunctionDef | ast.AsyncFunctionDef
 
 
 class HandoutError(Exception):
@@ -31,14 +32,12 @@ class HandoutError(Exception):
 
 def blanked(text, name=None):
     """A file's text with the bodies of all its functions, or of what `name` is, taken out."""
-    tree, lines = ast.parse(text), text.splitlines(keepends=True)
-    chosen = [node for node in tree.body if isinstance(node, FUNCTIONS | ast.ClassDef)
-              and name in (None, node.name)]
-    if not chosen:
-        raise HandoutError(f"found no {name or 'function'} at the top level, expected one of "
-                           f"{', '.join(n.name for n in tree.body if hasattr(n, 'name'))}")
-    functions = [inner for node in chosen for inner in (
-        [node] if isinstance(node, FUNCTIONS) else node.body) if isinstance(inner, FUNCTIONS)]
+    lines, found = text.splitlines(keepends=True), dict(definitions(ast.parse(text)))
+    if not found or name not in (None, *found):
+        raise HandoutError(f"found no {name or 'function'}, expected one of "
+                           f"{', '.join(found)}")
+    functions = [node for path, node in found.items() if isinstance(node, ast.FunctionDef)
+                 and name in (None, path, path.partition(".")[0])]  # a class's: all methods
     for function in reversed(functions):  # from the end, so that line numbers stay right
         body = function.body[1:] if ast.get_docstring(function) is not None else function.body
         if body:
@@ -97,7 +96,8 @@ def write(root, places, out):
         folder.name, *(path.stem for path in Path(root, folder).glob("*.py")))}
     missing = {file for file in files if file != TEMPLATE and (
         not {*folders}.isdisjoint(file.parents)
-        or (file.match("tests/*.py") and not names.isdisjoint(imports(out / file))))}
+        or (file.match("tests/*.py") and not names.isdisjoint(
+            name.partition("/")[0] for name in stamp.imports(out / file))))}
     for file in missing:
         (out / file).unlink()
     for folder in sorted(out.rglob("*/"), reverse=True):  # from within
@@ -113,15 +113,6 @@ def write(root, places, out):
     for file in changed:
         (out / file).write_text(changes[file], "utf-8")
     return sorted(file.as_posix() for file in (*changed, *missing))
-
-
-def imports(path):
-    """The first names of what a file imports."""
-    nodes = list(ast.walk(ast.parse(path.read_text("utf-8"))))
-    names = [alias.name for node in nodes if isinstance(node, ast.Import)
-             for alias in node.names]
-    names += [node.module or "" for node in nodes if isinstance(node, ast.ImportFrom)]
-    return {name.partition(".")[0] for name in names}
 
 
 def main(argv=None):

@@ -66,8 +66,6 @@ def reason_against(script, content, root):
     """Why a run is not to be kept; "" where it is."""
     if content["size"] not in SIZES:
         return f"it is of size {content['size']}"
-    if lacking := [name for name in (*MACHINE[1:], "code", "settings") if name not in content]:
-        return f"it has no {', '.join(lacking)}"
     if content["seed"] != 0:
         return f"its seed is {content['seed']}"
     main, sizes, data = declared(script, root)

@@ -39,12 +39,16 @@ without ± comes from one seed. A paired gain is the mean of the differences see
 Theory that no sheet asks for is listed in [theory/README.md](../theory/README.md)."""
 
 
+def results(root):
+    """The kept results, in the order of their names."""
+    return [json.loads(path.read_text("utf-8"))
+            for path in sorted(Path(root, "results").glob("*.json"))]
+
+
 def kept(root):
     """script -> the content of results/<script>_full.json, else of results/<script>.json."""
-    found = [json.loads(path.read_text("utf-8"))
-             for path in sorted(Path(root, "results").glob("*.json"))]
     return {content["script"]: content
-            for content in sorted(found, key=lambda content: content["size"] == "full")}
+            for content in sorted(results(root), key=lambda content: content["size"] == "full")}
 
 
 def picture(script):

@@ -8,19 +8,17 @@ named, and the run that is due. Checked in tests/test_kept.py.
 """
 
 import ast
-import io
 import json
 import os
+import shutil
 import subprocess
 import sys
-import tarfile
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from minidl.lab import flags, stamp
-from minidl.lab.progress import Line
-from minidl.publish import kept
+from minidl.publish import kept, readme
 
 
 def restamp(names, root, data_dir=None):
@@ -28,40 +26,26 @@ def restamp(names, root, data_dir=None):
     if stamp.changed(root):
         return [f"{root}: found changes that are in no commit, expected a clean tree; commit "
                 "them, then restamp"]
-    results = [json.loads(path.read_text("utf-8"))
-               for path in sorted(Path(root, "results").glob("*.json"))]
-    results = [content for content in results if not names or content["script"] in names]
+    results = [content for content in readme.results(root)
+               if not names or content["script"] in names]
     data_dir = Path(data_dir or os.environ.get("MINIDL_DATA") or Path(root, "data")).resolve()
     now = stamp.git(root, "rev-parse", "--short=12", "HEAD")
     with tempfile.TemporaryDirectory() as scratch:
-        commits = {kept.shown_by(content) for content in results if kept.older(content, root)}
-        for commit in sorted(commits):
-            check_out(root, commit, Path(scratch, commit))
-        check_out(root, now, Path(scratch, now))
-        line = Line()
+        for commit in {now, *map(kept.shown_by, results)}:
+            archive = f"{scratch}/{commit}.zip"
+            if stamp.git(root, "archive", "--output", archive, commit) is not None:
+                shutil.unpack_archive(archive, Path(scratch, commit))
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            jobs = [pool.submit(side_by_side, content, root, Path(scratch), now, data_dir)
-                    for content in results]
-            told = []
-            for content, job in zip(results, jobs, strict=True):
-                line.update(f"{len(told)} of {len(jobs)} results: {content['script']}")
-                told.append(f"{kept.path_of(root, content).name}: {job.result()}")
-        line.clear()
-    return told
-
-
-def check_out(root, commit, folder):
-    """The files of a commit; the project's own stay as they are."""
-    done = subprocess.run(["git", "-C", str(root), "archive", commit], capture_output=True)
-    if done.returncode == 0:  # else `ran` says that there is no script
-        with tarfile.open(fileobj=io.BytesIO(done.stdout)) as archive:
-            archive.extractall(folder, filter="data")
+            told = pool.map(lambda content: side_by_side(
+                content, root, Path(scratch), now, data_dir), results)
+            return [f"{kept.path_of(root, content).name}: {words}"
+                    for content, words in zip(results, told, strict=True)]
 
 
 def side_by_side(content, root, scratch, now, data_dir):
     """Run the code of then and of now -> what came of it, in words; stamps the result."""
     script, then = content["script"], kept.shown_by(content)
-    if stamp.git(root, "cat-file", "-e", f"{then}^{{commit}}") is None:
+    if not Path(scratch, then).is_dir():
         return f"commit {then} is not here; fetch it, or run `{kept.command(content)}`"
     if not kept.older(content, root):
         return f"no file of it changed since {then}"
@@ -90,20 +74,17 @@ def side_by_side(content, root, scratch, now, data_dir):
 
 def parameters(path):
     """The settings of a script, without running it; none where there is no such file."""
-    if not path.is_file():
-        return []
-    for node in ast.parse(path.read_text("utf-8")).body:
-        if isinstance(node, ast.FunctionDef) and node.name == "main":
-            return [argument.arg for argument in node.args.args[1:]]
-    return []
+    text = path.read_text("utf-8") if path.is_file() else ""
+    return [argument.arg for node in ast.parse(text).body
+            if isinstance(node, ast.FunctionDef) and node.name == "main"
+            for argument in node.args.args[1:]]
 
 
 def ran(root, content, settings, out, data_dir):
     """Run a script of the project at `root` -> why it failed, or ""."""
     argv = [f"--{name.replace('_', '-')}={value}" for name, value in settings.items()]
-    if content["data"] and content["data"].replace("-", "").isalnum():
-        argv += ["--data", content["data"]]
-        argv += ["--data-dir", str(data_dir)]
+    if content["data"].replace("-", "").isalnum():  # a data set, not a script's own points
+        argv += ["--data", content["data"], "--data-dir", str(data_dir)]
     done = subprocess.run(
         [sys.executable, f"assignments/{content['script']}.py", "--quick", "--device", "cpu",
          "--seed", str(content["seed"]), *argv, "--out", str(out)],
