@@ -112,6 +112,12 @@ def older(content, root):
     return found or ([] if "trained" in content else [f"assignments/{script.name}"])
 
 
+def age(content, root):
+    """What a run is older than, in words; "" where its code is as it was."""
+    files = older(content, root)
+    return f"Older than {', '.join(files[:2])}{' and others' * bool(files[2:])}" if files else ""
+
+
 @functools.cache
 def _changed_since(commit, root):
     return {*(stamp.git(root, "diff", "--name-only", commit) or "").splitlines()}

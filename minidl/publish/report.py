@@ -16,13 +16,12 @@ import ast
 import base64
 import json
 import re
-import sys
 from html import escape
 from pathlib import Path
 
 from data_download import replace_unprintable
 from minidl.lab.findings import in_words
-from minidl.lab.results import cell, latex, markdown, tex
+from minidl.lab.results import latex, markdown, tex
 from minidl.publish import kept, readme, sheets
 from minidl.publish.companion import mathematics
 from minidl.publish.companion.frame import put
@@ -57,44 +56,38 @@ class Report:
         answers = sheets.answers(root)
         self.items = {item: answers.get(item, []) for item in sheets.ITEMS
                       if item.startswith(sheet)}
-        self.page, self.parts, self.missing = [], {}, []
+        self.scripts = {path.stem: path for paths in self.items.values() for path in paths
+                        if path.parent.name == "assignments"}
+        self.page, self.parts = [], {}
         self.glyphs, self.shown = Glyphs(), set()
         self.prose = Prose(self.glyphs, lambda kind, name: None)
 
     def write(self):
         """-> the scripts without a run."""
-        scripts = {path.stem: path for paths in self.items.values() for path in paths
-                   if path.parent.name == "assignments"}
-        self.begin("introduction")
-        self.add("h2", "Introduction")
+        self.section("Introduction")
         self.own("what is the goal of this sheet, and which main strategies did you choose?")
-        self.begin("method")
-        self.add("h2", "Method")
-        self.add("p", f"The code is not ours but minidl's: {', '.join(scripts)}.")
-        for script, path in scripts.items():
-            if sheets.home(script):
-                self.method(script, path)
+        self.section("Method")
+        self.add("p", f"The code is not ours but minidl's: {', '.join(self.scripts)}.")
+        own = [script for script in self.scripts if sheets.home(script)]  # no study
+        for script in own:
+            self.method(script)
         self.own("what did you change in this code and its settings, and why?")
-        self.begin("results")
-        self.add("h2", "Results")
+        self.section("Results")
         for item in self.items:
-            self.begin(item)
             self.item(item)
-        self.begin("discussion")
-        self.add("h2", "Discussion")
+        self.section("Discussion")
         self.own("what do the results say together, and what would you try next?")
-        self.begin("appendix")
-        self.add("h2", "Appendix")
-        for script in scripts:
+        self.section("Appendix")
+        for script in self.scripts:
             self.appendix(script)
         self.finish()
-        return self.missing
+        return [script for script in own if not self.content(script)]
 
     # --- the sections ------------------------------------------------------------------------
 
-    def method(self, script, path):
+    def method(self, script):
         """A script's question, equations, architecture and settings."""
-        title, _, words = docstring(path).partition("\n")
+        title, _, words = docstring(self.scripts[script]).partition("\n")
         self.add("h4", f"{script}: {title.rpartition(': ')[2]}")
         self.text_of("\n\n".join(
             "\n".join(line for line in lines if not COMMAND.match(line))
@@ -103,15 +96,15 @@ class Report:
             return
         layers = [file for file in content["files"] if re.match(r"layers\w*\.md$", file)]
         for file in layers[:1]:  # all of them, layer by layer, are in the appendix
-            rows = architecture(table_of(self.runs / script / file))
-            words = file.removesuffix(".md").replace("layers", "architecture")
-            self.table(f"{script}_{words}", rows, f"{script}: {words.replace('_', ' ')}")
+            name = file.removesuffix(".md").replace("layers", "architecture")
+            self.table(content, name, architecture(table_of(self.runs / script / file)))
         settings = ", ".join(f"{name} {value}" for name, value in content["settings"].items())
-        self.add("p", f"{content['data'] or 'own data'}, seed {content['seed']}, "
+        self.add("p", f"{content['data']}, seed {content['seed']}, "
                       f"{content['size']} size. {settings}.")
 
     def item(self, item):
         """An item's answer: figures, table, numbers, claims; or proofs."""
+        self.text = self.parts[item.replace(".", "_")] = []
         self.add("h3", sheets.ITEMS[item], item)
         if not self.items[item]:
             self.add("p", "No answer is in this copy.")
@@ -121,9 +114,7 @@ class Report:
         if item not in sheets.ANSWERS:
             return
         script, *names = sheets.ANSWERS[item]
-        folder, content = self.runs / script, self.content(script)
-        if not content:
-            self.missing += [script] if script not in self.missing else []
+        if not (content := self.content(script)):
             self.add("p class=missing", "No run found. The command: "
                                         f"python assignments/{script}.py")
         else:
@@ -131,8 +122,8 @@ class Report:
                 self.add("p class=missing", note)
             files = [file for name in names for file in content["files"]
                      if file.removesuffix(".png") == name]
-            self.figures(script, content, files[:2], item)
-            self.main_table(folder, content, names, item)
+            self.figures(content, files[:2], item)
+            self.main_table(content, names, item)
             self.numbers(content, names, item)
             self.claims(content, item)
         self.own(f"what does this say about {sheets.ITEMS[item]}, and why?")
@@ -147,18 +138,16 @@ class Report:
         self.text_of(docstring(path))
         self.add("p", f"Checked by: python -m pytest {name}")
 
-    def main_table(self, folder, content, names, item):
+    def main_table(self, content, names, item):
         """The table that an item names; of a script's own item else its scores."""
+        script = content["script"]
         wanted = [name for name in names if not name.startswith("layers")]
-        if sheets.home(content["script"]) == item:
-            wanted.append("scores")
-        for name in wanted:
-            if f"{name}.md" in content["files"]:
-                rows = table_of(folder / f"{name}.md")
-                if 1 < len(rows) <= MAIN_ROWS:  # a single row's numbers stand in a sentence
-                    self.shown.add((content["script"], f"{name}.md"))
-                    self.table(f"{folder.name}_{name}", rows, self.caption(content, name))
-                    return
+        wanted += ["scores"] if sheets.home(script) == item else []
+        for name in (name for name in wanted if f"{name}.md" in content["files"]):
+            rows = table_of(self.runs / script / f"{name}.md")
+            if 1 < len(rows) <= MAIN_ROWS:  # a single row's numbers stand in a sentence
+                self.table(content, name, rows)
+                return
 
     def numbers(self, content, names, item):
         """The numbers that an item names, in one sentence."""
@@ -184,7 +173,7 @@ class Report:
                           "claims, see the appendix.")
 
     def appendix(self, script):
-        """The other figures, tables and numbers of a run."""
+        """The other figures and tables of a run, and the claims that do not hold."""
         if not (content := self.content(script)):
             return
         self.add("h3", f"{script}{self.mark(content)}", script)
@@ -194,14 +183,10 @@ class Report:
         files = [file for file in content["files"] if (script, file) not in self.shown]
         for file in files:
             if file.endswith(".png"):
-                self.figures(script, content, [file], "")
+                self.figures(content, [file], "")
             elif file.endswith(".md"):
-                name, rows = file.removesuffix(".md"), table_of(self.runs / script / file)
-                self.table(f"{script}_{name}", rows, self.caption(content, name))
-        rows = [{"number": name, "value": cell(entry["value"]),
-                 "std": cell(entry.get("std", "")), "n": str(entry.get("n", "")),
-                 "unit": entry["unit"]} for name, entry in content["numbers"].items()]
-        self.table(f"{script}_numbers", rows, self.caption(content, "all numbers"))
+                rows = table_of(self.runs / script / file)
+                self.table(content, file.removesuffix(".md"), rows)
 
     # --- what a run is worth -----------------------------------------------------------------
 
@@ -210,36 +195,37 @@ class Report:
         file = self.runs / script / "results.json"
         return json.loads(file.read_text("utf-8")) if file.is_file() else None
 
+    def best(self, content):
+        """The kept run of the same script; its default one where none is kept."""
+        return self.kept.get(content["script"], content | {"size": "default"})
+
     def mark(self, content):
         """What stands behind each number of a run that is smaller than the kept one."""
-        order = ("quick", "default", "full")
-        best = self.kept.get(content["script"], {"size": "default"})["size"]
-        smaller = order.index(content["size"]) < order.index(best)
+        order = ("quick", *kept.SIZES)
+        smaller = order.index(content["size"]) < order.index(self.best(content)["size"])
         return f" ({content['size']} run)" if smaller else ""
 
     def doubt(self, content):
         """What speaks against a run, with the command for a better one; or ""."""
         if self.mark(content):
-            best = self.kept.get(content["script"], content | {"size": "default"})
-            return f"A smaller run than the kept one. Better: {kept.command(best)}"
-        if changed := kept.older(content, self.root):
-            return (f"Older than its code ({', '.join(changed[:2])}"
-                    f"{' ...' if changed[2:] else ''}). Anew: {kept.command(content)}")
-        return ""
+            command = kept.command(self.best(content))
+            return f"A smaller run than the kept one. Better: {command}"
+        age = kept.age(content, self.root)
+        return age and f"{age}. Anew: {kept.command(content)}"
 
     def caption(self, content, name):
         """What a figure or table shows, and of which run; a table with its unit."""
         file, unit = self.runs / content["script"] / f"{name}.tex", ""
-        found = file.is_file() and re.search(r"\\caption{(.+)}", file.read_text("utf-8"))
-        if found:
+        if file.is_file() and (found := re.search(r"\\caption{(.+)}", file.read_text("utf-8"))):
             unit = f" ({plain(found[1])})"
-        return (f"{name.replace('_', ' ')}{unit}: {content['script']}, "
-                f"{content['data'] or 'own data'}{self.mark(content)}")
+        return (f"{name.replace('_', ' ')}{unit}: {content['script']}, {content['data']}"
+                f"{self.mark(content)}")
 
     # --- both pages --------------------------------------------------------------------------
 
-    def begin(self, part):
-        self.text = self.parts.setdefault(part.replace(".", "_"), [])
+    def section(self, words):
+        self.text = self.parts[words.lower()] = []
+        self.add("h2", words)
 
     def add(self, tag, words, name=""):
         """A heading, which may have a name to be linked to, or a paragraph."""
@@ -266,25 +252,25 @@ class Report:
             self.page.append(self.prose.text(words))
             self.text.append(typeset(words))
 
-    def figures(self, script, content, files, item):
+    def figures(self, content, files, item):
         """One figure or two side by side; in the appendix (no item) as wide as the text."""
         if not files:
             return
+        script = content["script"]
         width, height = MAIN_SIZE[len(files)] if item else (1, 20)
         self.page.append("<figure>")
         lines = ["\\begin{figure}\n\\centering"]
         for file in files:
             self.shown.add((script, file))
             source = self.runs / script / file
-            sharp = source.with_suffix(".pdf")
-            for copied in filter(Path.is_file, (source, sharp)):
-                put(self.folder / f"figures/{script}_{copied.name}", copied.read_bytes())
-                file = copied.name
+            for copied in filter(Path.is_file, (source, source.with_suffix(".pdf"))):
+                name = f"figures/{script}_{copied.name}"
+                put(self.folder / name, copied.read_bytes())
             words = escape(source.stem.replace("_", " "))
             self.page.append(f'<img alt="{words}" src="data:image/png;base64,'
                              f'{base64.b64encode(source.read_bytes()).decode()}">')
             lines.append(f"\\includegraphics[width={width}\\linewidth,height={height}cm,"
-                         f"keepaspectratio]{{figures/{script}_{file}}}")
+                         f"keepaspectratio]{{{name}}}")
         names = ", ".join(Path(file).stem for file in files)
         caption = self.caption(content, names)
         self.page.append(f"<figcaption>{escape(caption)}</figcaption></figure>")
@@ -292,9 +278,11 @@ class Report:
         self.text.append("\n".join([*lines, f"\\caption{{{tex(caption)}}}{label}",
                                     "\\end{figure}"]))
 
-    def table(self, name, rows, caption):
-        if not rows:
-            return
+    def table(self, content, name, rows):
+        """A table that a run wrote, or what was made of it."""
+        script, caption = content["script"], self.caption(content, name)
+        self.shown.add((script, f"{name}.md"))
+        name = f"{script}_{name}"
         put(self.folder / f"tables/{name}.md", markdown(rows).encode())
         put(self.folder / f"tables/{name}.tex", latex(rows, caption).encode())
         lines = [list(rows[0]), *(row.values() for row in rows)]
@@ -405,8 +393,6 @@ def main(argv=None):
         if sheet not in sheets.SHEETS:
             parser.exit(2, f"report: found no sheet {sheet}, expected some of "
                            f"{', '.join(sheets.SHEETS)}\n")
-    if not (ROOT / "assignments").is_dir():
-        sys.exit(f"report: found no assignments/ in {ROOT}, expected a checkout")
     out = flags.out or flags.runs / "report"
     for sheet in flags.sheets or sheets.SHEETS:
         missing = Report(ROOT, flags.runs, sheet, out / sheet).write()

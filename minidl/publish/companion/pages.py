@@ -202,9 +202,8 @@ class FilePage:
                 f'{escape(found["data"])}, seed {found["seed"]}, {found["device"]}, '
                 f'{found["seconds"]:.0f} s: <code>{file.parent.name}/{file.name}</code></p>')
         if self.result.older:
-            older = ", ".join(self.result.older[:2]) + " ..." * bool(self.result.older[2:])
-            head += (f'<p class="run"><b>Older than {escape(older)}:'
-                     f'</b> <code>{escape(kept.command(found))}</code> makes a new one.</p>')
+            head += (f'<p class="run"><b>{escape(self.result.older)}:</b> '
+                     f'<code>{escape(kept.command(found))}</code> makes a new one.</p>')
         sentences = "".join(f"<li>{escape(words)}</li>" for words in told(found))
         return (f'<h2>What it found</h2>{head}<ul class="findings">{sentences}</ul>'
                 f'<details><summary>Numbers</summary>{numbers(found["numbers"])}</details>'

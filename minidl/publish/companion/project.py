@@ -43,7 +43,7 @@ class Result(NamedTuple):
     file: Path
     content: dict
     figures: dict   # name -> Path
-    older: list     # files that changed since
+    older: str      # the files that changed since, in words
     own: bool       # run here, and not the one kept in the repository
 
 
@@ -105,4 +105,4 @@ class Project:
         pictures = {picture.stem.removeprefix(before): picture
                     for picture in sorted(file.parent.glob(f"{before}*.png"))}
         content = json.loads(file.read_text("utf-8"))
-        return Result(file, content, pictures, kept.older(content, self.root), own)
+        return Result(file, content, pictures, kept.age(content, self.root), own)
