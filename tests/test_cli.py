@@ -92,11 +92,6 @@ def test_the_device_is_what_torch_finds_or_one_sentence(monkeypatch, there, want
         assert str(cli._device(wanted)) == device
 
 
-def test_a_folder_for_results_that_cannot_be_made_is_one_sentence(capsys, tmp_path):
-    (tmp_path / "file").write_text("")
-    assert "file/x" in sentence(capsys, "--out", str(tmp_path / "file" / "x"))
-
-
 @pytest.mark.parametrize("width", [10**13, 10**18, 10**30])
 def test_a_network_that_no_memory_holds_is_one_sentence(capsys, tmp_path, width):
     def main(run):

@@ -185,9 +185,8 @@ def test_the_checker_refuses_a_derivative_wrong_by_a_twentieth_of_a_percent(erro
         check_gradient(gradient_of(cube, X), X)
 
 
-def test_the_checker_refuses_one_wrong_entry_nan_and_detached_results():
-    with pytest.raises(AssertionError, match=r"d f\[4\] / d input0\[4\] .*; 1 of 36 are off"):
-        check_gradient(lambda x: Cube.apply(x, 1 + 0.0005 * (x == -0.75), 1), X)
+def test_the_checker_refuses_nan_and_detached_results():
+    """One wrong entry in every place: test_extremes.py."""
     with pytest.raises(AssertionError, match="is nan by autograd"):
         check_gradient(lambda x: Cube.apply(x, float("nan"), 1), X)
     with pytest.raises(AssertionError, match=r"is 0\.0 by autograd"):

@@ -49,9 +49,6 @@ def test_codes_by_each_rule_are_like_the_codes_that_it_was_fitted_to(generator):
     rules = hw2_latent_space.rules(z, y)
     box, one, per_class = (rule.sample((4000,)) for rule in rules.values())
     assert (box >= z.amin(dim=0)).all() and (box <= z.amax(dim=0) + 1e-5).all()
-    for drawn in (one, per_class):  # 5 deviations, of up to 6 / sqrt(4000), of a mean
-        assert (drawn.mean(dim=0) - z.mean(dim=0)).abs().max() < 0.5
-        assert (torch.cov(drawn.T) - torch.cov(z.T)).abs().max() < 3
     between = [((d.mean(dim=1) - 5).abs() < 1).float().mean().item() for d in (one, per_class)]
     assert between[0] > 0.1 and between[1] < 0.02  # one Gaussian fills the gap of two
     surprise = [-rule.log_prob(z).mean().item() for rule in rules.values()]

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from minidl.data import Split
-from minidl.evaluation import evaluating, per_example
+from minidl.evaluation import per_example
 from minidl.losses import bce, l1, mse
 
 pytestmark = pytest.mark.numeric
@@ -39,10 +39,3 @@ def test_evaluation_uses_running_statistics_and_leaves_each_mode_as_it_was():
     per_example(lambda x, _: learning(frozen(x)).sum((1, 2, 3)), split(5), frozen, learning)
     assert torch.equal(learning[0].running_mean, before)
     assert (frozen.training, learning.training, learning[0].training) == (False, True, True)
-
-
-def test_the_mode_comes_back_after_an_error():
-    module = nn.Dropout()
-    with pytest.raises(RuntimeError, match="broken"), evaluating(module):
-        raise RuntimeError("broken")
-    assert module.training

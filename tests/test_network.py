@@ -55,16 +55,6 @@ def test_bits_16_are_used_while_it_trains_alone_and_float32_comes_out(x, monkeyp
     assert not torch.is_autocast_enabled("cpu")
 
 
-@pytest.mark.parametrize("able", [True, False])
-def test_bits_16_are_for_a_processor_that_has_instructions_for_them(x, monkeypatch, able):
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": able},
-                        raising=False)
-    net, types = network(cnn(), "cpu", bits=16), []
-    net[-1].register_forward_hook(lambda *call: types.append(call[2].dtype))
-    net(x)
-    assert types == [torch.bfloat16 if able else torch.float32]
-
-
 @pytest.mark.numeric
 def test_torchs_rnn_has_the_same_states_and_gradients(generator):
     x, found = torch.randn(7, 3, 4, generator=generator, dtype=torch.float64), []

@@ -7,7 +7,7 @@ import subprocess
 import pytest
 
 from minidl.lab import plot
-from minidl.lab.results import FORMATS, Results, cell, latex, markdown, tex
+from minidl.lab.results import FORMATS, Results, latex, markdown, tex
 from minidl.lab.run import Run
 
 ROWS = [{"variant": "a_b | 50%", "parameters": 1234567, "L1": 0.0265432},
@@ -36,13 +36,6 @@ def test_the_latex_table_compiles(tmp_path):
                                     f"{latex(ROWS, 'L1 < 50% | a_b')}\\end{{document}}")
     subprocess.run(["pdflatex", "-halt-on-error", "t.tex"], cwd=tmp_path, check=True,
                    capture_output=True)
-
-
-@pytest.mark.parametrize(("value", "text"), [
-    (True, "True"), (12, "12"), (1000, "1,000"), (0.123456, "0.1235"), (2.0, "2"),
-    (999.96, "1000"), (1e-9, "1e-09"), ("x", "x")])
-def test_cells(value, text):
-    assert cell(value) == text
 
 
 def test_results_json_holds_numbers_with_units_and_no_unknowns(tmp_path):
