@@ -189,7 +189,6 @@ class Plugin:
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, items):
-        self.items = items
         if not items:
             raise pytest.UsageError(f"--answers {self.file}: found no answers to check here")
         try:
@@ -200,6 +199,7 @@ class Plugin:
                         chosen[name].row = row
         except FileError as error:
             raise pytest.UsageError(str(error)) from None
+        self.items = items  # only these are told at the end
 
     def pytest_terminal_summary(self, terminalreporter):
         cells = [(item.reportinfo()[2], *item.row[:2]) for item in self.items]

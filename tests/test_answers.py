@@ -5,7 +5,6 @@ All in this process, but for two tests of the answers' own.
 
 import subprocess
 import sys
-from unittest.mock import Mock
 
 import answering
 import answers_traps
@@ -210,13 +209,18 @@ def test_an_endless_loop_an_exit_and_an_exception_are_rows_and_the_rest_is_asked
         ("wrong", "it does not end within 5 seconds")]
 
 
+def status_and_output(file):
+    done = subprocess.run([sys.executable, "-m", "pytest", "theory", "--answers", file],
+                          cwd=answering.ROOT, capture_output=True, text=True)
+    assert "Traceback" not in done.stdout + done.stderr
+    return done.returncode, done.stdout + done.stderr
+
+
 def test_pytest_tells_it_in_a_table_without_a_traceback(tmp_path):
     (tmp_path / "mine.py").write_text("parameters = 186\nadditive_constant = True\n")
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", "theory", "--answers", tmp_path / "mine.py"],
-        cwd=answering.ROOT, capture_output=True, text=True)
-    lines = [" ".join(line.split()) for line in (done.stdout + done.stderr).splitlines()]
-    assert done.returncode == 1 and "Traceback" not in done.stdout + done.stderr
+    status, output = status_and_output(tmp_path / "mine.py")
+    lines = [" ".join(line.split()) for line in output.splitlines()]
+    assert status == 1
     assert {"exercise 2, 2 (a): additive_constant correct",
             "exercise 2, 1: convolve not answered",
             "assignment 8, 5: parameters wrong the biases are not counted"} <= {*lines}, lines
@@ -224,12 +228,9 @@ def test_pytest_tells_it_in_a_table_without_a_traceback(tmp_path):
 
 def test_a_syntax_error_is_one_sentence(tmp_path):
     (tmp_path / "broken.py").write_text("parameters = = 186\n")
-    plugin = answering.Plugin(tmp_path / "broken.py")
-    item = Mock(path=answering.ROOT / "theory/answers.py")
-    item.name = "parameters"
-    with pytest.raises(pytest.UsageError, match=(
-            r"broken.py: SyntaxError: invalid syntax \(broken.py, line 1\)$")):
-        plugin.pytest_collection_modifyitems([item])
+    status, output = status_and_output(tmp_path / "broken.py")
+    assert status == pytest.ExitCode.USAGE_ERROR
+    assert "broken.py: SyntaxError: invalid syntax (broken.py, line 1)\n" in output
 
 
 # --- networks and losses --------------------------------------------------------------------
