@@ -101,6 +101,7 @@ def is_the_mean_l1(loss):
     x, x_hat = images(4)[0], images(4, seed=1)[0] / 2
     return compared(loss(x_hat, x), (x_hat - x).abs().flatten(1).mean(1), {
         "the mean squared error": (x_hat - x).square().flatten(1).mean(1),
+        "summed, not averaged": (x_hat - x).abs().sum(),
         "summed over the pixels": (x_hat - x).abs().flatten(1).sum(1)})
 
 
@@ -111,6 +112,7 @@ def is_per_image_in_nats(kl):
     return compared(kl(mu, logvar), right, {
         "its sign is wrong": -right, "averaged over the D dimensions": right / 3,
         "divided by 784": right / 784, "the 1/2 is missing": 2 * right,
+        "the - 1 is missing": right + 3 / 2,
         "logvar taken for the standard deviation":
             (mu**2 + logvar**2 - (logvar**2).log() - 1).sum(1) / 2}, sums=True)
 
@@ -127,7 +129,8 @@ def compared(given, right, slips, sums=False):
     if is_one_of(right):
         return None
     known = [words for words, value in slips.items() if is_one_of(value)]
-    return known[0] if known else f"found {given.tolist()}, expected {right.tolist()}"
+    return known[0] if known else (
+        f"found {diagnosis.text(given)}, expected {diagnosis.text(right)}")
 
 
 class Probe(nn.Module):
@@ -143,19 +146,37 @@ class Probe(nn.Module):
 
 
 def evaluated(evaluate, batch_size):
+    """What evaluate returns, the labels, of which the network finds 12 or more, the logits."""
     torch.manual_seed(0)
-    x, y = images(30)
-    found = evaluate(Probe(), x, y.flip(0) % 7, batch_size)
+    net, (x, y) = Probe().eval(), images(30)
+    logits = net(x).detach()
+    y = torch.where(y < 4, logits.argmax(1), 9 - y)
+    found = evaluate(net.train(), x, y, batch_size)
     values = found if isinstance(found, tuple | list) else [found]
-    return torch.tensor([float(value) for value in values])
+    return torch.tensor([float(value) for value in values]), y, logits
 
 
 def does_not_depend_on_the_batch_size(evaluate):
-    whole = evaluated(evaluate, 30)
+    whole, _, _ = evaluated(evaluate, 30)
     for size in (7, 29):  # their last batches have 2 and 1
-        if not torch.allclose(part := evaluated(evaluate, size), whole, rtol=1e-4):
+        if not torch.allclose(part := evaluated(evaluate, size)[0], whole, rtol=1e-4):
             return (f"in batches of {size} it is {part.tolist()}, of 30 {whole.tolist()}: a "
                     "mean of batch means, the last batch alone, or training mode")
+    return None
+
+
+def is_the_mean_over_images(evaluate):
+    values, y, logits = evaluated(evaluate, 30)
+    entropy, accuracy = F.cross_entropy(logits, y), (logits.argmax(1) == y).float().mean()
+    for value in values:
+        found = [compared(value, right, {
+            "summed, not averaged": 30 * right, "the share of errors": 1 - accuracy,
+            "a softmax before the cross-entropy": F.cross_entropy(logits.softmax(1), y)})
+            for right in (entropy, accuracy, 100 * accuracy)]
+        if None not in found:
+            return next((words for words in found if not words.startswith("found")), (
+                f"found {value:.4g}, expected {entropy:.4g}, the mean cross-entropy, or "
+                f"{accuracy:.4g}, the accuracy"))
     return None
 
 
@@ -204,8 +225,8 @@ LIMIT, DTYPE = 120, torch.float32  # seconds for a trap, some of which train
 TRAPS = {f.__name__: (f, list(inspect.signature(f).parameters)) for f in (
     is_a_small_code, gives_images, learns_with_every_parameter,
     starts_near_ln_10, has_no_softmax, reaches_every_parameter, is_the_mean_l1,
-    is_per_image_in_nats, does_not_depend_on_the_batch_size, leaves_the_network_as_it_was,
-    stays_frozen_with_its_buffers, ignores_padding)}
+    is_per_image_in_nats, is_the_mean_over_images, does_not_depend_on_the_batch_size,
+    leaves_the_network_as_it_was, stays_frozen_with_its_buffers, ignores_padding)}
 PLACES = {name: ", ".join(needs) for name, (_, needs) in TRAPS.items()}
 
 
