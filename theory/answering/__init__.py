@@ -22,7 +22,8 @@ def calls(name, answers):
         return None
     if name in JUDGED and name != "folds":
         return [lambda: diagnosis.plain(answer)]
-    inputs = FOLDS if name == "folds" else QUESTIONS[name].inputs
+    # the first input twice: an answer may draw, or keep something of the call before
+    inputs = FOLDS if name == "folds" else [*QUESTIONS[name].inputs, QUESTIONS[name].inputs[0]]
     return [lambda args=args: diagnosis.plain(answer(*(
         arg.clone() if hasattr(arg, "clone") else arg for arg in args))) for args in inputs]
 

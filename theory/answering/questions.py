@@ -86,6 +86,7 @@ for name, where, inputs, right in (  # of y = x + b, y = W x + b
 
 @question("exercise 2, 3 (b)", PRODUCTS, {
     "W x itself": lambda W, x: W @ x,
+    "the terms W_ij x_j, not their derivatives": lambda W, x: W * x,
     "the gradient of sum_i y_i: its rows are added up": lambda W, x: W.sum(0)},
     layouts=matrices())
 def fc_wrt_x(W, x):
@@ -143,6 +144,8 @@ def conv_wrt_x(x, w, stride, padding):
     "the kernel is flipped: the layer correlates": lambda *args: conv_wrt_w(*args).flip(4),
     "the windows of one output channel, without those of the others":
         lambda *args: conv_wrt_w(*args)[:1, :, 0],
+    "the windows in every block: y[o] depends on w[o] alone": lambda *args: conv_wrt_w(
+        *args).sum(2, keepdim=True).expand(-1, -1, len(args[1]), -1, -1),
     **misplaced("w")}, layouts=matrices(2))
 def conv_wrt_w(x, w, stride, padding):
     return jacobian("w")(x, w, stride, padding)
@@ -172,7 +175,13 @@ def log_ratio(S1, S2):
     "the determinants without the logarithm": lambda mu1, S1, mu2, S2: kl_gaussians(
         mu1, S1, mu2, S2) + (log_ratio(S1, S2).exp() - log_ratio(S1, S2)) / 2,
     "the term of the means is missing":
-        lambda mu1, S1, mu2, S2: kl_gaussians(mu2, S1, mu2, S2)})
+        lambda mu1, S1, mu2, S2: kl_gaussians(mu2, S1, mu2, S2),
+    "S1^-1, not S2^-1, in the term of the means": lambda mu1, S1, mu2, S2: kl_gaussians(
+        mu2, S1, mu2, S2) + kl_gaussians(mu1, S1, mu2, S1),
+    "|mu2 - mu1|^2, without S2^-1": lambda mu1, S1, mu2, S2: kl_gaussians(
+        mu2, S1, mu2, S2) + (mu2 - mu1).square().sum() / 2,
+    "S1 and S2 taken for standard deviations": lambda mu1, S1, mu2, S2: kl_gaussians(
+        mu1, S1 @ S1, mu2, S2 @ S2)})
 def kl_gaussians(mu1, S1, mu2, S2):
     return gaussian.kl(mu1, S1, mu2, S2)
 
@@ -188,6 +197,7 @@ def diagonal(mu, s2, log_s2, one=1):
     "logvar taken for log s in s^2": lambda mu, a: diagonal(mu, (2 * a).exp(), a),
     "s in place of s^2": lambda mu, a: diagonal(mu, (a / 2).exp(), a),
     "the - 1 is missing": lambda mu, a: diagonal(mu, a.exp(), a, 0),
+    "- 1 once, not D times": lambda mu, a: diagonal(mu, a.exp(), a, 1 / mu.shape[1]),
     "+ logvar: its sign is wrong": lambda mu, a: diagonal(mu, a.exp(), -a),
     "logvar is missing": lambda mu, a: diagonal(mu, a.exp(), 0),
     "not summed over the dimensions": lambda mu, a: (mu**2 + a.exp() - a - 1) / 2})
@@ -320,7 +330,10 @@ def pca_with(centre=lambda X: X.mean(0), order=lambda v, d: v[:d]):
         pca(X, d)[0], X @ pca(X, d)[0].T, pca(X, d)[2]),
     "the components of the smallest variance": pca_with(order=lambda v, d: v.flip(0)[:d]),
     "singular values in place of variances": lambda X, d: (
-        *pca(X, d)[:2], (pca(X, d)[2] * len(X)).sqrt())},
+        *pca(X, d)[:2], (pca(X, d)[2] * len(X)).sqrt()),
+    "shares of the total variance": lambda X, d: (
+        *pca(X, d)[:2], pca(X, d)[2] / X.var(0, correction=0).sum()),
+    "X is standardised": lambda X, d: pca(X / X.std(0), d)},
     rights={"variances divided by N - 1": lambda X, d: (
         *pca(X, d)[:2], pca(X, d)[2] * len(X) / (len(X) - 1))},
     layouts={"": lambda values: values,
@@ -342,9 +355,7 @@ def momentum_with(lr_of_w, lr_of_v=lambda lr, mu: 1, nesterov=False):
 @question("homework 1, 2", [(*(ints(n, seed=n + i) / 2 for i in (0, 3, 7)), lr, mu)
                             for n, lr, mu in [(2, 0.25, 0.75), (3, 0.5, 0.875)]], {
     "the gradient is damped by 1 - mu": momentum_with(lambda lr: lr, lambda lr, mu: 1 - mu),
-    "a step uphill": momentum_with(lambda lr: -lr),
     "Nesterov's momentum": momentum_with(lambda lr: lr, nesterov=True),
-    "the learning rate does not act": momentum_with(lambda lr: 1),
     "the learning rate acts twice": momentum_with(lambda lr: lr, lambda lr, mu: lr),
     "w uses the old velocity": lambda w, g, v, lr, mu: (w - lr * v, mu * v + g)},
     rights={"the learning rate in the velocity": momentum_with(
@@ -372,9 +383,9 @@ def adam_with(step=lambda m, v, eps: m / (v.sqrt() + eps), correct_m=1, correct_
     for n, t in [(2, 1), (3, 2), (4, 5)]], {
     "no bias correction": adam_with(correct_m=0, correct_v=0),
     "m is not corrected": adam_with(correct_m=0), "v is not corrected": adam_with(correct_v=0),
+    "the root is missing": adam_with(lambda m, v, eps: m / (v + eps)),
     "eps inside the root": adam_with(lambda m, v, eps: m / (v + eps).sqrt()),
     "g is not squared in v": adam_with(square=lambda g: g),
-    "a step uphill": adam_with(lambda m, v, eps: -m / (v.sqrt() + eps)),
     "m and v are returned corrected": lambda w, g, m, v, t, lr, b1, b2, eps: tuple(
         value / c for value, c in zip(adam_step(w, g, m, v, t, lr, b1, b2, eps),
                                       (1, 1 - b1**t, 1 - b2**t), strict=True))},
