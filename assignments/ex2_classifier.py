@@ -6,9 +6,9 @@ Both parts start from random weights. The MLP has two layers, since a plane in a
 need not separate a class from the others. It ends in logits: F.cross_entropy contains the
 softmax. With a second softmax, no loss could fall below log(e + 9) - 1 = 1.46.
 
-Training images are turned, scaled, slanted and shifted at random, which leaves the class as it
-is; the last fifth of the epochs trains on unchanged digits. The training curves are measured
-on unchanged images in evaluation mode, like the test curves. The sheet asks for the test error
+Training images are rotated, scaled, sheared and shifted at random, which keeps their class.
+The last fifth of the epochs trains on unchanged digits. The training curves are measured on
+unchanged images in evaluation mode, like the test curves. The sheet asks for the test error
 over training time: the weights of each epoch are kept, and the test set is read once, last.
 
     z = encoder(x) in R^d,   logits = MLP(z) in R^C
@@ -45,7 +45,7 @@ def main(run,
          learning_rate: "the highest of the one-cycle schedule" = 4e-3,
          filters: "of the first convolution; each further one has twice as many" = 16,
          hidden: "width of the fully connected layer before the code, 0 for none; >= 0" = 256,
-         augmented: "share of images turned and shifted, until the last fifth; 0 to 1" = 1.0,
+         augmented: "share of images rotated and shifted, until the last fifth; 0 to 1" = 1.0,
          images: "training images used, validation included; amount" = 60_000):
     data = run.load(images)
     classifier = run.network(nn.Sequential(Encoder(latent, filters, hidden),

@@ -2,20 +2,20 @@ r"""Exercise 2, task 3: what is left of a digit in the code of a classifier.
 
     python assignments/ex2_classifier_decoding.py     under 5 minutes once tasks 1, 2 have run
 
-The decoder is trained as in task 1, so that only the encoders differ. A code that contained
-the class alone would allow each class's median image; its error is reported beside both.
+The decoder is trained as in task 1, so that only the encoders differ. From the class alone,
+the best reconstruction is the class's median image; its error is reported beside both.
 
 (a) Cross-entropy rewards the class alone. The L1 error counts every pixel: the code must
-contain how a digit is written, and the class only as far as it moves ink. A linear classifier
+contain how a digit is written, and the class only where it changes pixels. A linear classifier
 measures how much of the class is in each code.
 (b) To be reconstructed, two images of a class need two codes; to be classified they do not. If
 several images share a code, the best decoding in L1 is their median, which varies less.
-(c) The MLP is more certain, the further a code lies from those of other classes; a
+(c) The MLP is more certain the further a code lies from those of other classes. A
 reconstruction needs no more distance than the images have.
 
-A code has no unit: its variances W_c are compared with its total variance T, its distances
-with sqrt T. T is the variance inside the classes plus that between them, so (b) and (c) are
-one fact about a code; reconstructions, in the unit of a pixel, show each by itself.
+A code has no unit: its within-class variances W_c are compared with its total variance T, its
+distances with sqrt T. T is the within-class variance plus the between-class one, so (b) and
+(c) are one fact about a code. Reconstructions, in the unit of a pixel, show each by itself.
 
     z = encoder(x), of task 2 and fixed,   x_hat = decoder(z), new, with task 1's layers
     minimise over the decoder alone   E_x 1/784 sum_p |x_hat_p - x_p|
@@ -40,7 +40,7 @@ def main(run,
          epochs: "passes over the training images; amount" = 10,
          batch_size: "images a step; >= 2" = 128,
          learning_rate: "the highest of the one-cycle schedule" = 8e-3,
-         augmented: "share of images turned and slanted, until the last fifth; 0 to 1" = 0.0,
+         augmented: "share of images rotated and sheared, until the last fifth; 0 to 1" = 0.0,
          images: "training images used, validation included; amount" = 60_000):
     data = run.load(images)
     autoencoder = run.trained("ex2_conv_ae", "autoencoder", images=images)

@@ -4,7 +4,7 @@ r"""Exercise 2, task 1: a convolutional autoencoder, 28x28 digits through a code
 
 Convolutions with few filters find strokes, which are local. Stride 2 halves the image three
 times, 28 -> 14 -> 7 -> 4, by weights that are learned. What the 4x4 cells mean together is
-global: a fully connected layer mixes them into d numbers, with `--hidden 0` a convolution.
+global: a fully connected layer maps them to d numbers (with `--hidden 0`, a convolution).
 GELU passes a gradient where ReLU is flat. Batch normalisation and the sigmoid keep training
 away from the all-black image, a local optimum (ex2_conv_ae_study.py measures each choice).
 
@@ -64,7 +64,7 @@ def main(run,
          learning_rate: "the highest of the one-cycle schedule" = 8e-3,
          filters: "of the first convolution; each further one has twice as many" = 16,
          hidden: "width of the fully connected layer before the code, 0 for none; >= 0" = 256,
-         augmented: "share of images turned and slanted, until the last fifth; 0 to 1" = 0.0,
+         augmented: "share of images rotated and sheared, until the last fifth; 0 to 1" = 0.0,
          images: "training images used, validation included; amount" = 60_000):
     data = run.load(images)
     val = to_unit(data.val.x)
@@ -97,7 +97,7 @@ def main(run,
     run.curves("loss", f"d = {latent}", "mean |x - x_hat| per pixel", log_y=True)
     run.pictures("digits", f"d = {latent}, test images; below, the autoencoder's L1",
                  ours[first], x=x[first], **methods)
-    run.claim("With a code of the same size, the error of the network is smaller than PCA's.",
+    run.claim("With a code of the same size, the network's error is smaller than PCA's.",
               paired(of_pca, ours))
     run.claim("The error is below half that of a black image.", paired(0.5 * black, ours))
 

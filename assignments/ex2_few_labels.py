@@ -2,15 +2,15 @@ r"""Exercise 2, task 4: only 100 training images have a label.
 
     python assignments/ex2_few_labels.py            about 1 minute on 2 CPU cores
 
-The network is task 2's. It has thousands of parameters for each label, so it can learn the 100
-by heart: their loss goes to 0, while that of held-out images stays where it was after a few
-dozen steps. This is over-fitting. The held-out accuracy does not fall, so it alone would not
-show it. The 100 are the sheet's own, the first of the training file (`torch.arange(100)`): 5
-images of one class, 14 of another. A seed changes the weights and the order.
+The network is task 2's. It has thousands of parameters for each label, so it can memorise the
+100 images: their loss goes to 0. The loss of held-out images stops falling after a few dozen
+steps. This is over-fitting. The held-out accuracy does not fall, so it alone would not show
+it. The 100 are the sheet's own, the first of the training file (`torch.arange(100)`): 5 images
+of one class, 14 of another. A seed changes the weights and the order.
 
 The best remedy is augmentation: each time an image is shown, it is rotated, scaled, sheared
 and shifted a little. The network never sees the same image twice, and it learns which changes
-leave a digit what it is. ex2_few_labels_study.py measures how many labels that is worth.
+do not alter the class. ex2_few_labels_study.py measures how many labels that is worth.
 
     minimise  1/n sum_{i <= n} -log p(y_i | x_i),   n = 100,   p = softmax(MLP(encoder(x)))
 """
@@ -34,7 +34,7 @@ ROUND = 30  # steps between two points of a curve
 
 def main(run,
          seeds: "trainings of each kind; amount" = 5,
-         rounds: "of 30 steps each, a training; amount" = 10,
+         rounds: "rounds of 30 steps in each training; amount" = 10,
          batch_size: "images a step; >= 2" = 50,
          learning_rate: "the highest of the one-cycle schedule" = 3e-3,
          filters: "of the first convolution, as in task 1" = 16,

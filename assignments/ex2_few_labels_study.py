@@ -3,8 +3,8 @@ r"""Exercise 2, task 4, a study: how many labels is augmentation worth?
     python assignments/ex2_few_labels_study.py            under 5 minutes on 2 CPU cores
 
 The learning curve of task 4's network, with and without augmentation, from 10 labels to
-10,000. A seed draws the labelled images as well, as many of each class, so the answer is not
-about the sheet's 100 alone; both trainings of a seed share images, first weights and steps.
+10,000. Each seed draws other labelled images, equally many of each class, so the answer is not
+about the sheet's 100 alone. Both trainings of a seed share images, initial weights and steps.
 
 Augmentation adds knowledge: a digit that is turned or shifted a little stays that digit. More
 labels show this themselves, so augmentation then gains less.
@@ -36,7 +36,7 @@ LABELS = (10, 30, 100, 300, 1000, 3000, 10_000)
 
 def main(run,
          seeds: "trainings with each number of labels; amount" = 3,
-         rounds: "of 30 steps each, a training; amount" = 10,
+         rounds: "rounds of 30 steps in each training; amount" = 10,
          batch_size: "images a step; >= 2" = 50,
          learning_rate: "the highest of the one-cycle schedule" = 3e-3,
          largest: "number of labels at the end of the learning curve; amount" = 10_000,

@@ -3,7 +3,7 @@ r"""Exercise 2, task 5: 100 labels, and an encoder that has seen all images with
     python assignments/ex2_transfer.py            under 5 minutes on 2 CPU cores
 
 "plain" is task 4: random weights. "transfer" starts from task 1's encoder and fine-tunes all
-of it. The two are paired: the same 100 images, seeds, first weights of the MLP, orders and
+of it. The two are paired: the same 100 images, seeds, initial weights of the MLP, orders and
 steps. Only the start of the encoder differs. Both are also trained on augmented images.
 
 When does pretraining help? The autoencoder's code holds the shape of a digit in 12 dimensions.
@@ -36,7 +36,7 @@ METHODS = ("plain", "transfer", "plain, augmented", "transfer, augmented")
 
 def main(run,
          seeds: "trainings of each method; amount" = 5,
-         rounds: "of 30 steps each, a training; amount" = 10,
+         rounds: "rounds of 30 steps in each training; amount" = 10,
          batch_size: "images a step; >= 2" = 50,
          learning_rate: "the highest of the one-cycle schedule" = 3e-3,
          filters: "of the first convolution, as in task 1" = 16,

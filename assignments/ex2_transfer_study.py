@@ -3,10 +3,10 @@ r"""Exercise 2, task 5, a study: what do the unlabelled images add, used a secon
     python assignments/ex2_transfer_study.py            under 10 minutes on 2 CPU cores
 
 Task 1's encoder has seen all images without labels. Here they are used once more, while it is
-fine-tuned on the 100: where the network is certain of an image u, it should give the same
-answer for the changed image u' (Sohn et al. 2020, FixMatch). Their labels are never used. In
-the first fifth of the rounds no answer is trusted yet. What is gained is measured against a
-training that is as long and as augmented, with the 100 alone.
+fine-tuned on the 100. Where the network is certain of an image u, it should predict the same
+class for the augmented image u' (FixMatch, Sohn et al. 2020). Their labels are never used. In
+the first fifth of the rounds no prediction is trusted yet. The baseline is an equally long
+training with the same augmentation, on the 100 alone.
 
     minimise  1/n sum_{i <= n} -log p(y_i | x'_i)                                 the 100
             + 1/m sum_{j <= m} [max_c p(c | u_j) > tau] -log p(c_j | u'_j)        the others
@@ -33,7 +33,7 @@ WITHOUT, WITH = "augmented, longer", "augmented, unlabelled images"
 
 def main(run,
          seeds: "trainings of each method; amount" = 5,
-         rounds: "of 30 steps each, a training; amount" = 16,
+         rounds: "rounds of 30 steps in each training; amount" = 16,
          batch_size: "labelled images a step; >= 2" = 50,
          learning_rate: "the highest of the one-cycle schedule" = 3e-3,
          filters: "of the first convolution, as in task 1" = 16,
