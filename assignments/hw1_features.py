@@ -1,15 +1,15 @@
 r"""Homework 1, what the networks have learned: weights, activations, fields, ideal inputs.
 
     x* = argmax_x  a(x) / s - 2 TV(x) - 0.7 mean_p x_p^2     a: a class's logit
-                                                             s: its deviation over images
+                                                             s: its std over images
     python assignments/hw1_features.py            under 3 minutes on 2 CPU cores
     python assignments/hw1_features.py --full     of hw1_classification.py's --full networks
 
 The CNN and the MLP are those of hw1_classification.py; a network of hw1_regression.py is
-trained here. "Before" is the same network with new weights. Ideal inputs (activation
-maximisation) are found by gradient ascent on the pixels. Without regularisation they look like
+trained here. "Before" is the same network untrained. Ideal inputs (activation maximisation)
+are found by gradient ascent on the pixels (`ascend`). Without regularisation they look like
 noise, and still excite the CNN most. Blur, a small total variation TV, dark pixels and random
-moves make them legible; none of these depends on the class. The MLP names the class it sees.
+transformations make them legible; none depends on the class. As a check, the MLP classifies.
 """
 # sheet: S1.5a, S1.5b, S1.5c, S1.6
 
@@ -67,8 +67,8 @@ def main(run,
         "outlined: the formula"))
     agree = sum(row["agree"] for row in rows)
     run.results.number("receptive_fields_that_agree", agree, "layers", n=len(rows))
-    run.claim("In every layer the gradient reaches as far as the formula of the receptive "
-              "field says.", agree == len(rows), layers=len(rows))
+    run.claim("In every layer the gradient reaches exactly as far as the formula of the "
+              "receptive field says.", agree == len(rows), layers=len(rows))
 
     # --- activations: profiles of the last convolution's units; feature maps -----------------
     known, C = Split(data.train.x[:profiled], data.train.y[:profiled]), len(data.classes)
@@ -106,7 +106,7 @@ def main(run,
     run.scores(FRACTION, table="ideal_inputs", told_right=right)
     run.claim("Unregularised pictures reach a higher logit than the best validation images.",
               paired(logit["no regularisation"], logit["validation images"]))
-    run.claim("The MLP recognises the class of more smooth than of unregularised pictures.",
+    run.claim("The MLP classifies more smooth pictures correctly than unregularised ones.",
               paired(right["smoothness"], right["no regularisation"]))
 
 

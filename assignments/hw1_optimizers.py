@@ -83,7 +83,7 @@ def best_rate(run, task, optimizer):
 
 def main(run,
          seeds: "trainings of each variant; amount" = 3,
-         rounds: "of training; of the images one is a pass over them; amount" = 12,
+         rounds: "rounds of training; for images one pass each; amount" = 12,
          rates: "learning rates tried for each optimizer; amount" = 5,
          images: "training images used; amount" = 5000,
          points: "training points; >= 2; amount" = 40):
@@ -127,9 +127,9 @@ def main(run,
     (train_accuracy, accuracy), (train_mse, mse) = scores.values()
     run.claim("Adam classifies more test images correctly than plain SGD.",
               paired(accuracy["base"], accuracy["SGD"]))
-    run.claim("The base over-fits the images: it is more accurate on those it has seen.",
+    run.claim("The base over-fits the images: its accuracy on training images is higher.",
               paired(train_accuracy["base"], accuracy["base"]))
-    run.claim("The base over-fits the points: its error is smaller on those it has seen.",
+    run.claim("The base over-fits the points: its error on training points is smaller.",
               paired(mse["base"], train_mse["base"]))
     for name in ("early stopping", "dropout 0.2", "L2 0.001"):
         run.claim(f"Regularisation by {name} raises the test accuracy.",

@@ -6,8 +6,8 @@ r"""Homework 1, regression: an unknown function from few noisy points, with gaps
     python assignments/hw1_regression.py               under 5 minutes on 2 CPU cores
     python assignments/hw1_regression.py --csv MINE    points of your own, a line `x,y` each
 
-No g has a smaller expected test error than f: the noise's. "Untuned" is the median trial. The
-fit is the mean of k networks, each trained without one fold; the band is their spread.
+No g has a smaller expected test error than f, which has sigma^2. "Untuned" is the median
+trial. The fit is the mean of k networks, each trained without one fold; the band is 2 std.
 """
 # sheet: S1.1a, S1.3
 

@@ -2,15 +2,15 @@ r"""Homework 1, the search for hyper-parameters: grid against random search, cro
 
     score(s) = 1/k sum_{i <= k} error of the network trained with s without fold i, on fold i
     winner   = argmin_s score(s) over the settings s that a search tries
-    log-uniform:  rate = low (high / low)^u,  u ~ U(0, 1),  so log rate is uniform
+    log-uniform:  rate = low (high / low)^u,  u ~ U(0, 1)       (LogUniform of minidl/tune.py)
 
     python assignments/hw1_tuning.py                           under 5 minutes, one core
     torchrun --nproc-per-node 2 assignments/hw1_tuning.py      the same table, trials shared
 
 Of 2^5 = 32 trials the grid has 2 learning rates, random search 32 (Bergstra and Bengio, 2012).
-A winner's score is the least of many, so it is too low: winners are trained again and compared
-on the test set, beside untuned settings. A trial is as long as a final training, since what
-wins in a shorter one need not win in the end. hw1_classification.py has other networks.
+A winner's score is the lowest of many, so it is biased. Winners are trained again and compared
+with untuned settings on the test set. A trial is as long as a final training, since what wins
+in a shorter one need not win in the end. hw1_classification.py cross-validates other networks.
 """
 # sheet: S1.3
 
