@@ -52,7 +52,7 @@ def main(run,
          learning_rate: "the highest of the one-cycle schedule" = 6e-3,
          filters: "of the first convolution; each further one has twice as many" = 16,
          hidden: "width of the fully connected layer before the code, 0 for none; >= 0" = 256,
-         augmented: "share of images turned and slanted, until the last tenth; 0 to 1" = 0.0,
+         augmented: "share of images rotated and sheared, until the last tenth; 0 to 1" = 0.0,
          images: "training images used, validation included; amount" = 60_000):
     data = run.load(images)
     val = to_unit(data.val.x)

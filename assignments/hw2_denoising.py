@@ -1,13 +1,13 @@
-r"""Homework 2: an autoencoder that takes noise away.
+r"""Homework 2: a denoising autoencoder.
 
     x' = noise(x),   x_hat = decoder(encoder(x')),   minimise  E 1/784 sum_p (x_hat_p - x_p)^2
 
     python assignments/hw2_denoising.py          under 5 minutes on 2 CPU cores
 
 The target is the clean image x, not x'; the noise is fresh in every step. There is a network
-for each kind of noise, trained at one level, and one trained without noise. Beside them are a
-median filter and PCA, their sizes chosen on validation images for every kind and level, and
-the best linear map from x' to x, fitted in closed form to as much noise as a network sees.
+for each kind of noise, trained at one level, and one trained without noise. Baselines are a
+median filter and PCA, their sizes chosen on validation images for every kind and level. A
+third is the best linear map from x' to x, fitted in closed form to as many noisy images.
 """
 # sheet: S0.6
 
@@ -72,7 +72,7 @@ def main(run,
 
 
 def baselines(noisy, x, code):
-    """name -> the function from x' to x that is the best of its sort on these images."""
+    """name -> the function from x' to x that is the best of its kind on these images."""
     options = {"median filter": [lambda x, n=n: noise.median_filter(x, n) for n in (3, 5, 7)],
                "PCA": [code.first(d).reconstruct for d in (4, 8, 16, 32, 64, 128)]}
     return {name: min(functions, key=lambda f: mse(f(noisy), x).mean())

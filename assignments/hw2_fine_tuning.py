@@ -5,11 +5,11 @@ r"""Homework 2: does an autoencoder's encoder make a classifier, or make it lear
 
     python assignments/hw2_fine_tuning.py     about 5 minutes on 2 CPU cores, after hw2_conv_ae
 
-Three networks of about one size learn from the same images in the same order: the encoder with
-the autoencoder's weights, the same encoder with random ones, and homework 1's CNN. Each gets
-all labels or 1% of them, and the learning rate that is best for it on all validation images.
+Three networks of about the same size see the same images in the same order. They are the
+encoder with the autoencoder's weights, the same encoder with random ones, and homework 1's
+CNN. Each gets all labels or 1% of them, and the learning rate that is best on validation.
 Learning speed is the number of steps until 85% of 1,000 validation images are classified
-correctly, known to 20 steps. Homework 1's result is its CNN, which is trained for longer.
+correctly, to within 20 steps. Homework 1 itself trains its CNN for longer.
 """
 # sheet: S0.3
 
@@ -65,7 +65,7 @@ def steps_to_85(history):
 def main(run,
          seeds: "trainings of each network, with 1% of the labels; amount" = 4,
          all_seeds: "the same, with all labels; amount" = 3,
-         rounds: "of 20 steps each, with 1% of the labels; amount" = 10,
+         rounds: "rounds of 20 steps, with 1% of the labels; amount" = 10,
          all_rounds: "the same, with all labels; amount" = 25,
          batch_size: "images a step; >= 2" = 128,
          rates: "learning rates tried for each network and number of labels; amount" = 3,

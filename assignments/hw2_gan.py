@@ -3,13 +3,13 @@ r"""Homework 2, advanced: a generative adversarial network (GAN) of Fashion-MNIS
     python assignments/hw2_gan.py            under 5 minutes on 2 CPU cores
 
 G and D are those of DCGAN (Radford et al. 2016), two levels deep for 28 x 28 pixels. Neither
-loss tells how good the images are, so homework 1's CNN does: which classes does it see, and
-how far are their features from real ones? (d^2 of minidl/frechet.py: no Inception FID, so no
-published number compares with it.) hw2_gan_study.py compares two losses of G.
+loss measures how good the images are. Homework 1's CNN does: which classes does it see, and
+how far are its features from those of real images? (d^2 of minidl/frechet.py; it is not the
+Inception FID, so no published number compares.) hw2_gan_study.py compares two losses of G.
 
     min over G  max over D   V = E_x log D(x) + E_z log(1 - D(G(z))),   z ~ N(0, I)
-    G lowers   E_z -log D(G(z)): like its own term of V, but steep while D rejects the images
-    D lowers   E_x -log D(x) + E_z -log(1 - D(G(z)))  =  -V        (2 log 2 = 1.386: D = 1/2)
+    G minimises   E_z -log D(G(z)): like its term of V, but steep while D rejects the images
+    D minimises   E_x -log D(x) + E_z -log(1 - D(G(z)))  =  -V     (2 log 2 = 1.386: D = 1/2)
 """
 # sheet: S0.5b
 
@@ -67,11 +67,11 @@ def main(run,
     for epoch in run.epochs(epochs, "GAN", G=G, D=D, opt_G=opt_G, opt_D=opt_D):
         for x, _ in batches(data.train, batch_size, run.generator):
             x_hat = G(torch.randn(len(x), latent, device=run.device))
-            # --- player D: lower E -log D(x) + E -log(1 - D(G(z))) -------------------------
+            # --- player D: minimise E -log D(x) + E -log(1 - D(G(z))) ----------------------
             a_real, a_made = D(x), D(x_hat.detach())            # no gradient reaches G here
             loss_D = discriminator_loss(a_real, a_made).mean()
             opt_D.zero_grad(); loss_D.backward(); opt_D.step()
-            # --- player G: lower E -log D(G(z)), of the D that has just moved --------------
+            # --- player G: minimise E -log D(G(z)), of the D that was just updated ---------
             a_hat = D(x_hat)
             loss_G = non_saturating(a_hat).mean()
             opt_G.zero_grad(); loss_G.backward(); opt_G.step()

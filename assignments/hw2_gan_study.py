@@ -1,13 +1,13 @@
-r"""Homework 2, GAN, studied: which loss shall the generator lower, above all if D is ahead?
+r"""Homework 2, GAN, studied: which loss should G minimise, above all if D is ahead?
 
     saturating      E log(1 - D(G(z))), its own term of V;   slope in the logit a  -sigmoid(a)
     non-saturating  E -log D(G(z));                                                -sigmoid(-a)
 
     python assignments/hw2_gan_study.py            under 5 minutes on 2 CPU cores
 
-Where D is sure of generated images, a is far below 0 and the first loss tells G nothing
-(theory/appendix/test_gan_simclr.py). Measured are, as in Arjovsky and Bottou (2017), (a) the
-gradient that G would get after D has learned alone for some steps; (b) hw2_gan.py in small
+Where D rejects generated images, a is far below 0 and the first loss has next to no gradient
+(theory/appendix/test_gan_simclr.py). As in Arjovsky and Bottou (2017), (a) measures the
+gradient that G would get after D has learned alone for some steps. (b) is a small hw2_gan.py
 with each loss, without and with such a head start of D. Test images are not read.
 """
 # sheet: S0.5b

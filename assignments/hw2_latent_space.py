@@ -7,8 +7,8 @@ r"""Homework 2: what lies where in the latent space, and what comes out of it.
 (a) The codes of test images by PCA and t-SNE, both by hand (minidl/pca.py, minidl/tsne.py).
 PCA keeps the directions of most variance. t-SNE keeps neighbours, at the price that sizes and
 distances of its groups mean nothing. (b) New images: codes on lines between those of test
-images, and codes drawn by three rules. Nothing in the loss says where codes shall lie, so each
-rule is a guess: hw2_vae.py adds the term.
+images, and codes drawn by three rules. Nothing in the loss says where codes should lie, so
+each rule is a guess. hw2_vae.py adds a term that does.
 """
 # sheet: S0.4a, S0.4b
 
@@ -59,8 +59,8 @@ def main(run,
     run.scores("RMS per pixel, to the nearest training image", distance=distance)
     run.pictures("new_images", "decoded codes; below each the nearest training image", **rows)
     real, _, one, per_class = distance.values()
-    run.claim("Codes of a Gaussian for each class give images nearer to training images than "
-              "codes of one Gaussian.", paired(one, per_class))
+    run.claim("Codes drawn from a Gaussian per class give images nearer to training images "
+              "than codes from one Gaussian.", paired(one, per_class))
     run.claim("The codes of test images give images that are nearer still.",
               paired(per_class[:len(real)], real))
 

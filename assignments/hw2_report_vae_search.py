@@ -5,15 +5,15 @@ r"""Homework 2, the report's genetic search: did it pay, and what do its setting
 
     python assignments/hw2_report_vae_search.py [--full]     without it, under 5 minutes
 
-A parent is the better of two random settings; a child takes each value from one of its two
+A parent is the better of two random settings. A child takes each value from one of its two
 parents, and some values are drawn anew (minidl/tune.py). Random search has as many trials and
 shares none. The report chose by the test loss; here the test images are read once, at the end.
-It names Adam, but its ranges are those of public code with Adadelta, whose rate is a factor
-near 1; a step of Adam moves each weight by about the rate. gamma acts only after the first
-epoch, when fitness has been taken: the report's 1.0 is chance. So its settings are trained
-with both, and with a rate that falls to 1/100, beside hw2_report_vae.py's training (Adam,
-one-cycle) of as many epochs; --full has the report's 30. Trainings that differ in the seed
-alone differ by 0.2 nats there; a difference of 1 counts.
+The report names Adam, but its ranges are those of public code with Adadelta, whose rate is a
+factor near 1. A step of Adam moves each weight by about the rate. gamma acts only after the
+first epoch, when fitness has been measured: the report's 1.0 is chance. So its settings are
+trained with both, and with a rate that falls to 1/100. The baseline is hw2_report_vae.py's
+training (Adam, one-cycle) of as many epochs; --full has the report's 30. There, trainings that
+differ in the seed alone differ by 0.2 nats; a difference of 1 counts.
 """
 # sheet: S2.2
 

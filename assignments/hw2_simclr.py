@@ -2,13 +2,13 @@ r"""Homework 2, advanced: SimCLR. What can be learned from images without their 
 
     python assignments/hw2_simclr.py [--full]     without it, under 5 minutes on 2 CPU cores
 
-A linear classifier, a probe, tests the features h of the frozen encoder, beside raw pixels and
-the same encoder with random weights, as an autoencoder's (ae), and trained with all labels.
-The loss is NT-Xent (Chen et al. 2020), a cross-entropy: among 2N - 1 other views, which one
-shows the same image? It is log(2N - 1) where all views are alike.
+A linear classifier (probe) tests the features h of the frozen encoder. Others test raw pixels
+and the same encoder untrained, trained as an autoencoder (ae), and trained with all labels.
+The loss NT-Xent (Chen et al. 2020, minidl/contrastive.py) is a cross-entropy: which of 2N - 1
+other views shows the same image? It is log(2N - 1) where all views are alike.
 
-    h = encoder(x),  v = head(h);  each of N images is changed twice at random: 2N views
-    minimise the mean over all views i, whose partner p is the same image's other view, of
+    h = encoder(x),  v = head(h);  each of N images is augmented twice at random: 2N views
+    minimise the mean of l_i over all views i; p, the partner of i, shows the same image
     l_i = -log( e^{s_ip / tau} / sum_{j != i} e^{s_ij / tau} ),   s_ij = cos(v_i, v_j)
 """
 # sheet: S0.5c
@@ -119,7 +119,7 @@ def Decoder(filters=32):
 
 
 def view(x, generator, mirror):
-    """Each image cropped, turned and lit at random; mirrored, where that shows the same."""
+    """Each image cropped, rotated, sheared, changed in brightness; mirrored if `mirror`."""
     x = augment.random_affine(x, generator, scale=0.3, shift=0.1, degrees=15, shear=0.2)
     x = augment.random_brightness(x, generator, 0.5)
     return augment.random_mirror(x, generator) if mirror else x

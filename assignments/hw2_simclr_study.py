@@ -1,12 +1,12 @@
-r"""Homework 2, SimCLR, studied: which of the random changes matters?
+r"""Homework 2, SimCLR, studied: which of the augmentations matters?
 
     l_i = -log( e^{s_ip / tau} / sum_{j != i} e^{s_ij / tau} ),  as in hw2_simclr.py
 
     python assignments/hw2_simclr_study.py       under 5 minutes on 2 CPU cores
 
-Two views of an image share what no change alters, and that is what the features can keep.
-Without changes they are equal, and any detail finds the partner: how bright an image is, for
-instance, which says little about the kind of garment. Each change is left out, or used alone,
+Two views of an image share what no augmentation alters, and that is what features can keep.
+Without augmentation the views are equal, and any detail finds the partner. Brightness, for
+instance, says little about the kind of garment. Each augmentation is left out, or used alone,
 in shorter trainings of hw2_simclr.py's encoder with half the filters and half the batch. All
 accuracies are of a linear probe and of validation images; the choices share their seeds.
 """
@@ -38,7 +38,7 @@ def view(x, generator, kinds):
 
 def main(run,
          epochs: "passes of a training; amount" = 3,
-         seeds: "trainings with each choice of changes; amount" = 3,
+         seeds: "trainings with each choice of augmentations; amount" = 3,
          subset: "training images of these; amount" = 8000,
          batch_size: "images a step, N; >= 4" = 128,
          learning_rate: "the highest of the one-cycle schedule" = 3e-3,
@@ -74,11 +74,11 @@ def main(run,
     run.results.figure("augmentations", plot.dots(
         accuracy, f"{data.title}: SimCLR's views",
         "validation accuracy of a linear probe (a dot a seed, the bar their mean)"))
-    run.claim("All changes give more accurate features than none.",
+    run.claim("All augmentations together give more accurate features than none.",
               paired(everything, accuracy["none"]))
-    run.claim("Without brightness, the features are less accurate than with all changes.",
+    run.claim("Without brightness, the features are less accurate than with all.",
               paired(everything, accuracy["without brightness"]))
-    run.claim("Without the crop, they are more accurate than with all changes.",
+    run.claim("Without the crop, the features are more accurate than with all.",
               paired(accuracy["without crop"], everything))
 
 

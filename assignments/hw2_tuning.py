@@ -7,10 +7,10 @@ r"""Homework 2, the search for the autoencoder's learning hyper-parameters.
     torchrun --nproc-per-node 2 assignments/hw2_tuning.py      the same table, trials shared
 
 A search with a full training per trial would take hours, so the trials see fewer images. All
-have the network and the one-cycle schedule of hw2_conv_ae.py and the same number of steps: at
-equal passes over the images a small batch would win by its many steps. The winner is compared
-with the untuned settings of hw2_conv_ae.py: by cross-validation on the images of the search,
-then trained on all images. hw2_conv_ae.py keeps the untuned settings unless they lose both.
+have the network and one-cycle schedule of hw2_conv_ae.py and the same number of steps. With
+equal epochs instead, a small batch would win by its many steps. The winner is compared with
+the untuned settings of hw2_conv_ae.py twice: cross-validated on the images of the search, and
+trained on all images. hw2_conv_ae.py keeps the untuned settings unless they lose both.
 """
 # sheet: S0.2
 

@@ -3,15 +3,15 @@ r"""Homework 2, advanced: a convolutional variational autoencoder (VAE), in nats
     python assignments/hw2_vae.py                under 5 minutes on 2 CPU cores
 
 The network is exercise 2's, with 2 D outputs and without its sigmoid. BCE is a sum over the
-784 pixels, KL a sum over the D latents; both are averaged over images only. The weight beta of
-KL rises from 0 to 1 in the first tenth of the training, so that latents are in use before they
-cost (hw2_vae_study.py). A second network has two latents, so that its plane can be drawn.
+784 pixels, KL a sum over the D latents; both are averaged over images only. Warm-up: the
+weight beta of KL rises from 0 to 1 in the first tenth of the training, so that latents are in
+use before they cost (hw2_vae_study.py). A second network has two latents, drawn as a plane.
 
     mu, log s^2 = encoder(x),   q(z|x) = N(mu, diag(s^2)),   p(z) = N(0, I),   z in R^D
     z = mu + s eps, eps ~ N(0, I),   p(x|z) = Bernoulli(sigmoid(logits)), logits = decoder(z)
     minimise   -ELBO = E_x [ BCE + KL ],   an upper bound of E_x -log p(x)
     BCE = -log p(x|z) = -sum_p [x_p log p_p + (1 - x_p) log(1 - p_p)]
-    KL(q(z|x) || p(z)) = 1/2 sum_d (mu_d^2 + s_d^2 - log s_d^2 - 1)
+    KL(q(z|x) || p(z)) = 1/2 sum_d (mu_d^2 + s_d^2 - log s_d^2 - 1)   minidl/gaussian.py
 """
 # sheet: S0.5a
 
@@ -65,7 +65,7 @@ def main(run,
          learning_rate: "the highest of the one-cycle schedule" = 8e-3,
          filters: "of the first convolution; each further one has twice as many" = 16,
          hidden: "width of the fully connected layer at the coarsest level" = 256,
-         augmented: "share of images turned and slanted, in 60% of the steps; 0 to 1" = 0.0,
+         augmented: "share of images rotated and sheared, in 60% of the steps; 0 to 1" = 0.0,
          plane_epochs: "passes of the network with two latents; amount" = 5,
          images: "training images used, validation included; amount" = 60_000):
     data, networks, title = run.load(images), [], f"{latent} latents"

@@ -5,10 +5,10 @@ r"""Homework 2, advanced: what does the weight beta of the KL do in hw2_vae.py?
     python assignments/hw2_vae_study.py          under 5 minutes on 2 CPU cores
 
 With beta = 1 the sum is -ELBO. With BCE as a mean over pixels and KL as a sum over latents, as
-in many a program, beta is 784. No latent is then worth its KL: q(z|x) becomes the prior
-whatever x is (the posterior collapses), and the decoder's best answer is the mean image. Two
-repairs are tried: raising beta from 0 in the first half (warm-up, Sonderby et al. 2016), to
-the wrong weight and to the right one; and the right weight after a third with the wrong one.
+in many programs, beta is 784. No latent is then worth its KL: q(z|x) becomes the prior for
+every x (the posterior collapses), and the decoder's best output is the mean image. Two repairs
+are tried. Warm-up (Sonderby et al. 2016) raises beta from 0 in the first half, to the wrong
+weight or to the right one. The other repair is the right weight after a third with the wrong.
 
 All trainings have as many steps and share their seeds. The test images are not read.
 """
