@@ -3,9 +3,9 @@ r"""Assignment 8, exercise 2: a convolutional autoencoder of MNIST, at equal cod
     python assignments/asst8_conv_ae.py            under 4 minutes on 2 CPU cores
 
 The encoder is the exercise's: three times a 3x3 convolution, SELU and max-pooling, 28 -> 14 ->
-7 -> 3; the last pooling drops row and column 6 of the 7x7 map. A transposed convolution of
-kernel 3 and stride 2 makes (n - 1) 2 + 3 - 2 padding + output_padding of n: 7 of 3, 14 of 7
-and 28 of 14, the last two with padding 1, output_padding 1 (theory/appendix/test_shapes.py).
+7 -> 3. The last pooling drops row and column 6 of the 7x7 map. A transposed convolution of
+kernel 3 and stride 2 takes n to (n - 1) 2 + 3 - 2 padding + output_padding, so 3 -> 7 -> 14 ->
+28. The last two have padding 1 and output_padding 1 (theory/appendix/test_shapes.py).
 
 This code has d = 64x3x3 = 576 for 784 pixels, so a low error is no merit by itself. Exercise
 1's code has d = 30. So the network is also trained with 576 -> 30 -> 576 in its middle, and

@@ -2,11 +2,11 @@ r"""Assignment 8, exercise 1: what do torch's default weights cost a network of 
 
     python assignments/asst8_fc_ae_study.py            under 3 minutes on 2 CPU cores
 
-theory/appendix/test_losses.py, (11) and (12): with variance 1/n each layer brings the variance
-of activations nearer to 1; with 1/(3n) it shrinks from layer to layer, down to what the biases
-add. Measured in exercise 1's autoencoder, which has 3 layers of SELU, and in deeper ones,
-784-100-...-100-30-100-...-100-784. Paired by seed, with the same orders and steps; the
-learning rate is the same for all.
+With variance 1/n each layer brings the variance of activations nearer to 1. With 1/(3n) it
+shrinks from layer to layer, down to what the biases add (theory/appendix/test_losses.py, (11)
+and (12)). This is measured in exercise 1's autoencoder, which has 3 layers of SELU, and in
+deeper ones, 784-100-...-100-30-100-...-100-784. Trainings are paired by seed, with the same
+orders and steps. The learning rate is the same for all.
 
     x -> selu(W x + b) -> ...,   LeCun's normal: Var(W) = 1/n for n inputs, b = 0
                                  torch's default: W and b uniform, of variance 1/(3n)

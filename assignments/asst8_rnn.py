@@ -5,11 +5,11 @@ r"""Assignment 8, exercise 4: is a film review positive? A simple recurrent netw
 The reviews of a batch differ in their number of words n; padding makes them equally long, T.
 Reading h_T is the usual mistake ("unpacked"): do/dh_t = W_hq times T - t factors
 diag(1 - h^2) W_hh. With torch's default weights each shrinks it: the gradient vanishes. The
-remedy ("last"): read h_n, which depends on no later word, and start from W_hh = I and small
+remedy ("last") reads h_n, which depends on no later word. It starts from W_hh = I and small
 embeddings, so that each factor is nearly I. "best" adds dropout and reads twice as many words.
-A bag of the words that "last" reads shows what reading in order is worth. The yardstick is
-words and pairs of words with naive Bayes' weights. asst8_rnn_study.py changes one thing at a
-time; theory/test_rnn.py proves the equations. Left out: gates (LSTM, GRU).
+Baselines are a bag of the words that "last" reads, without their order, and words and pairs of
+words with naive Bayes' weights. asst8_rnn_study.py changes one thing at a time. The equations
+are proven in theory/test_rnn.py and run by minidl/recurrence.py. Left out: gates (LSTM, GRU).
 
     x_t = E[w_t]                                  E (V, 100), the words' embeddings
     h_t = tanh(W_xh x_t + W_hh h_{t-1} + b)       h_0 = 0; h_t (256,); t = 1 ... n

@@ -2,12 +2,12 @@ r"""Assignment 8, exercise 4, a study: which part of the remedy lets the network
 
     python assignments/asst8_rnn_study.py            under 5 minutes on 2 CPU cores
 
-The remedy of asst8_rnn.py, "cured", starts from small words and W_hh = I, clips the gradient,
-and moves W_hh slowly. Here one of these at a time is as torch has it, or W_hh is another
-orthogonal matrix. Words from N(0, 1) saturate tanh, and torch's W_hh shrinks: either makes the
-product below vanish, so the early words of a review teach nothing at first. Through an
-orthogonal W_hh the gradient reaches as far as through W_hh = I, but less is learned: reach
-alone is not enough. For each seed, all variants see the same few reviews in the same order.
+The remedy of asst8_rnn.py, "cured", starts from small embeddings and W_hh = I, clips the
+gradient, and moves W_hh slowly. Here one of these at a time is torch's default, or W_hh is
+another orthogonal matrix. Embeddings from N(0, 1) saturate tanh, and torch's W_hh shrinks the
+gradient. Either makes the product below vanish, so early words do not act at first. Through
+an orthogonal W_hh the gradient reaches as far as through I, but less is learned: reach alone
+is not enough. For each seed, all variants see the same few reviews in the same order.
 
     do/dh_t = W_hq diag(1 - h_n^2) W_hh ... diag(1 - h_{t+1}^2) W_hh         if h_n is read
 """

@@ -5,10 +5,10 @@ r"""Assignment 8, exercise 5: a 1-D CNN classifies film reviews. Its sizes, its 
 Parameters: C_k (D k + 1) for each k, 52 + 125, and 2 (sum_k C_k + 1) = 20 for V and a: 197.
 E has D more for each word. theory/test_textcnn.py proves all of it.
 
-In a batch, short reviews are padded. A window that reaches into the padding counts for
-nothing, or it could be the maximum; a review of fewer than k words has one window, with zeros
-at its end. For comparison: a bag of words, which ignores the order, and the yardstick, words
-and pairs with naive Bayes' weights (minidl/bag_of_words.py). Left out: pretrained vectors.
+In a batch, short reviews are padded. A window that reaches into the padding is ignored, since
+it could be the maximum. A review of fewer than k words has one window, with zeros at its end.
+The baselines are a bag of words, which ignores the order, and words and pairs of words with
+naive Bayes' weights (minidl/bag_of_words.py). Left out: pretrained embeddings.
 
                                                      in Figure 15.14, one sentence
     w         T words, as rows of the table E                     (11,)
@@ -67,7 +67,7 @@ class TextCNN(nn.Module):
 
 def main(run,
          epochs: "passes over the training reviews; amount" = 4,
-         embedding: "D, components of a word's vector" = 100,
+         embedding: "D, dimensions of a word's embedding" = 100,
          narrowest: "k of the smallest windows; the largest have 5 words; 1 to 5" = 3,
          channels: "filters of each k" = 100,
          batch_size: "reviews a step" = 64,
@@ -93,7 +93,7 @@ def main(run,
     for epoch in run.epochs(epochs, "max", net=net, optimizer=optimizer, schedule=schedule):
         for w, n, y in batches(data.train, batch_size, run.generator, longest):
             unseen = (torch.rand(w.shape, device=w.device) < word_dropout) & (w > 0)
-            o = net(w.masked_fill(unseen, 1), n)                # 1: a word not known
+            o = net(w.masked_fill(unseen, 1), n)                # 1: the unknown word
             loss = F.cross_entropy(o, y)                        # -log p_y, mean over reviews
             optimizer.zero_grad(); loss.backward(); optimizer.step(); schedule.step()
             run.track(len(y), train_loss=loss)
@@ -116,11 +116,11 @@ def main(run,
     run.scores("fraction", own="CNN", test_accuracy=right, val_accuracy=val)
     run.curves("loss", "loss over training", "mean cross-entropy, nats",
                training=history["train_loss"], validation=history["val_loss"])
-    run.claim("The network of Figure 15.14 has 197 parameters beside its table of words.",
+    run.claim("The network of Figure 15.14 has 197 parameters besides its embeddings.",
               of_figure - 13 * 6 == 197)
-    run.claim("This network classifies more test reviews correctly than the bag of words.",
+    run.claim("The CNN classifies more test reviews correctly than the bag of words.",
               paired(right["CNN"], right["bag of words"]))
-    run.claim("Words and pairs with naive Bayes' weights classify more reviews correctly.",
+    run.claim("Words and pairs with naive Bayes' weights are more accurate than the CNN.",
               paired(right["words and pairs"], right["CNN"]))
 
 
