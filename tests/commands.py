@@ -5,22 +5,19 @@ data sets that are tiny, odd, damaged or not there; always --quick. Status 2 com
 training, but for a training that diverges. Used in tests/torture.py --flags.
 """
 
-import contextlib
 import math
 import os
 import resource
+import signal
 import sys
-import traceback
 from pathlib import Path
 from unittest import mock
 
 import killing
-import numpy
 import torch
+import whole_runs
 
-from minidl import idx
-from minidl.data.sources import FILES
-from minidl.lab import cli, flags, results
+from minidl.lab import cli, flags
 from minidl.publish import kept
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -33,18 +30,6 @@ ODD = ["x", "", "nan", "inf", "-inf", "1e400", "1.5", "-1", "-0.0", "0", "9" * 4
 
 
 # --- data sets ------------------------------------------------------------------------------
-
-def write_images(folder, n=120, tests=30, classes=range(10), change=lambda x: x, seed=0):
-    """n training images and some test images of these classes: each has a row of its own."""
-    folder.mkdir(parents=True)
-    chance = numpy.random.default_rng(seed)
-    for count, (images, labels) in zip((n, tests), FILES.values(), strict=True):
-        y = numpy.resize(numpy.array(classes, numpy.uint8), count)
-        x = chance.integers(0, 60, (count, 28, 28), numpy.uint8)
-        x[numpy.arange(count), y % 28] += 180
-        idx.write(folder / images, change(x))
-        idx.write(folder / labels, y)
-
 
 IMAGES = {
     **{f"{n}_images": {"n": n, "tests": 4} for n in (0, 1, 3, 4, 12, 40)},
@@ -65,7 +50,7 @@ POINTS = {"line": [f"{i},{2 * i}" for i in range(60)], "alike": ["7.3,1"] * 60,
 def data_sets(folder):
     """Write them all -> what the sheets ask for -> the folders."""
     for name, settings in IMAGES.items():
-        write_images(folder / "images" / name, **settings)
+        whole_runs.write_images(folder / "images" / name, **settings)
     for name, texts in REVIEWS.items():
         for kind in ("train/neg", "train/pos", "test/neg", "test/pos"):
             (folder / "reviews" / name / kind).mkdir(parents=True)
@@ -123,46 +108,31 @@ def line(source, sets, scratch):
     return script, argv + ["--resume"] * (source.random() < 0.1)
 
 
-def run(script, argv, said):
-    """Run a script in this process, what it says in the file `said`; exit with its status."""
+def run(script, argv, folder):
+    """Run a script in this process, which ends with its status."""
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
-    results.DPI = 30
-    os.chdir(said.parent)
-    backward, trained = torch.Tensor.backward, said.with_suffix(".trained")
+    signal.alarm(TOO_LONG)
+    os.chdir(folder)
+    backward = torch.Tensor.backward
 
     def noted(self, *args, **options):
-        trained.touch()
+        Path(folder, "trained").touch()
         return backward(self, *args, **options)
 
-    with (said.open("w", encoding="utf-8") as file, contextlib.redirect_stdout(file),
-          contextlib.redirect_stderr(file),
-          mock.patch.object(torch.Tensor, "backward", noted)):
-        try:
-            main, sizes, data = kept.declared(script, ROOT)
-            sys.argv[0] = f"{script}.py"
-            cli.start(main, data=data, **sizes, argv=argv)
-        except Exception:
-            traceback.print_exc()
-            file.flush()
-            os._exit(1)
+    with mock.patch.object(torch.Tensor, "backward", noted):
+        main, sizes, data = kept.declared(script, ROOT)
+        sys.argv[0] = f"{script}.py"
+        cli.start(main, data=data, **sizes, argv=argv)
 
 
 def outcome(script, argv, folder):
     """-> status, and "" or what is wrong with how it ended."""
-    said = folder / "said"
-    process, lines = killing.start(run, script, argv, said)
-    process.join(TOO_LONG)
-    process.kill()
-    process.join()
-    lines.close()
-    words = said.read_text("utf-8", errors="replace").splitlines() if said.exists() else [""]
-    last = words[-1] if words else ""
-    if process.exitcode not in (0, 2):
-        ending = "HANGS" if process.exitcode == -9 else f"status {process.exitcode}"
-        return process.exitcode, f"{ending}: {last[:300]}"
-    if process.exitcode == 2 and not last.startswith(f"{script}.py: "):
-        return 2, f"no sentence at the end: {last[:300]}"
-    if process.exitcode == 2 and said.with_suffix(".trained").exists() and (
-            not last.endswith(DIVERGED)):
-        return 2, f"after training: {last[:300]}"
-    return process.exitcode, ""
+    status, said, _ = killing.finished(run, script, argv, folder)
+    last = said.strip().rpartition("\n")[2]
+    if status not in (0, 2):
+        return status, "HANGS" if status == -signal.SIGALRM else f"status {status}: {last}"
+    if status == 2 and not last.startswith(f"{script}.py: "):
+        return 2, f"no sentence at the end: {last}"
+    if status == 2 and (folder / "trained").exists() and not last.endswith(DIVERGED):
+        return 2, f"after training: {last}"
+    return status, ""

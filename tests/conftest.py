@@ -7,16 +7,12 @@ import socket
 # before torch: small work gains nothing by threads, and threads that wait slow a busy machine
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-import numpy as np
 import pytest
 import torch
+import whole_runs
 
-from minidl import idx
-from minidl.data.sources import FILES as OF_SPLITS
 from minidl.lab import plot, results
 from minidl.lab.run import Run
-
-FILES = [file for pair in OF_SPLITS.values() for file in pair]
 
 
 @pytest.fixture(autouse=True)
@@ -49,28 +45,16 @@ def real_data():
     return os.environ["MINIDL_DATA"]
 
 
-def write_stripes(path):
-    """120 + 30 images in four IDX files: class c is a bright row 2c + 3, so easy to tell."""
-    path.mkdir()
-    random = np.random.default_rng(0)
-    for n, (images, labels) in zip((120, 30), OF_SPLITS.values(), strict=True):
-        y = (np.arange(n) % 10).astype(np.uint8)
-        x = random.integers(0, 60, (n, 28, 28), dtype=np.uint8)
-        x[np.arange(n), 2 * y + 3] += 180
-        idx.write(path / images, x)
-        idx.write(path / labels, y)
-    return path
-
-
 @pytest.fixture
 def folder(tmp_path):
-    return write_stripes(tmp_path / "stripes")
+    """120 + 30 images: class c is a bright row 2c + 3."""
+    return whole_runs.write_images(tmp_path / "stripes")
 
 
 @pytest.fixture(scope="module")
 def module_folder(tmp_path_factory):
     """The same for all tests of a file, which leave it as it is."""
-    return write_stripes(tmp_path_factory.mktemp("data") / "stripes")
+    return whole_runs.write_images(tmp_path_factory.mktemp("data") / "stripes")
 
 
 @pytest.fixture

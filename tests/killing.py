@@ -3,7 +3,7 @@
 A process is forked from a server that has imported torch once, killed, and what it leaves is
 compared, file by file, with what an undisturbed one left. The same command with --resume then
 ends with the same files, byte for byte but for timings. Used in tests/torture.py, its short
-form tests/test_torture.py and tests/faults.py.
+form tests/test_torture.py.
 """
 
 import contextlib

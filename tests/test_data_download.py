@@ -6,12 +6,10 @@ here are tiny and no test needs a network; the published ones are checked where 
 import contextlib
 import gzip
 import hashlib
-import io
 import random
 import re
 import signal
 import socket
-import struct
 import subprocess
 import sys
 import tarfile
@@ -20,6 +18,7 @@ import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import mutating
 import pytest
 
 import data_download
@@ -62,25 +61,15 @@ def good(request, body=PACKED):
 ANSWERS = {  # of the mirrors that always say the same
     "ignores_range": {"body": PACKED},
     "not_found": {"body": b"<html>no such file</html>", "status": 404},
-    "forbidden": {"body": b"<html>not for you</html>", "status": 403},
-    "empty": {"body": b""},
     "login_page": {"body": b"<html>accept our terms first</html>"},
     "cut_short": {"body": PACKED[:HALF], "length": len(PACKED)},
-    "half_a_file": {"body": PACKED[:HALF]},
     "corrupted": {"body": PACKED[:HALF] + bytes([PACKED[HALF] ^ 1]) + PACKED[HALF + 1:]},
     "wrong_set": {"body": OTHER},
     "bomb": {"body": gzip.compress(bytes(2**24), mtime=0)},
-    "part_unasked": {"body": PACKED[:HALF], "status": 206},
-    "always_416": {"body": b"", "status": 416},
 }
 
 
 def silent(request):
-    request.server.release.wait(PATIENCE)
-
-
-def stalled(request):
-    send(request, PACKED[:HALF], length=len(PACKED))
     request.server.release.wait(PATIENCE)
 
 
@@ -89,13 +78,6 @@ def waits_then_good(request):
     send(request, PACKED[:HALF], length=len(PACKED))
     request.server.release.wait(PATIENCE)
     request.wfile.write(PACKED[HALF:])
-
-
-def reset(request):
-    send(request, PACKED[:HALF], length=len(PACKED))
-    time.sleep(0.05)  # a reset would also throw away what the client has not read yet
-    request.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    request.connection.close()
 
 
 def endless(request):
@@ -113,23 +95,6 @@ def drips(request):
         if request.server.release.wait(0.01):
             break
         request.wfile.write(bytes([byte]))
-
-
-def redirect(request):
-    send(request, b"", 302, Location=request.path.replace("redirect", "good"))
-
-
-def redirects_to_itself(request):
-    send(request, b"", 302, Location=request.path)
-
-
-def wrong_range(request):
-    """The first bytes, said to be the first, whatever was asked for."""
-    if "Range" in request.headers:
-        span = f"bytes 0-{HALF - 1}/{len(PACKED)}"
-        send(request, PACKED[:HALF], 206, Content_Range=span)
-    else:
-        send(request, PACKED)
 
 
 def escapes(request):
@@ -217,10 +182,10 @@ def write(path, content):
 
 
 # One mirror misbehaves ---------------------------------------------------------------------
-HANGING = ["silent", "stalled", "drips"]
-SENT_SOME = ["cut_short", "stalled", "drips", "reset"]  # and nothing wrong
-MISBEHAVING = [*sorted({*ANSWERS} - {"ignores_range"}), *HANGING, "reset", "endless",
-               "redirects_to_itself", "escapes", "huge_numbers"]
+HANGING = ["silent", "drips"]
+SENT_SOME = ["cut_short", "drips"]  # and nothing wrong
+MISBEHAVING = [*sorted({*ANSWERS} - {"ignores_range"}), *HANGING, "endless",
+               "escapes", "huge_numbers"]
 
 
 @pytest.mark.parametrize("bad", MISBEHAVING)
@@ -232,7 +197,7 @@ def test_a_mirror_that_misbehaves_puts_nothing_in_place_and_the_next_one_serves(
     assert f"{server.url}/{bad}" in sentence and f"{IMAGES}.gz" in sentence
     assert str(folder / "mnist") in sentence and sentence.isprintable()
     left = files(folder)
-    if bad in SENT_SOME:  # a reset, or the time-out of a busy machine, may overtake it
+    if bad in SENT_SOME:  # the time-out of a busy machine may overtake it
         assert PACKED.startswith(left.pop(PART, b""))
     assert left == {}
     assert server.sent < 2**27  # 1 MiB is allowed; the rest is what the sockets buffer
@@ -243,7 +208,7 @@ def test_a_mirror_that_misbehaves_puts_nothing_in_place_and_the_next_one_serves(
 def test_what_is_right_costs_no_request_and_what_is_wrong_is_replaced(server, folder):
     write(folder / PLACE, OTHER)
     assert data_download.missing("mnist", folder) == []  # looks at names only
-    assert ask(server, folder, "redirect") == [None, None]
+    assert ask(server, folder, "good") == [None]
     assert files(folder) == RIGHT
     assert ask(server, folder, "good") == []
     (folder / PLACE).unlink()
@@ -254,18 +219,16 @@ def test_what_is_right_costs_no_request_and_what_is_wrong_is_replaced(server, fo
 def test_a_later_run_transfers_only_the_rest(server, folder):
     with pytest.raises(DownloadError):
         ask(server, folder, "cut_short")
-    assert ask(server, folder, "forbidden", "huge_numbers", "good") == 3 * [f"bytes={HALF}-"]
+    assert ask(server, folder, "not_found", "huge_numbers", "good") == 3 * [f"bytes={HALF}-"]
     assert server.sent < len(PACKED) - HALF + 99
     assert files(folder) == RIGHT
 
 
 @pytest.mark.parametrize("part, mirror, anew", [
     (PACKED[:HALF], "ignores_range", False),  # 200: the whole file came at once
-    (PACKED[:HALF], "wrong_range", True),     # 206 with other bytes
     (gzip.compress(CONTENT, 0)[:HALF], "good", True),  # of a mirror that packs otherwise
-    (bytes(len(PACKED) + 1), "good", True),            # longer than the file
     (PACKED, "good", False),                           # whole
-], ids=["range ignored", "wrong range", "packed otherwise", "longer", "whole"])
+], ids=["range ignored", "packed otherwise", "whole"])
 def test_a_partial_file_that_cannot_be_gone_on_with_is_fetched_anew(
         server, folder, part, mirror, anew):
     write(folder / PART, part)
@@ -287,16 +250,6 @@ def test_without_a_network_the_status_is_2_and_one_sentence_tells_what_to_do(
     for told in (url, f"{IMAGES}.gz", f"{LABELS}.gz", str(folder / "mnist")):
         assert told in sentence
     assert files(folder) == {}
-
-
-def test_a_name_that_is_looked_up_for_ever_costs_one_timeout_a_mirror(
-        server, folder, monkeypatch):
-    monkeypatch.setattr(socket, "getaddrinfo", lambda *a, **k: server.release.wait(PATIENCE))
-    start = time.monotonic()
-    with pytest.raises(DownloadError, match=r"/good: .*/redirect: "):
-        ask(server, folder, "good", "redirect", timeout=0.2)
-    assert time.monotonic() - start < PATIENCE / 2
-    assert server.log == []
 
 
 # Two processes, crashes, Ctrl-C ------------------------------------------------------------
@@ -335,14 +288,6 @@ def test_two_processes_do_not_write_to_the_same_partial_file(server, folder, loc
         assert (process.returncode, errors) == (0, "")
     assert [asked for _, asked in server.log] == [None] * (2 - locks)
     assert files(folder) == RIGHT
-
-
-def test_a_partial_file_that_no_other_process_can_take_over_is_removed(
-        server, folder, monkeypatch):
-    monkeypatch.setitem(sys.modules, "fcntl", None)
-    with pytest.raises(DownloadError):
-        ask(server, folder, "cut_short")
-    assert files(folder) == {}
 
 
 @pytest.mark.parametrize("signal_sent", [signal.SIGKILL, signal.SIGINT])
@@ -391,22 +336,6 @@ def test_a_mistake_on_the_command_line_is_one_sentence_with_status_2(
     assert server.log == []
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full to write to")
-def test_a_full_disk_is_one_sentence_with_status_2(server, folder, capsys):
-    (folder / "mnist").mkdir(parents=True)
-    (folder / PART).symlink_to("/dev/full")
-    assert main(["mnist"]) == 2
-    error = capsys.readouterr().err
-    assert str(folder) in error and error.count("\n") == 1
-    assert files(folder) == {}
-
-
-def test_the_import_needs_the_standard_library_only():
-    code = "import sys, data_download; print({'numpy', 'torch', 'minidl'} & set(sys.modules))"
-    found = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True)
-    assert found.stdout == b"set()\n", found.stderr
-
-
 # Files fetched by hand ---------------------------------------------------------------------
 @pytest.mark.parametrize("where, content", [
     (f"mnist/{IMAGES}", CONTENT), (IMAGES, CONTENT), (f"{IMAGES}.gz", PACKED)])
@@ -420,8 +349,7 @@ def test_from_takes_plain_and_gzipped_files(server, folder, tmp_path, where, con
 
 
 @pytest.mark.parametrize("content", [
-    OTHER, CONTENT[:-1], PACKED[:-1], PACKED + b"more", bytes(2**21),
-    PACKED[:10] + bytes(2**23), gzip.compress(bytes(2**25))], ids=range(7))
+    OTHER, CONTENT[:-1], PACKED[:-1], gzip.compress(bytes(2**25))], ids=range(4))
 def test_from_refuses_wrong_content(server, folder, tmp_path, capsys, content):
     (tmp_path / IMAGES).write_bytes(content)
     assert main(["mnist", "--from", str(tmp_path)]) == 2
@@ -437,19 +365,11 @@ REVIEWS = {"aclImdb/train/pos/0_9.txt": b"good", "aclImdb/train/neg/0_1.txt": b"
 
 def archive(*extra, reviews=REVIEWS):
     """A .tar.gz of the extra members, then the reviews in the reverse of the sorted order."""
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w:gz") as tar:
-        texts = [(tarfile.TarInfo(name), text) for name, text in sorted(reviews.items())[::-1]]
-        for member, text in [*extra, *texts]:
-            member.size = len(text)
-            tar.addfile(member, io.BytesIO(text))
-    return buffer.getvalue()
+    return gzip.compress(mutating.packed(dict(sorted(reviews.items())[::-1]), extra))
 
 
 def member(name, text=b"", kind=tarfile.REGTYPE, link=""):
-    info = tarfile.TarInfo(name)
-    info.type, info.linkname = kind, link
-    return info, text
+    return name, text, kind, link
 
 
 @pytest.fixture
@@ -512,14 +432,12 @@ def sparse():
     archive(reviews=dict(list(REVIEWS.items())[:3])),
     archive(reviews={"aclImdb/test/neg/0_2.txt": b"poor" + b"".join(
         name.encode() + REVIEWS[name] for name in sorted(REVIEWS)[1:])}),
-    archive(member("aclImdb/train/pos/1_9.txt", b"one more")),
     archive(member("aclImdb/train/pos/0_9.txt", b"shadowed")),
     archive(member("aclImdb/train/pos/1_9.txt", bytes(2**16 + 1))),
     archive(member("aclImdb/zeros", bytes(2**21))),
-    archive()[:-20],
     gzip.compress(b"no archive at all" * 99),
     claiming(2**45),  # hours, if it were looked for beyond the end
-], ids=range(10))
+], ids=range(8))
 def test_an_archive_with_other_reviews_is_refused(imdb, tmp_path, content):
     with pytest.raises(DownloadError, match="aclImdb_v1"):
         imdb(content)

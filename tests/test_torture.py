@@ -3,14 +3,13 @@
 import ast
 import contextlib
 import functools
+import gzip
 import io
 import os
-import pickle
 import random
 import re
 import signal
 
-import faults
 import killing
 import mutating
 import numpy
@@ -30,7 +29,7 @@ LEFT = ".results.json.0123456789abcdef.tmp"  # as a killed process leaves it
 
 
 def start(out, *argv):
-    cli.start(faults.script, argv=["--out", str(out), *argv])
+    cli.start(torture.script, argv=["--out", str(out), *argv])
 
 
 def sentence(capsys, out, *argv):
@@ -40,7 +39,7 @@ def sentence(capsys, out, *argv):
         start(out, *argv)
     said = capsys.readouterr().err
     assert stop.value.code == 2 and content(out) == before, said
-    assert said.count("\n") == 1 and said.startswith("faults.py: "), said
+    assert said.count("\n") == 1 and said.startswith("torture.py: "), said
     return said
 
 
@@ -60,16 +59,6 @@ def test_a_file_is_replaced_whole_whatever_a_killed_process_left(tmp_path, monke
     assert (tmp_path / LEFT).exists() != locks  # a killed process's: cleared away
 
 
-def test_a_file_that_another_process_is_writing_is_left_to_it(tmp_path):
-    path = tmp_path / "results.json"
-    with whole_file(path) as first:
-        first.write_text("first")
-        with whole_file(path) as second:
-            second.write_text("second")
-        assert path.read_text() == "second" and first.exists()
-    assert content(tmp_path) == {"results.json": b"first"}  # the last one's, whole
-
-
 def test_an_error_in_the_block_leaves_the_old_file_and_names_it(tmp_path):
     path = tmp_path / "results.json"
     path.write_text("old")
@@ -81,30 +70,22 @@ def test_an_error_in_the_block_leaves_the_old_file_and_names_it(tmp_path):
 
 # --- one run a folder -----------------------------------------------------------------------
 
-def test_a_folder_is_one_processs_until_it_is_killed(tmp_path):
+def test_a_folder_is_one_runs_until_it_is_killed_and_a_second_one_is_refused(
+        tmp_path, capsys):
+    start(tmp_path)
     told, tell = os.pipe()
     if not (child := os.fork()):
         with alone(tmp_path) as granted:
             os.write(tell, b"1" if granted else b"0")
             signal.pause()
     assert os.read(told, 1) == b"1"
-    with alone(tmp_path) as granted:
-        assert not granted
+    assert f"--out {tmp_path}: found another run" in sentence(capsys, tmp_path)
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
-    with alone(tmp_path) as granted:
-        assert granted
-    assert content(tmp_path) == {}
-
-
-def test_a_second_run_into_a_folder_is_refused_and_the_first_loses_nothing(tmp_path, capsys):
     start(tmp_path)
-    with alone(tmp_path):
-        assert f"--out {tmp_path}: found another run" in sentence(capsys, tmp_path)
-    start(tmp_path)  # and it may when the other has ended
 
 
-# --- what lies in the folder: damaged, of other settings, malicious -------------------------
+# --- what lies in the folder: damaged, malicious, cut off -----------------------------------
 
 @pytest.fixture
 def trap(tmp_path):
@@ -115,16 +96,12 @@ def trap(tmp_path):
     return Trap(), tmp_path / "sprung"
 
 
-CHECKPOINT = "checkpoints/first.pt"
-
-
-@pytest.mark.parametrize(("name", "damage"), [
-    (CHECKPOINT, lambda b: b[:len(b) // 2]), (CHECKPOINT, lambda b: b""),
-    (CHECKPOINT, lambda b: b[:800] + bytes([b[800] ^ 16]) + b[801:]),  # one bit
-    (CHECKPOINT, lambda b: pickle.dumps({"parts": 1})), ("run.json", lambda b: b"[\xff")])
-def test_a_damaged_file_is_one_sentence(tmp_path, capsys, name, damage):
+@pytest.mark.parametrize("damage", [
+    lambda b: b[:len(b) // 2], lambda b: b"",
+    lambda b: b[:800] + bytes([b[800] ^ 16]) + b[801:]], ids=["cut", "empty", "one bit"])
+def test_a_damaged_checkpoint_is_one_sentence(tmp_path, capsys, damage):
     start(tmp_path)
-    path = tmp_path / name
+    path = tmp_path / "checkpoints/first.pt"
     path.write_bytes(damage(path.read_bytes()))
     assert f"{path}: found " in sentence(capsys, tmp_path, "--resume")
 
@@ -133,7 +110,7 @@ def test_a_damaged_file_is_one_sentence(tmp_path, capsys, name, damage):
 def test_a_malicious_checkpoint_is_one_sentence_and_runs_nothing(
         tmp_path, capsys, trap, zipped):
     start(tmp_path / "out")
-    path, (thing, sprung) = tmp_path / "out" / CHECKPOINT, trap
+    path, (thing, sprung) = tmp_path / "out/checkpoints/first.pt", trap
     torch.save({"made_by": thing}, path, _use_new_zipfile_serialization=zipped)
     sentence(capsys, tmp_path / "out", "--resume")
     assert not sprung.exists()
@@ -189,13 +166,13 @@ def dying(name, writer, folder, resume):
         setattr(type(folder), kind, half)
     if writer:
         results.whole_file = checkpoint.whole_file = writer
-    faults.ends(folder, *["--resume"] * resume)
+    torture.ends(folder, *["--resume"] * resume)
 
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
     folder = tmp_path_factory.mktemp("alone")
-    status, said, _ = killing.finished(faults.run, folder, False)
+    status, said, _ = killing.finished(torture.run, folder, False)
     assert not status, said
     return content(folder)
 
@@ -207,7 +184,7 @@ def test_killed_in_the_midst_of_writing_a_file_it_leaves_none_half_and_goes_on(
     left = content(tmp_path)
     assert sum(name.endswith(".tmp") for name in left) == 1
     assert not killing.half_written(left, whole)
-    killing.finished(faults.run, tmp_path, True)
+    killing.finished(torture.run, tmp_path, True)
     assert not killing.differences(content(tmp_path), whole)
 
 
@@ -216,15 +193,14 @@ def test_the_check_finds_a_file_that_was_written_in_its_place(whole, tmp_path):
     assert killing.half_written(content(tmp_path), whole) == ["results.json"]
 
 
-def test_a_kill_at_a_random_moment_of_making_caches_is_survived(tmp_path):
-    assert killing.survives(torture.caching, 1, random.Random(0), tmp_path) == []
+def test_a_kill_at_a_random_moment_is_survived(tmp_path):
+    assert killing.survives(torture.run, 1, random.Random(0), tmp_path) == []
 
 
-# --- disks, clocks, files -------------------------------------------------------------------
+# --- disks and files ------------------------------------------------------------------------
 
 @pytest.mark.parametrize("fault", [
-    functools.partial(faults.full_disk, steps=4), faults.read_only, faults.clock_set_back,
-    faults.strangers, faults.foreign_checkpoints, faults.edited_script])
+    functools.partial(torture.full_disk, steps=4), torture.strangers])
 def test_a_fault_is_one_sentence_and_nothing_is_lost(fault, tmp_path):
     status, said, _ = killing.finished(fault, tmp_path)
     assert not status, said
@@ -240,13 +216,16 @@ def test_a_mutated_file_is_read_right_or_refused_in_a_sentence(
 
 
 def test_a_malicious_cache_is_made_anew_and_runs_nothing(tmp_path, trap, monkeypatch):
-    path, (thing, sprung) = tmp_path / "a.npz", trap
-    numpy.savez(path, **dict.fromkeys(review_sources.Texts._fields,
-                                      numpy.array([thing], object)))
-    packed = path.read_bytes()
     monkeypatch.setitem(data_download.SETS, "imdb", mutating.TINY)
-    kind = mutating.KINDS["words of an archive"]
-    assert mutating.outcome(kind, path) == "refused" and not sprung.exists()
+    archive, (thing, sprung), said = tmp_path / "aclImdb_v1.tar.gz", trap, []
+    archive.write_bytes(gzip.compress(mutating.packed(mutating.TEXTS), mtime=0))
+    texts = review_sources._cached(archive, said.append)
+    (cache,) = tmp_path.glob("words-*.npz")
+    numpy.savez(cache, **dict.fromkeys(texts._fields, numpy.array([thing], object)))
+    packed, first = cache.read_bytes(), len(said)
+    again = review_sources._cached(archive, said.append)
+    assert all(map(numpy.array_equal, again, texts))
+    assert len(said) == 2 * first and not sprung.exists()
     numpy.load(io.BytesIO(packed), allow_pickle=True)["words"]  # an unsafe loader springs it
     assert sprung.exists()
 

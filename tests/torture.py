@@ -5,15 +5,18 @@
     python tests/torture.py --flags 300 --seed 1    nothing but so many command lines
 
 Every kill is followed by a check that nothing is half-written, every round of kills by a run
-to the end, whose files are those of an undisturbed run but for timings. Exit status 1 where
-anything did not survive. The short form is tests/test_torture.py.
+to the end, whose files are those of an undisturbed run but for timings. Every fault is in a
+process of its own. Exit status 1 where anything did not survive. The short form is
+tests/test_torture.py; checkpoints of other settings, code or data: tests/test_run.py.
 """
 
 import argparse
+import contextlib
 import functools
-import gzip
+import io
 import os
 import random
+import resource
 import shlex
 import shutil
 import sys
@@ -27,26 +30,105 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "assignments")]
 
 import commands  # noqa: E402
-import faults  # noqa: E402
 import killing  # noqa: E402
 import mutating  # noqa: E402
+import torch  # noqa: E402
+from torch import nn  # noqa: E402
 
-import data_download  # noqa: E402
-from minidl.data import review_sources  # noqa: E402
+from minidl.lab import cli  # noqa: E402
+from minidl.lab.plot import curves  # noqa: E402
+
+# --- a run of every kind of file ------------------------------------------------------------
+
+def script(run, epochs: "passes" = 3, width: "of the layer" = 5):
+    """Two short trainings, a search, a figure, a table: all kinds of files a run writes."""
+    for name in ("first", "second"):
+        model = nn.Linear(width, width)
+        optimizer = torch.optim.Adam(model.parameters(), lr=0.1)
+        for _ in run.epochs(epochs, name, model=model, optimizer=optimizer):
+            loss = model(torch.randn(8, width, generator=run.generator)).square().mean()
+            optimizer.zero_grad(); loss.backward(); optimizer.step()
+            run.track(8, loss=loss)
+    search = run.trials("search", lambda settings, _: settings["x"] ** 2)
+    trials = search([{"x": x} for x in range(300)])
+    run.results.number("best", min(trial["score"] for trial in trials), "score")
+    losses = range(1, epochs + 1), run.history["loss"]
+    run.results.figure("loss", curves({"loss": losses}, "made data", "epoch", "loss"))
+    run.results.table("trials", [trial["settings"] for trial in trials])
+    run.claim("The loss is recorded.", bool(run.history), loss=run.history["loss"][-1])
 
 
-def caching(folder, resume):
-    """The words of an archive of reviews; needs no --resume."""
-    path = folder / "imdb" / "aclImdb_v1.tar.gz"
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(gzip.compress(mutating.packed(mutating.TEXTS), 1, mtime=0))
-    data_download.SETS["imdb"] = mutating.TINY
-    review_sources._cached(path, print)
+def run(folder, resume):
+    """The script with what it says."""
+    cli.start(script, argv=["--out", str(folder), *["--resume"] * resume])
 
 
-KILLED = {"run": faults.run, "caching": caching}
+def ends(out, *argv):
+    """The script's exit status and what it said on stderr."""
+    said = io.StringIO()
+    with contextlib.redirect_stderr(said), contextlib.redirect_stdout(io.StringIO()):
+        try:
+            cli.start(script, argv=["--out", str(out), *argv])
+        except SystemExit as stop:
+            return stop.code, said.getvalue()
+    return 0, said.getvalue()
 
+
+def refused(out, *argv):
+    """The sentence of a run that ends with status 2 and writes nothing half."""
+    status, said = ends(out, *argv)
+    words = "expected" in said or "give the same" in said
+    assert status == 2 and said.count("\n") == 1 and words, (status, said)
+    assert not [name for name in killing.content(out.parent) if name.endswith(".tmp")]
+    return said.strip()
+
+
+# --- faults ----------------------------------------------------------------------------------
+
+def full_disk(scratch, steps=12):
+    """A disk without room at ever later moments (a limit on a file's size stands for it);
+    with room again, --resume ends the run."""
+    status, said = ends(scratch / "alone")
+    assert not status, said
+    whole, sentences = killing.content(scratch / "alone"), []
+    largest, hard = max(map(len, whole.values())), resource.getrlimit(resource.RLIMIT_FSIZE)[1]
+    for i in range(steps):
+        out = scratch / str(i) / "out"
+        out.mkdir(parents=True)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (i * largest // steps, hard))
+        sentences.append(refused(out, *["--resume"] * (i % 2)))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
+        half = killing.half_written(killing.content(out), whole)
+        assert not half, half
+        status, said = ends(out, "--resume")
+        assert not status, said
+        other = killing.differences(killing.content(out), whole)
+        assert not other, other
+    print(f"{steps} full disks: one sentence each, resumed to the same files; "
+          f"e.g. {sentences[-1]}")
+
+
+def strangers(scratch, times=20):
+    """Files of a user's in --out, some of them named as a run's: none is changed."""
+    assert not ends(scratch / "alone")[0]
+    names, chance, refusals = sorted(killing.content(scratch / "alone")), random.Random(0), 0
+    for i in range(times):
+        out = scratch / str(i)
+        for name in [*chance.sample(names, chance.randint(0, 3)), "checkpoints/thesis.pt"]:
+            (out / name).parent.mkdir(parents=True, exist_ok=True)
+            (out / name).write_bytes(chance.choice((b"mine", b"{}", b"[1]", b"")))
+        before = killing.content(out)
+        status, said = ends(out, *["--resume"] * (i % 2))
+        assert status == 0 or (status == 2 and said.count("\n") == 1), (status, said)
+        assert before.items() <= killing.content(out).items(), (before, said)
+        refusals += status == 2
+    print(f"{times} folders of others, {refusals} refused, no file of theirs changed")
+
+
+FAULTS = {"full disk": full_disk, "folders of others": strangers}
+
+
+# --- all together ---------------------------------------------------------------------------
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
@@ -57,9 +139,8 @@ def main():
                         help="nothing but N command lines of the scripts, drawn by the seed")
     flags = parser.parse_args()
     parts = {"command lines": functools.partial(command_lines, flags)} if flags.flags else {
-        **{f"kills of {name}": functools.partial(kills, work, flags)
-           for name, work in KILLED.items()},
-        **{name: functools.partial(disk, fault) for name, fault in faults.FAULTS.items()},
+        "kills": functools.partial(kills, flags),
+        **{name: functools.partial(survived, fault) for name, fault in FAULTS.items()},
         **{f"mutated {name}": functools.partial(files, name, flags)
            for name in mutating.KINDS}}
     wrong = 0
@@ -73,13 +154,12 @@ def main():
     return wrong > 0
 
 
-def kills(work, flags, folder):
-    n = flags.kills // len(KILLED)
-    wrong = killing.survives(work, n, random.Random(flags.seed), folder)
-    return not wrong, "; ".join([f"{n} kills", *wrong])
+def kills(flags, folder):
+    wrong = killing.survives(run, flags.kills, random.Random(flags.seed), folder)
+    return not wrong, "; ".join([f"{flags.kills} kills", *wrong])
 
 
-def disk(fault, folder):
+def survived(fault, folder):
     status, said, _ = killing.finished(fault, folder)
     return not status, said.strip()
 

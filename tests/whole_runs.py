@@ -1,16 +1,19 @@
-"""Scripts run whole, on small data: how a test starts one, and what it watches."""
+"""Scripts run whole: small data, how a test starts one, and what it watches."""
 
 import importlib
 import json
 from typing import NamedTuple
 from unittest.mock import Mock
 
+import numpy as np
 import pytest
 import refuting
 import torch
 
+from minidl import idx
 from minidl.data import Dataset
 from minidl.data.reviews import Corpus
+from minidl.data.sources import FILES
 from minidl.lab import cli
 from minidl.lab.results import Results
 from minidl.lab.run import Run
@@ -20,6 +23,22 @@ class WholeRun(NamedTuple):
     content: dict  # of results.json
     events: list   # each "step" of a training and each reading of the "test" split
     claims: list   # see refuting.py
+
+
+def write_images(folder, n=120, tests=30, classes=range(10), change=lambda x: x, seed=0):
+    """n + tests images of these classes in four IDX files; -> the folder.
+
+    Class c is a bright row 2c + 3, so easy to tell.
+    """
+    folder.mkdir(parents=True)
+    random = np.random.default_rng(seed)
+    for count, (images, labels) in zip((n, tests), FILES.values(), strict=True):
+        y = np.resize(np.array(classes, np.uint8), count)
+        x = random.integers(0, 60, (count, 28, 28), dtype=np.uint8)
+        x[np.arange(count), (2 * y + 3) % 28] += 180
+        idx.write(folder / images, change(x))
+        idx.write(folder / labels, y)
+    return folder
 
 
 def start(name, out, *argv, data, figures=False):
