@@ -3,12 +3,9 @@
 Files damaged at random are read right or refused in tests/test_torture.py.
 """
 import gzip
-import os
 import random
 import struct
-import time
 import tracemalloc
-import zlib
 from pathlib import Path
 
 import numpy as np
@@ -68,11 +65,6 @@ def test_bytes_written_by_hand_mean_the_array_decoded_by_hand(tmp_path, dtype, n
     assert (gzip.decompress(written) if name.endswith(".gz") else written) == content
 
 
-def test_the_header_of_the_training_images_of_mnist_is_its_sixteen_published_bytes():
-    images = np.broadcast_to(np.uint8(0), (60000, 28, 28))
-    assert idx.header(images) == bytes.fromhex("00000803 0000ea60 0000001c 0000001c")
-
-
 @both_names
 @pytest.mark.parametrize("shape", [(), (0,), (3, 0, 2), (2, 3, 4), (1,) * 32])
 def test_what_is_written_is_read_back_bit_for_bit(tmp_path, shape, name):
@@ -96,26 +88,6 @@ def test_byte_order_and_layout_in_memory_do_not_change_the_file(tmp_path):
 
 # Writing
 
-@both_names
-def test_the_bytes_do_not_depend_on_the_time_or_the_name(tmp_path, monkeypatch, name):
-    array = np.arange(1000, dtype=np.int32)
-    idx.write(tmp_path / name, array)
-    monkeypatch.setattr(time, "time", lambda: 2e9)
-    idx.write(tmp_path / f"other-{name}", array)
-    assert (tmp_path / name).read_bytes() == (tmp_path / f"other-{name}").read_bytes()
-
-
-def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch):
-    def fills_up(self, data):
-        self.touch()
-        raise OSError(28, "No space left on device")
-
-    path = put(tmp_path / "a-idx", GOOD)
-    monkeypatch.setattr(Path, "write_bytes", fills_up)
-    assert "No space left" in refused(idx.write, path, np.zeros(9, np.uint8))
-    assert path.read_bytes() == GOOD and list(tmp_path.iterdir()) == [path]
-
-
 @pytest.mark.parametrize("array", [
     np.zeros(2, np.int64), np.zeros(2, np.uint16), np.zeros(2, bool), np.array(["a", "b"]),
     np.zeros(2, np.complex64), np.zeros(2, "datetime64[s]"),
@@ -135,16 +107,12 @@ MALFORMED = {   # what is wrong -> (name, bytes)
     "magic cut": ("a-idx", GOOD[:3]),
     "short": ("a-idx", GOOD[:-1]),
     "long": ("a-idx", GOOD + b"\0"),
-    "scalar, short": ("a-idx", b"\0\0\x0c\0" + b"\0\0\0"),
-    "odd bytes": ("a-idx", b"\0\0\x0b\1\0\0\0\2abc"),
     "not gzip": ("a-idx.gz", GOOD),
     "gzip": ("a-idx", ZIPPED),
     "gz, no sum": ("a-idx.gz", ZIPPED[:-8]),
     "gz, wrong sum": ("a-idx.gz", ZIPPED[:-8] + bytes([ZIPPED[-8] ^ 1]) + ZIPPED[-7:]),
-    "gz, wrong code": ("a-idx.gz", ZIPPED[:10] + b"\xff" * 9),
     "gz, more": ("a-idx.gz", ZIPPED + b"junk"),
     "2^64 bytes": ("a-idx", b"\0\0\x0e\2\x80\0\0\0\x40\0\0\0"),
-    "255 sizes": ("a-idx", b"\0\0\x0e\xff" + 255 * HUGE),
     "0 x huge": ("a-idx", b"\0\0\x08\4" + bytes(4) + 3 * HUGE),
 }
 
@@ -154,26 +122,6 @@ def test_a_malformed_file_is_refused_in_a_sentence_with_its_name(tmp_path, kind)
     name, content = MALFORMED[kind]
     (tmp_path / name).write_bytes(content)
     refused(idx.read, tmp_path / name)
-
-
-@both_names
-def test_the_file_that_every_malformed_one_departs_from_is_read(tmp_path, name):
-    assert idx.read(put(tmp_path / name, GOOD)).tolist() == [1, 2, 3, 4, 5]
-
-
-def test_what_is_no_regular_file_is_refused(tmp_path, monkeypatch):
-    refused(idx.read, tmp_path / "missing")
-    refused(idx.read, put(tmp_path / "file", GOOD) / "a-idx")
-    refused(idx.read, tmp_path)
-
-    def forbid(self, *args):  # in place of chmod, which does not bind root
-        raise PermissionError(13, "Permission denied", str(self))
-
-    monkeypatch.setattr(Path, "open", forbid)
-    refused(idx.read, tmp_path / "file")
-    if hasattr(os, "mkfifo"):  # opened, as it must not be, a pipe waits for its writer
-        os.mkfifo(tmp_path / "pipe")
-        assert "Permission" not in refused(idx.read, tmp_path / "pipe")
 
 
 # Memory
@@ -196,15 +144,6 @@ def test_a_header_that_claims_a_terabyte_takes_memory_for_what_arrives_only(tmp_
     claim = struct.pack(">4B2I", 0, 0, 0x08, 2, 2**20, 2**20)
     used = peak(put(tmp_path / name, claim + noise))
     assert used < 8 * 2**20, f"{used} bytes at the peak; of 2 MiB that arrive, 8 MiB allowed"
-
-
-def test_a_gzip_bomb_is_read_no_further_than_one_byte_past_the_claim(tmp_path):
-    packer = zlib.compressobj(9, wbits=31)
-    bomb = packer.compress(struct.pack(">4BI", 0, 0, 0x08, 1, 100))
-    bomb += packer.compress(bytes(10**8)) + packer.flush()
-    (tmp_path / "a-idx.gz").write_bytes(bomb)
-    used = peak(tmp_path / "a-idx.gz")
-    assert used < 8 * 2**20, f"{used} bytes at the peak, 8 MiB allowed of 100 MB"
 
 
 # The real files
