@@ -10,8 +10,7 @@ The MLP VAE 784-400-20 at batch 128, on MNIST.
               script, it counts numbers below 1e-38 as 0 (cli.start)
     textbook  as pytorch/examples does it (vae/main.py), written anew: each image from bytes
               through PIL to a tensor (torchvision's MNIST with ToTensor), DataLoader, sigmoid
-              and binary_cross_entropy, Adam, loss.item() in every step. In one process (its
-              default on a CPU), with a worker (its default for CUDA), or with a single change
+              and binary_cross_entropy, Adam, loss.item() in every step
 
 minidl is measured by its limit in training, by the textbook in an epoch and its test together
 (of 55,000 images it leaves out the 88 that fill no batch). That both train alike is in
@@ -34,7 +33,7 @@ import torch
 import torch.nn.functional as F
 from PIL import Image  # a part of what matplotlib needs
 from torch import nn
-from torch.utils.data import DataLoader, Dataset, TensorDataset
+from torch.utils.data import DataLoader, Dataset
 
 from minidl.data import batches, steps_per_epoch, to_unit
 from minidl.data import images as datasets
@@ -90,10 +89,6 @@ class Images(Dataset):
         return pixels.permute(2, 0, 1).contiguous().float().div(255), label
 
 
-def tensors(split):
-    return TensorDataset(to_unit(split.x), split.y)
-
-
 def minidl(train, test, run, rounds, bits):
     """-> functions: its training of an epoch, the test after it, the limit of the training."""
     vae = VAE()
@@ -123,12 +118,12 @@ def minidl(train, test, run, rounds, bits):
     return training, testing, limit
 
 
-def textbook(train, test, images=Images, workers=0, **options):
+def textbook(train, test):
     """-> a function: an epoch and its test."""
     vae = VAE()
-    optimizer = torch.optim.Adam(vae.parameters(), lr=1e-3, **options)
-    train_batches = DataLoader(images(train), BATCH, shuffle=True, num_workers=workers)
-    test_batches = DataLoader(images(test), BATCH, num_workers=workers)
+    optimizer = torch.optim.Adam(vae.parameters(), lr=1e-3)
+    train_batches = DataLoader(Images(train), BATCH, shuffle=True)
+    test_batches = DataLoader(Images(test), BATCH)
 
     def epoch():
         torch.set_flush_denormal(False)
@@ -181,12 +176,7 @@ def main(rounds):
                 testing()
 
             show(f"minidl / limit, {bits} bits", training, limit, rounds)
-            for change, options in (
-                    ("", {}), (", 1 worker", {"workers": 1}),
-                    (", images as tensors", {"images": tensors}),
-                    (", Adam fused", {"fused": True})):
-                show(f"textbook{change} / minidl, {bits} bits",
-                     textbook(train, test, **options), ours, rounds)
+            show(f"textbook / minidl, {bits} bits", textbook(train, test), ours, rounds)
 
 
 if __name__ == "__main__":
