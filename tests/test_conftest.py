@@ -65,20 +65,6 @@ def test_failures_of_both_processes_are_told(pytest_in):
     assert len(set(told)) == 2, text
 
 
-def test_the_first_failure_can_be_the_last(pytest_in):
-    status, text, _ = pytest_in("-x", content=BAD)
-    assert status == 1 and "6 failed" not in text and "died" not in text, text
-
-
 def test_a_process_that_dies_is_no_success(pytest_in):
     status, text, _ = pytest_in(content=DIES)
     assert status != 0 and "died before the end of test_" in text, text
-
-
-def test_the_table_of_claims_has_those_of_both_processes():
-    files = ["theory/appendix/test_gan_simclr.py", "theory/test_vae.py"]
-    done = subprocess.run([sys.executable, "-m", "pytest", "-p", "no:xdist", *files], cwd=ROOT,
-                          capture_output=True, text=True, timeout=300,
-                          env={**os.environ, "TEST_PROCESSES": "2"})
-    claims = sum((ROOT / file).read_text("utf-8").count("\n@claim(") for file in files)
-    assert f"{claims} claims hold" in done.stdout, done.stdout

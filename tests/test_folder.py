@@ -47,13 +47,6 @@ def test_a_larger_finished_run_is_not_replaced_without_a_word(tmp_path, there, s
         assert content(tmp_path) == before
 
 
-def test_until_it_begins_a_new_run_removes_nothing(tmp_path):
-    written(tmp_path, "results.json", "checkpoints/model.pt")
-    before = content(tmp_path)
-    Folder(tmp_path, {})
-    assert content(tmp_path) == before and len(before) == 2
-
-
 def test_a_file_that_no_run_wrote_is_not_replaced(tmp_path):
     (tmp_path / "loss.png").write_text("mine")
     with pytest.raises(FolderError, match=r"loss\.png: found a file that is no run's"):
@@ -109,13 +102,3 @@ def test_wrong_data_or_a_wrong_flag_touch_nothing_of_an_earlier_run_or_a_strange
     with pytest.raises(SystemExit) as stopped:
         cli.start(main, data="mnist", argv=[*argv, "--out", str(tmp_path)])
     assert stopped.value.code == 2 and content(tmp_path) == before
-
-
-def test_a_resumed_run_takes_no_strangers_file_for_its_own(tmp_path):
-    written(tmp_path, "checkpoints/model.pt")
-    (tmp_path / "loss.png").write_text("mine")
-    with pytest.raises(FolderError, match=r"loss\.png"):
-        Folder(tmp_path, {}, resume=True).path("loss.png")
-    (tmp_path / "results.json").write_text("mine")
-    with pytest.raises(FolderError, match=r"results\.json"):
-        Folder(tmp_path, {}, resume=True)

@@ -119,39 +119,12 @@ def test_a_run_that_is_no_such_number_is_not_kept(project, run, reason):
     assert list((project / "results").iterdir()) == []
 
 
-def test_the_full_run_stands_beside_the_default_and_is_the_readmes(project):
-    finished(project, "full", value=1)
-    finished(project, "default", value=2)
-    assert [kept_file(project, name)["numbers"]["test_l1"]["value"]
-            for name in ("walk_full", "walk")] == [1, 2]
-    assert "([`--full`](walk_full.json))" in readme.ledger(project)
-
-
-def test_a_picture_is_of_the_run_that_is_kept(project):
-    finished(project, picture=np.ones((4, 4, 3)))
-    path, figure = project / "results/walk_plane.png", project / "outputs/walk/plane.png"
-    assert path.read_bytes() == figure.read_bytes()
-    figure.unlink()  # a run without the figure
-    finished(project, value=0.3)
-    assert not path.exists()
-
-
 # --- age, and whether it matters -----------------------------------------------------------
 
 def restamped(root):
     kept._changed_since.cache_clear()
     (told,) = restamp.restamp((), root)
     return told
-
-
-def test_age_is_told_by_the_files_of_its_own_code_that_changed(project):
-    finished(project)
-    commit(project, minidl__other_py="x = 1\n")
-    kept._changed_since.cache_clear()
-    assert kept.older(kept_file(project), project) == []
-    commit(project, assignments__formulas_py=FORMULA + "# more\n")
-    kept._changed_since.cache_clear()
-    assert kept.older(kept_file(project), project) == ["assignments/formulas.py"]
 
 
 def test_another_name_in_the_code_makes_the_same_numbers_and_the_result_is_stamped(project):
@@ -194,9 +167,3 @@ def test_edits_that_are_in_no_commit_are_not_restamped(project):
     git(project, "add", "-A"), git(project, "commit", "-qm", "kept")
     (project / "assignments/formulas.py").write_text(FORMULA + "x = 1\n")
     assert "expected a clean tree" in restamped(project)
-
-
-def test_a_run_whose_code_fails_is_told_by_its_last_line(project):
-    finished(project)
-    commit(project, assignments__formulas_py="raise SystemExit('no loss')\n")
-    assert "fails: no loss" in restamped(project)

@@ -1,11 +1,6 @@
 """The rooms of minidl/: arrows go one way, publish -> lab -> data -> subject."""
 
 import ast
-import importlib.util
-import shutil
-import subprocess
-import sys
-import zipfile
 from pathlib import Path
 
 import pytest
@@ -53,43 +48,3 @@ def test_an_import_that_goes_the_wrong_way_would_be_found():
     assert found == [Path("minidl/lab/run.py"), Path("minidl/lab/__init__.py"),
                      Path("minidl/idx.py")]
     assert [room(file) for file in found] == [2, 2, 0]
-
-
-def test_the_imports_have_no_cycle():
-    waiting, done = {file: uses(file) - {file} for file in FILES}, set()
-    while ready := [file for file, needs in waiting.items() if needs <= done]:
-        done.update(ready)
-        for file in ready:
-            del waiting[file]
-    assert waiting == {}
-
-
-def test_what_lies_open_is_the_subject_thirty_files_at_most():
-    files = [file for file in FILES if room(file) == 0]
-    assert len(files) <= 30
-    assert sum(len((ROOT / file).read_text("utf-8").splitlines()) for file in files) <= 3000
-
-
-def test_a_wheel_holds_every_package_and_works(tmp_path):
-    if not importlib.util.find_spec("setuptools"):
-        pytest.skip("setuptools is not installed: no wheel can be built")
-    copy = tmp_path / "project"  # a build leaves files in its folder
-    shutil.copytree(ROOT / "minidl", copy / "minidl",
-                    ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("pyproject.toml", "README.md", "data_download.py"):
-        shutil.copy(ROOT / name, copy)
-    subprocess.run([sys.executable, "-m", "pip", "wheel", "--no-build-isolation", "--no-deps",
-                    "--no-index", "-q", "-w", tmp_path, copy], check=True, timeout=600)
-    (wheel,) = tmp_path.glob("*.whl")
-    with zipfile.ZipFile(wheel) as archive:
-        names = set(archive.namelist())
-        archive.extractall(tmp_path / "installed")
-    assert {file.as_posix() for file in FILES} | {
-        "data_download.py", *(file.relative_to(ROOT).as_posix()
-                              for kind in ("mplstyle", "css", "js", "tex")
-                              for file in ROOT.glob(f"minidl/**/*.{kind}"))} <= names
-    code = "import minidl.publish.companion.pages as p; print(p.__file__)"
-    path = str(tmp_path / "installed")
-    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True,
-                          text=True, timeout=600, env={"PYTHONPATH": path, "PATH": ""})
-    assert path in done.stdout, done.stderr

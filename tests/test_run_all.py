@@ -1,14 +1,11 @@
 """assignments/run_all.py: every script, in order, whatever fails; killed, it goes on."""
 
-import json
 import re
-import signal
-import subprocess
-import sys
-import time
 
 import pytest
 import run_all
+
+from minidl.files import alone
 
 SCRIPT = """import sys, time
 from pathlib import Path
@@ -82,65 +79,8 @@ def test_without_resume_all_begin_anew_and_another_size_is_refused(scripts, caps
     assert "run_all.json: found [" in capsys.readouterr().err
 
 
-def test_killed_it_goes_on_and_waits_for_the_script_that_it_left_alone(scripts, monkeypatch):
-    (scripts / "third.py").write_text(SCRIPT + f"""
-sys.path[:0] = {sys.path!r}
-from minidl.files import alone
-def wait(name):  # a minute at most
-    while not (out.parent / name).exists() and time.monotonic() < begun + 60:
-        time.sleep(0.02)
-begun = time.monotonic()
-wait("killed")  # alive, and not yet in its folder
-with alone(out) as granted:
-    if not granted:
-        sys.exit("found another run")
-    wait("seen")
-with (out.parent / "order.txt").open("a") as order:
-    order.write("end\\n")
-""")
-    code = (f"import sys, pathlib; sys.path[:0] = {sys.path!r}\nimport run_all\n"
-            f"run_all.HERE = pathlib.Path({str(scripts)!r})\n"
-            f"run_all.NEEDS = {run_all.NEEDS!r}\n"
-            f"run_all.main(['--jobs', '1', '--out', {str(scripts / 'out')!r}])")
-    process = subprocess.Popen([sys.executable, "-c", code], start_new_session=True,
-                               stdout=subprocess.DEVNULL)
-    wait_for(lambda: "third" in (scripts / "out" / "order.txt").read_text())
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    goes_on = run_all.goes_on
-
-    def seen(folder):
-        """goes_on, which lets the script end after it was found."""
-        if left := goes_on(folder):
-            (scripts / "out" / "seen").touch()
-        return left
-
-    monkeypatch.setattr(run_all, "goes_on", seen)
-    assert list(json.loads((scripts / "out" / "run_all.json").read_text())["seconds"]) == [
-        "first"]
-    assert goes_on(scripts / "out" / "third")
-    (scripts / "out" / "killed").touch()
-    assert run(scripts, "--resume") == 0
-    assert order(scripts / "out") == ["first", "third", "end", "third", "end", "second"]
-
-
-def wait_for(condition, seconds=120):
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        try:
-            if condition():
-                return
-        except OSError:
-            pass
-        time.sleep(0.05)
-    raise TimeoutError
-
-
-@pytest.mark.parametrize("argv, message", [
-    (["--jobs", "0"], "--jobs: found 0, expected 1 or more"),
-    (["--only", "nothing"], "invalid choice: 'nothing'"),
-    (["--quick", "--full"], "not allowed with argument")])
-def test_a_wrong_flag_is_refused(argv, message, capsys):
-    with pytest.raises(SystemExit) as stopped:
-        run_all.parse(argv)
-    assert stopped.value.code == 2 and message in capsys.readouterr().err
+def test_a_script_that_a_killed_run_left_alone_is_known_until_it_ends(tmp_path):
+    (tmp_path / "log.txt").touch()
+    with alone(tmp_path / "log.txt"):
+        assert run_all.goes_on(tmp_path)
+    assert not run_all.goes_on(tmp_path)

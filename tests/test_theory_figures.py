@@ -44,15 +44,6 @@ def test_toeplitz_panels_hold_w_j_minus_i_at_i_j(figures):
             assert word == f"$w_{(j - i + p) // d}$", (i, j)
 
 
-def test_blocks_of_the_2d_jacobian_hold_w_r_minus_i(figures):
-    panels = figures["doubly_block_toeplitz"]().axes
-    for axes, n, k in zip(panels, (3, 5), (2, 3), strict=True):
-        m, found = n - k + 1, texts(axes)
-        assert len(found) == m**2 * k**2
-        for (j, i), word in found.items():
-            assert word == f"{j // n - i // m}{j % n - i % m}", (i, j)
-
-
 def test_the_pooled_outputs_are_those_of_the_title(figures):
     y, by_1, by_2 = ["".join(texts(axes)[2 * i + 1, 2] for i in range(4))
                      for axes in figures["strided_pooling"]().axes]
