@@ -47,8 +47,8 @@ def results(root):
 
 def kept(root):
     """script -> the content of results/<script>_full.json, else of results/<script>.json."""
-    return {content["script"]: content
-            for content in sorted(results(root), key=lambda content: content["size"] == "full")}
+    found = sorted(results(root), key=lambda content: content["size"] == "full")
+    return {content["script"]: content for content in found}
 
 
 def picture(script):

@@ -215,9 +215,10 @@ class Report:
 
     def caption(self, content, name):
         """What a figure or table shows, and of which run; a table with its unit."""
-        file, unit = self.runs / content["script"] / f"{name}.tex", ""
-        if file.is_file() and (found := re.search(r"\\caption{(.+)}", file.read_text("utf-8"))):
-            unit = f" ({plain(found[1])})"
+        file = self.runs / content["script"] / f"{name}.tex"
+        text = file.read_text("utf-8") if file.is_file() else ""
+        found = re.search(r"\\caption{(.+)}", text)
+        unit = f" ({plain(found[1])})" if found else ""
         return (f"{name.replace('_', ' ')}{unit}: {content['script']}, {content['data']}"
                 f"{self.mark(content)}")
 

@@ -14,24 +14,21 @@ import re
 from typing import NamedTuple
 
 GREEK = {name: rf"\{name}" for name in (
-    "alpha", "beta", "gamma", "delta", "zeta", "eta", "theta", "kappa", "lambda", "mu", "nu",
-    "xi", "pi", "rho", "sigma", "tau", "phi", "chi", "psi", "omega", "Gamma", "Delta", "Theta",
-    "Lambda", "Sigma", "Phi", "Psi", "Omega")}
-GREEK |= {"eps": r"\epsilon", "epsilon": r"\epsilon", "lam": r"\lambda"}
+    "alpha", "beta", "gamma", "delta", "eta", "theta", "lambda", "mu", "nu", "pi", "rho",
+    "sigma", "tau", "phi", "psi", "omega")} | {"eps": r"\epsilon", "lam": r"\lambda"}
 BIG = {"sum": r"\sum", "prod": r"\prod"}
 OPERATORS = BIG | {name: rf"\{name}" for name in (
     "log", "exp", "det", "max", "min", "tanh", "cos", "sin")}
 OPERATORS |= {name: rf"\operatorname{{{name}}}" for name in (
     "argmax", "argmin", "tr", "diag", "Var", "Cov", "sign", "relu", "sigmoid", "softmax",
-    "clip", "vec", "logit")} | {"log2": r"\log_{2}"}
-ACCENTS = {"hat": r"\hat", "bar": r"\bar", "tilde": r"\tilde"}
+    "clip", "vec", "logit")}
 RELATIONS = {"=": "=", "<=": r"\leq", ">=": r"\geq", "!=": r"\neq", "<": "<", ">": ">",
              "->": r"\rightarrow", "<-": r"\leftarrow", "~": r"\sim", "in": r"\in"}
 SUMS = {"+": " + ", "-": " - ", "+-": r" \pm "}
 PRODUCTS = {"*": r" \ast ", ".": r" \cdot ", "kron": r" \otimes "}
 CLOSE = {"(": ")", "[": "]", "{": "}"}
-NAMED = {"logits", "logvar", "mse", "bce", "jump", "KL", "BCE", "JSD", "ELBO"}
-PLAIN = {"lr", "al", "mh", "vh", "kl", "CE", "TV", "KL"}  # of two letters, and no product
+NAMED = {"logits", "logvar", "mse", "bce", "jump", "BCE", "ELBO"}
+PLAIN = {"lr", "al", "kl", "CE", "TV", "KL"}  # of two letters, and no product
 SMALL = set(re.findall(r"\w+", """
     a an and are as at be but by can do each every for from go has have he if in is it its me
     my no not of on one only or over per so than that the then there this to up us was we what
@@ -125,19 +122,18 @@ def _wordy(before, token, after, braced):
     if kind in ("other", "else"):
         return True
     if text == ".":     # between two factors, u . v or w.x; else it ends a sentence
-        return not after.text or spaced != after.spaced or not (
-            spaced or (_letter(before) and _letter(after)))
-    if kind != "name" or len(text) == 1 or text in (*GREEK, *PLAIN, "kron"):
+        return spaced != after.spaced or not (spaced or _letter(before))
+    if kind != "name" or len(text) == 1 or text in (*PLAIN, "kron"):
         return False
     if text in NAMED:
         return not any(t.kind == "sign" and t.text not in ",;.'" for t in (before, after))
     if text == "in":    # z in R^d, k in {2, 4}, sum_{n in c}
-        return not before.text or not (braced or after.text in [*"[{RZNUC"])
+        return not (braced or after.text in [*"[{RZNUC"])
     if text in SMALL:
         return True
     if text in OPERATORS:
         return not _operates(text, before, after)
-    return not (SYMBOL.fullmatch(text) or before.text in ("_", "^", "{")
+    return not (SYMBOL.fullmatch(text) or before.text in ("_", "{")
                 or _operand(before, token, after))
 
 
@@ -147,24 +143,23 @@ def _letter(token):
 
 def _operates(text, before, after):
     """Whether sum, log, max, ... has something to work on, and is no noun."""
-    if text in BIG and after.text != "_" and before.text and not (
-            before.kind in ("sign", "number") or SYMBOL.fullmatch(before.text)):
+    if text in BIG and after.text != "_" and before.kind not in ("sign", "number"):
         return False    # the sum w
     if after.kind == "name":
         return after.text not in SMALL and bool(
-            SYMBOL.fullmatch(after.text) or after.text in OPERATORS or before.kind == "sign")
+            SYMBOL.fullmatch(after.text) or after.text in OPERATORS)
     return after.text in ("_", "(", "|", "^", "'") or after.kind == "number"
 
 
 def _operand(before, token, after):
     """Whether a word of several letters is a quantity: f(x), in + out, KL_{max}, SELU^2."""
-    if not after.spaced and after.text == "_":
+    if after.text == "_":
         return len(token.text) == 2     # test_l1 is code
     if not after.spaced and after.text in ("^", "(", "[", "="):
         return after.text != "="    # a setting in code
     if before.text in ("(", "[") and not before.spaced and after.text in (")", "]", ","):
         return True
-    joins = {*RELATIONS, *SUMS, "*", "/", "||"}
+    joins = {*RELATIONS, *SUMS, "*", "/"}
     left = before.text in ("", "E") or (before.kind == "sign"
                                         and before.text not in ",;.')]}|")
     return left and after.kind in ("", "sign") and bool({before.text, after.text} & joins)
@@ -215,13 +210,12 @@ def _formulas(run, weak, display):
 
 def _strong(run):
     """Whether a run is a formula even in a sentence: not a letter, a list or a plural(s)."""
-    if any(t.text in ("_", "^", "||", "'", *RELATIONS, *GREEK, *BIG) for t in run):
+    if any(t.text in ("_", "^", "||", "'", *RELATIONS, *GREEK) for t in run):
         return True
-    operands = [t for t in run if t.kind in ("name", "number")]
     signs = any(t.text in "+-*/" and t.spaced for t in run[1:])
     calls = any(b.text == "(" and not b.spaced and (_letter(a) or a.text in OPERATORS)
                 for a, b in itertools.pairwise(run))
-    return (len(operands) > 1 and signs) or (calls and len(run) > 3)
+    return signs or (calls and len(run) > 3)
 
 
 # --- a formula's grammar --------------------------------------------------------------------
@@ -232,10 +226,8 @@ class Parser:
     def __init__(self, tokens, display):
         self.tokens, self.display, self.i = tokens, display, 0
         self.last = "", "", ""   # factor: its mathtext, that without brackets, first token
-        self.hat = ""            # the accent that the last subscripts held
         self.real = False        # behind `in`, where R^d is a set
         self.spacing = False     # behind log, which brings its own space
-        self.closing = False     # within |...|, where the next bar at a word's end closes
 
     def peek(self, ahead=0):
         at = self.i + ahead
@@ -270,9 +262,9 @@ class Parser:
             token = self.peek()
             if token.text in RELATIONS:
                 text += f" {self.relation()}"
-            elif token.text in (",", ";") and text:
+            elif token.text in (",", ";"):
                 text += self.take().text + (r"\," if self.peek().text != close else "")
-            elif token.text == "||" and text:
+            elif token.text == "||":
                 self.take()
                 text += r"\,\Vert\,"
             elif token.text == "|" and text and token.spaced == self.peek(1).spaced:
@@ -285,7 +277,7 @@ class Parser:
 
     def relation(self):
         sign = self.take().text
-        self.real = sign == "in" and self.peek().text in ("R", "Z", "N")    # in R^d
+        self.real = sign == "in" and self.peek().text == "R"    # in R^d
         return RELATIONS[sign] + " "
 
     def sum(self):
@@ -301,9 +293,9 @@ class Parser:
     def product(self):
         text, wants = self.factor()
         while True:
-            token, after = self.peek(), self.peek(1)
-            if token.text in PRODUCTS and (token.text != "." or token.spaced == after.spaced):
-                text += PRODUCTS[self.take().text] + self.one()
+            token = self.peek()
+            if token.text in PRODUCTS:
+                text += PRODUCTS[self.take().text] + self.factor()[0]
                 wants = False
             elif token.text == "/":
                 text, wants = self.quotient(text), False
@@ -316,22 +308,17 @@ class Parser:
             else:
                 return text
 
-    def one(self):
-        sign = self.take().text if self.peek().text == "-" else ""
-        return sign + self.factor()[0]
-
     def quotient(self, text):
         """a/b with nothing but an atom above and below; a line with / for anything else."""
         slash, (last, above, first) = self.take(), self.last
-        tight = not slash.spaced and not self.peek().spaced
-        below = self.one()
+        below = self.factor()[0]
         _, under, second = self.last
         follows = self.starts(self.peek()) and not self.peek().spaced
         numbers = last.isdigit() and below.isdigit()
         alike = last == "d" or bool(DIFFERENTIAL.match(first)) == bool(
             DIFFERENTIAL.match(second))
-        if tight and text.endswith(last) and not follows and alike and (
-                numbers or (self.display and not below.startswith("-"))):
+        if text.endswith(last) and not slash.spaced and not follows and alike and (
+                numbers or self.display):
             frac = r"\frac" if numbers else r"\dfrac"
             return text[:-len(last)] + rf"{frac}{{{above}}}{{{under}}}"
         return text + (" / " if slash.spaced else "/") + below
@@ -339,9 +326,9 @@ class Parser:
     def starts(self, token):
         """Whether a token begins a factor."""
         if token.text == "|":
-            return token.spaced and not self.peek(1).spaced and not self.closing
+            return token.spaced and not self.peek(1).spaced
         return token.text in (*CLOSE, "...", "..") or (
-            token.kind in ("name", "number", "times") and token.text not in ("in", "kron"))
+            token.kind in ("name", "number") and token.text not in ("in", "kron"))
 
     def factor(self):
         """An atom with its subscripts, powers and arguments; and whether it wants an operand,
@@ -350,7 +337,7 @@ class Parser:
         text = self.operator() if first in OPERATORS else self.atom()
         self.spacing = first in OPERATORS and first not in BIG
         bare = text     # the line of a fraction replaces a bracket
-        if first == "(" and text.endswith(")"):
+        if first == "(":
             bare = re.sub(r"^(\\left)?\(|(\\right)?\)$", "", text)
         self.last = text, bare, first
         return text, first in OPERATORS or first == "E"
@@ -386,9 +373,7 @@ class Parser:
 
     def bracket(self):
         opening = self.take().text
-        before, self.closing = self.closing, False
         inside = self.inner(CLOSE[opening])
-        self.closing = before
         left, right = (r"\{", r"\}") if opening == "{" else (opening, CLOSE[opening])
         if self.display and re.search(r"\\(sum|prod|d?frac)", inside):
             left, right = rf"\left{left}", rf"\right{right}"
@@ -396,43 +381,39 @@ class Parser:
 
     def absolute(self):
         self.take()
-        self.closing = True
         inside = self.sum()
-        self.closing = False
-        if self.peek().text != "|" or self.peek().spaced:
+        if self.peek().text != "|":
             raise Untranslatable("a bar that does not close")
         self.take()
         return rf"|{inside}|" + self.scripts()
 
     def named(self):
         name, after = self.take().text, self.peek()
-        call = after.text == "(" and not after.spaced
-        if name == "sqrt" and call:
+        if name == "sqrt" and after.text == "(":
             self.take()
             return rf"\sqrt{{{self.inner(')')}}}"
-        base, sub = _symbol(name, call)
+        base, sub = _symbol(name)
         if self.real:
             base, self.real = rf"\mathbb{{{base}}}", False
         if sub and after.text == "_":
             base, sub = rf"\mathrm{{{name}}}", ""     # l1_b
-        scripts = self.scripts(sub=sub, accent=True, transposed=name not in GREEK)
-        text = (f"{self.hat}{{{base}}}" if self.hat else base) + scripts
+        if after.text == "_" and self.peek(1).text == "hat":
+            self.i += 2
+            base = rf"\hat{{{base}}}"
+        text = base + self.scripts(sub, transposed=name not in GREEK)
         while self.peek().text in ("(", "[") and not self.peek().spaced:
             bracket = self.bracket()
-            if text == "N" and "," in bracket:
+            if text == "N":
                 text = r"\mathcal{N}"
             text += bracket + self.scripts(transposed=True)
         return text
 
-    def scripts(self, sub="", accent=False, transposed=False):
-        """Subscript, power, prime and star behind an atom; its accent is left in self.hat."""
-        power, self.hat = "", ""
+    def scripts(self, sub="", transposed=False):
+        """Subscript, power, prime and star behind an atom."""
+        power = ""
         while not self.peek().spaced:
             sign, after = self.peek().text, self.peek(1).text
-            if sign == "_" and accent and not sub and after in ACCENTS:
-                self.i += 2
-                self.hat = ACCENTS[after]
-            elif sign == "_" and not sub:
+            if sign == "_" and not sub:
                 self.take()
                 sub = self.script()
             elif sign == "^" and not power:
@@ -443,7 +424,7 @@ class Parser:
             elif sign == "'" and not power.strip(r"\prime"):
                 self.take()
                 power += r"\prime"
-            elif sign == "*" and not power and after in ("=", ")", "", ","):
+            elif sign == "*" and not power and after in ("=", ")"):
                 self.take()
                 power = r"\ast"
             else:
@@ -470,14 +451,14 @@ class Parser:
         return sign + text
 
 
-def _symbol(name, call=False):
+def _symbol(name):
     """A name as a symbol, and the digits at its end as its subscript."""
     letters, digits = re.fullmatch(r"(.*?)(\d*)", name).groups()
     if letters in GREEK or len(letters) == 1:
         return GREEK.get(letters, letters), digits
     if letters[0] == "d" and (len(letters) == 2 or letters[1:] in (*GREEK, "KL")):
         return "d" + (r"\mathrm{KL}" if letters == "dKL" else _letters(letters[1:])), digits
-    if len(letters) == 2 and name not in PLAIN and not digits and not call:
+    if len(letters) == 2 and name not in PLAIN and not digits:
         return name, ""     # a product
     return rf"\mathrm{{{name}}}", ""
 
