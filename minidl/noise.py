@@ -5,7 +5,8 @@ r"""Noise on images (B, C, H, W) in [0, 1], and what undoes it without a network
     masking          a share `level` of the pixels is 0
 
 x' stays in [0, 1]: it is an image, as a file could hold it. Fresh at each call, drawn where
-the generator is: a CPU's gives the same noise for any device. Checked in tests/test_hw2.py.
+the generator is: a CPU's gives the same noise for any device. Checked in
+tests/test_augment.py.
 """
 
 import math

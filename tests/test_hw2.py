@@ -1,67 +1,142 @@
-"""minidl/noise.py: what noise is, and its simple filters."""
+"""Homework 2's fine-tuning, codes, GAN and SimCLR: what is compared, on what terms."""
 
-import numpy as np
+import math
+
+import hw2_fine_tuning
+import hw2_gan
+import hw2_gan_study
+import hw2_latent_space
+import hw2_simclr
 import pytest
 import torch
-import torch.nn.functional as F
+import whole_runs
 
-from minidl import noise
+from minidl.data import Split
+from minidl.gan import non_saturating
+from minidl.lab.run import Run
 
 pytestmark = pytest.mark.numeric
 
 
-@pytest.mark.parametrize("kind", noise.KINDS)
-def test_noise_stays_in_the_unit_interval_and_the_generator_decides_it(kind, generator):
-    x = torch.rand(4, 1, 28, 28)
-    noisy = noise.KINDS[kind](x, 0.5, generator)
-    assert noisy.shape == x.shape and noisy.min() >= 0 and noisy.max() <= 1
-    assert not torch.equal(noise.KINDS[kind](x, 0.5, generator), noisy)
-    again = noise.KINDS[kind](x, 0.5, torch.Generator().manual_seed(0))
-    assert torch.equal(again, noisy)
+# --- the encoder ----------------------------------------------------------------------------
+
+def test_the_first_evaluation_with_the_accuracy_counts():
+    for accuracies, looks in (([0.5, 0.85, 0.79, 0.9], 2), ([0.84, 0.86], 2)):
+        found = hw2_fine_tuning.steps_to_85({"val_accuracy": accuracies})
+        assert found == looks * hw2_fine_tuning.EVERY
+    assert math.isnan(hw2_fine_tuning.steps_to_85({"val_accuracy": [0.5, 0.849]}))
 
 
-def test_noise_of_a_level_is_as_strong_as_it_says(generator):
-    """Of 78,400 pixels, five deviations: of a share 5 * 0.5 / 280 = 0.009, of Gaussian noise's
-    own deviation 5 / sqrt(2 * 78400) = 1.3%, of its mean 5 * 0.1 / 280 = 0.0018."""
-    x = torch.full((100, 1, 28, 28), 0.5)
-    e = noise.gaussian(x, 0.1, generator) - x
-    assert e.std().item() == pytest.approx(0.1, rel=0.013) and abs(e.mean()) < 0.002
-    spoilt = noise.salt_and_pepper(x, 0.3, generator)
-    assert (spoilt == 1).float().mean().item() == pytest.approx(0.15, abs=0.01)
-    assert (spoilt == 0).float().mean().item() == pytest.approx(0.15, abs=0.01)
-    masked = noise.masking(x, 0.3, generator)
-    assert (masked == 0).float().mean().item() == pytest.approx(0.3, abs=0.01)
-    assert set(masked.unique().tolist()) == {0.0, 0.5}
+def test_fine_tuning_starts_from_a_copy_and_the_mlps_of_a_seed_begin_alike(
+        module_folder, tmp_path, monkeypatch):
+    """Each training changes its network; a later one starts from the autoencoder's all the
+    same."""
+    begun = []
+
+    def train(run, name, net, *_):
+        begun.append((name, {key: value.clone() for key, value in net.state_dict().items()}))
+        net.load_state_dict({key: value + 1 for key, value in net.state_dict().items()})
+        run.history.update(val_accuracy=[0.5])
+
+    monkeypatch.setattr(hw2_fine_tuning, "train", train)
+    whole_runs.start("hw2_fine_tuning", tmp_path, "--data", str(module_folder),
+                     data="fashion-mnist")
+    (scratch, *_), (first, *_, last) = (
+        [weights for name, weights in begun if kind in name]
+        for kind in (hw2_fine_tuning.SCRATCH, hw2_fine_tuning.PRETRAINED))
+    encoder = [key for key in first if key.startswith("0.")]
+    assert all(torch.equal(first[key], last[key]) for key in encoder)
+    assert not torch.equal(first["0.0.weight"], scratch["0.0.weight"])
+    assert all(torch.equal(first[key], scratch[key]) for key in first.keys() - set(encoder))
 
 
-@pytest.mark.parametrize("size", [1, 3, 5, 7])
-def test_a_median_filter_takes_the_median_of_each_window(size):
-    x = torch.rand(51, 1, 6, 6)
-    x[:20] = x[:20].round()  # many equal values
-    windows = F.pad(x, [size // 2] * 4, mode="replicate").unfold(2, size, 1).unfold(3, size, 1)
-    expected = windows.flatten(4).median(dim=-1).values
-    assert torch.equal(noise.median_filter(x, size), expected)
+def test_codes_by_each_rule_are_like_the_codes_that_it_was_fitted_to(generator):
+    y = torch.arange(4000) % 2
+    z = torch.randn(4000, 3, generator=generator) @ torch.diag(torch.tensor([1.0, 2, 3]))
+    z[y == 1] += 10
+    torch.manual_seed(0)
+    rules = hw2_latent_space.rules(z, y)
+    box, one, per_class = (rule.sample((4000,)) for rule in rules.values())
+    assert (box >= z.amin(dim=0)).all() and (box <= z.amax(dim=0) + 1e-5).all()
+    between = [((d.mean(dim=1) - 5).abs() < 1).float().mean().item() for d in (one, per_class)]
+    assert between[0] > 0.1 and between[1] < 0.02  # one Gaussian fills the gap of two
+    surprise = [-rule.log_prob(z).mean().item() for rule in rules.values()]
+    assert surprise[2] < surprise[1] < surprise[0]  # the more a rule knows, the less
 
 
-def test_a_median_filter_needs_a_middle():
-    with pytest.raises(ValueError, match="found a window of 2 pixels, expected an odd"):
-        noise.median_filter(torch.zeros(1, 1, 4, 4), 2)
+# --- the GAN --------------------------------------------------------------------------------
+
+@pytest.fixture
+def run(tmp_path):
+    settings = {"latent": 4, "filters": 2, "learning_rate": 1e-3, "batch_size": 2}
+    return Run("s", "quick", settings, out=tmp_path, sheet_data="fashion-mnist")
 
 
-def test_the_linear_map_is_numpys_ridge_regression(generator):
-    """Least squares, with the root of the penalty in further rows. Values below 2, of 44 rows,
-    and a condition number below 10: 1e-12 is some hundred roundings."""
-    v = torch.randint(0, 5, (40, 1, 2, 2), generator=generator).double() / 4
-    x = 0.5 * v + 0.25 * v.flip(3)
-    f = noise.linear_map(zip(v.split(7), x.split(7), strict=True), penalty=0.25)
-    V, X = (part.flatten(1).numpy() for part in (v, x))
-    of_v, of_x = V.mean(axis=0), X.mean(axis=0)
-    W = np.linalg.lstsq(np.vstack([(V - of_v) / 40**0.5, 0.25**0.5 * np.eye(4)]),
-                        np.vstack([(X - of_x) / 40**0.5, np.zeros((4, 4))]), rcond=None)[0]
-    expected = ((V - of_v) @ W + of_x).clip(0, 1)
-    np.testing.assert_allclose(f(v).flatten(1), expected, rtol=0, atol=1e-12)
+def test_d_alone_takes_as_many_steps_as_told_and_g_none(run):
+    """Also where the images are few: they are gone through again."""
+    split = Split(torch.zeros(5, 1, 28, 28, dtype=torch.uint8), torch.arange(5))
+    G, D = hw2_gan.players(run, 4, 2)
+    before, taken = [p.detach().clone() for p in G.parameters()], []
+    D.register_forward_hook(lambda *_: taken.append(1))
+    hw2_gan_study.play(run, G, D, split, 7)
+    assert len(taken) == 2 * 7  # real and generated
+    assert all(map(torch.equal, before, G.parameters()))
+    assert all(p.grad is None for p in G.parameters())  # no gradient of D's step reaches G
+    hw2_gan_study.play(run, G, D, split, 1, non_saturating)
+    assert not any(map(torch.equal, before, G.parameters()))
 
 
-def test_psnr_of_known_errors():
-    assert noise.psnr(1) == 0 and noise.psnr(0.01) == pytest.approx(20)
-    assert noise.psnr(0.5e-3) - noise.psnr(1e-3) == pytest.approx(3.0103, abs=1e-4)
+def test_weights_begin_as_in_dcgan_and_biases_and_normalisation_as_torch_has_them(run):
+    G, _ = hw2_gan.players(run, 64, 32)
+    w = G[0].weight  # 200,704 draws: the deviation is within 5 of its standard errors
+    assert abs(w.std().item() / 0.02 - 1) < 5 / (2 * w.numel()) ** 0.5
+    assert (G[2].weight == 1).all() and (G[2].bias == 0).all()
+
+
+# --- SimCLR ---------------------------------------------------------------------------------
+
+def simclr(folder, out):
+    return whole_runs.start("hw2_simclr", out, "--data", str(folder), "--epochs", "1",
+                            "--batch-size", "32", "--filters", "2", data="fashion-mnist")
+
+
+def test_every_encoder_starts_from_the_same_weights(module_folder, tmp_path, monkeypatch):
+    first = []
+
+    class Watched(hw2_simclr.Encoder):
+        def __init__(self, *args):
+            super().__init__(*args)
+            first.append([p.detach().clone() for p in self.parameters()])
+
+    monkeypatch.setattr(hw2_simclr, "Encoder", Watched)
+    simclr(module_folder, tmp_path)
+    assert len(first) == 4
+    for weights in first[1:]:
+        assert all(map(torch.equal, weights, first[0]))
+
+
+def test_trap_17_the_partner_of_view_i_is_i_plus_n_which_shows_the_same_image(
+        module_folder, tmp_path, monkeypatch):
+    made, shown, view = [], [], hw2_simclr.view
+
+    class Watched(hw2_simclr.Encoder):
+        def forward(self, x):
+            shown.append((x, *made[-2:]))
+            return super().forward(x)
+
+    monkeypatch.setattr(hw2_simclr, "Encoder", Watched)
+    monkeypatch.setattr(hw2_simclr, "view", lambda x, *args: [
+        made.append((x, view(x, *args))), made[-1][1]][1])
+    simclr(module_folder, tmp_path)
+    steps = [step for step in shown if len(step[0]) == 64]
+    assert steps
+    for both, (x, one), (again, other) in steps:
+        assert torch.equal(x, again) and torch.equal(both, torch.cat([one, other]))
+
+
+def test_trap_17_a_probe_whose_encoder_is_not_frozen_is_an_error(
+        module_folder, tmp_path, monkeypatch):
+    """Running statistics that move while features are read."""
+    monkeypatch.setattr(hw2_simclr, "infer", lambda net, x: net.train()(x / 255).detach())
+    with pytest.raises(RuntimeError, match=r"frozen, yet changed: 1\.running_mean"):
+        simclr(module_folder, tmp_path)

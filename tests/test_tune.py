@@ -120,15 +120,6 @@ def test_the_same_seed_gives_the_same_best_and_it_is_the_least(search, tmp_path)
     assert found["score"] == min(trial["score"] for trial in first.done)
 
 
-def test_a_grid_is_all_combinations_and_a_choice_is_complete(tmp_path):
-    trials = Trials(bowl, tmp_path)
-    grid_search(trials, SPACE, 3)
-    assert len(trials.done) == 3 ** 4
-    assert {trial["settings"]["kind"] for trial in trials.done} == {"a", "b", "c"}
-    middle = sorted({trial["settings"]["rate"] for trial in trials.done})[1]
-    assert middle == pytest.approx(10 ** -2.5)
-
-
 # --- failures and the log ----------------------------------------------------
 
 def fragile(settings, _=None):
