@@ -9,9 +9,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 from asst8_rnn import PaddedRNN, SentimentRNN, correct, identity_start
+from test_reviews import turned
 
 from minidl import bag_of_words
-from minidl.data.reviews import turned
 from minidl.lab import infer
 from minidl.lab.run import Run
 from minidl.recurrence import gradient_norms

@@ -11,7 +11,7 @@ import data_download
 from minidl import bag_of_words
 from minidl.data import grammar, review_sources
 from minidl.data.review_sources import FOLDERS, words_of
-from minidl.data.reviews import Reviews, batches, load, turned
+from minidl.data.reviews import Reviews, batches, load
 from minidl.data.sources import DataError
 
 TEXTS = {  # two of a kind, so that one of the training reviews can be held out
@@ -54,9 +54,22 @@ def of_lists(lists, y=None):
     return Reviews(w, starts, torch.tensor(y or [0] * len(lists)))
 
 
+def words_in(corpus, split):
+    """The words of each review."""
+    return [[corpus.words[i] for i in w.tolist()]
+            for w in split.w.split(split.lengths.tolist())]
+
+
 def texts_of(corpus, split):
-    return {" ".join(corpus.text(split.w[a:b])): y
-            for a, b, y in zip(split.starts, split.starts[1:], split.y.tolist(), strict=False)}
+    return {" ".join(words): y for words, y in zip(
+        words_in(corpus, split), split.y.tolist(), strict=True)}
+
+
+def turned(corpus, split):
+    """(N,), whether a review of the embedded corpus has opinions of both kinds."""
+    return torch.tensor([not {*words}.isdisjoint(grammar.GOOD)
+                         and not {*words}.isdisjoint(grammar.BAD)
+                         for words in words_in(corpus, split)])
 
 
 # Words -------------------------------------------------------------------------------------
@@ -186,9 +199,8 @@ def test_every_review_comes_once_an_epoch_with_its_label(generator):
 def test_order_tells_the_label_of_turned_reviews_and_a_bag_of_words_is_right_on_half():
     embedded = load("embedded", say=lambda text: None)
     test = embedded.test()
-    last = [[word in grammar.GOOD for word in embedded.text(test.w[a:b])
-             if word in grammar.GOOD + grammar.BAD][-1]
-            for a, b in zip(test.starts, test.starts[1:], strict=False)]
+    last = [[word in grammar.GOOD for word in words
+             if word in grammar.GOOD + grammar.BAD][-1] for words in words_in(embedded, test)]
     assert torch.equal(torch.tensor(last).long(), test.y)
     bag = bag_of_words.fit(embedded.train, embedded.val, len(embedded.words),
                            lambdas=(1e-3,))

@@ -48,11 +48,6 @@ def texts(train=6000, test=2000, seed=0):
                 yield f"{split}/{kind}", _plain(draw, kind)
 
 
-def is_turned(words):
-    """Whether a review of these words has opinions of both kinds."""
-    return any(w in GOOD for w in words) and any(w in BAD for w in words)
-
-
 def _twins(draw):
     template, good, bad = draw.choice(TURNED), draw.choice(GOOD), draw.choice(BAD)
     noun, other = draw.sample(NOUNS, 2)

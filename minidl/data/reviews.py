@@ -16,7 +16,7 @@ from typing import NamedTuple
 import torch
 
 import data_download
-from minidl.data import grammar, review_sources
+from minidl.data import review_sources
 from minidl.data.images import LEAST
 from minidl.data.review_sources import UNKNOWN
 from minidl.data.sources import DataError
@@ -72,10 +72,6 @@ class Corpus:
         """The test split: once, last, when everything has been chosen on validation."""
         return self.held_back
 
-    def text(self, w):
-        """Numbers (T,) -> the words, apart from the padding."""
-        return [self.words[i] for i in w.tolist() if i]
-
 
 def load(wanted="auto", data_dir=None, *, device="cpu", seed=0, reviews=None,
          vocabulary=20_000, say=print):
@@ -122,13 +118,6 @@ def load(wanted="auto", data_dir=None, *, device="cpu", seed=0, reviews=None,
         f"{len(known):,} words")
     return Corpus(name, title, digest, (PADDING, UNKNOWN, *known), numbered(train),
                   numbered(val), numbered(test))
-
-
-def turned(corpus, split):
-    """(N,), whether the order decides: of the embedded corpus, see minidl/data/grammar.py."""
-    reviews = split.w.split(split.lengths.tolist())
-    return torch.tensor([grammar.is_turned(corpus.text(w)) for w in reviews],
-                        device=split.y.device)
 
 
 def batches(split, batch_size, generator, longest):

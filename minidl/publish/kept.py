@@ -113,9 +113,10 @@ def older(content, root):
 
 
 def age(content, root):
-    """What a run is older than, in words; "" where its code is as it was."""
+    """What a run is older than, in words; nothing where its code is as it was."""
     files = older(content, root)
-    return f"Older than {', '.join(files[:2])}{' and others' * bool(files[2:])}" if files else ""
+    named = ", ".join(files[:2]) + " and others" * bool(files[2:])
+    return files and f"Older than {named}"
 
 
 @functools.cache
