@@ -83,7 +83,7 @@ def train(run, name, network, split, held_out):
 def main(run,
          folds: "parts of the cross-validation, 1 for none; amount" = 3,
          mlp_epochs: "passes over the training images, MLP; amount" = 10,
-         epochs: "the same, CNN; amount" = 4,
+         epochs: "the same, CNN; amount" = 5,
          filters: "of the CNN's first convolution" = 24,
          pooled: "1 to pool after it instead of a stride of 2: slower, better; 0 to 1" = 0,
          hidden: "width of the MLP's first layer; >= 2" = 512,

@@ -60,13 +60,13 @@ def train(run, name, data, D, epochs, beta):
 
 def main(run,
          latent: "D, size of the code; 1 to 783" = 20,
-         epochs: "passes over the training images; amount" = 24,
+         epochs: "passes over the training images; amount" = 21,
          batch_size: "images a step; >= 2" = 128,
          learning_rate: "the highest of the one-cycle schedule" = 8e-3,
          filters: "of the first convolution; each further one has twice as many" = 16,
          hidden: "width of the fully connected layer at the coarsest level" = 256,
          augmented: "share of images rotated and sheared, in 60% of the steps; 0 to 1" = 0.0,
-         plane_epochs: "passes of the network with two latents; amount" = 5,
+         plane_epochs: "passes of the network with two latents; amount" = 4,
          images: "training images used, validation included; amount" = 60_000):
     data, networks, title = run.load(images), [], f"{latent} latents"
     for name, D, n in (("two latents", 2, plane_epochs), (title, latent, epochs)):
