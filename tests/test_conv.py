@@ -57,18 +57,6 @@ def test_conv1d_is_torch_on_every_small_size():
     assert any(results) and not all(results)  # both kinds were met
 
 
-def test_conv_transpose1d_is_torch_on_every_small_size():
-    results = []
-    for n, k, s, p, extra, groups, d in itertools.product(
-            range(1, 5), (1, 2, 3), (1, 2, 3), (0, 1, 2), (0, 1, 2, 3), (1, 2), (1, 2)):
-        x, w = ints(2, 6, n, seed=n), ints(6, 4 // groups, k, seed=k + 9)
-        b = ints(len(w[0]) * groups, seed=20)
-        y = agree(conv_transpose1d, F.conv_transpose1d, x, w, b, s, p, extra, groups, d)
-        assert y is None or y.shape == (2, 4, transposed_size(n, k, s, p, extra, d))
-        results.append(y is None)
-    assert any(results) and not all(results)
-
-
 def test_the_layers_are_torchs_with_different_numbers_on_the_two_axes():
     x, x2, results = ints(2, 4, 5, 6), ints(2, 6, 3, 4), []
     pairs = (1, (1, 2), (2, 1), (3, 2))
