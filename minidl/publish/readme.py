@@ -30,7 +30,7 @@ PICTURES = {  # script -> its figure that is kept, and the words for a reader wh
                      "each kind of clothing")}
 INTRODUCTION = """# The kept results
 
-Written by `python assignments/run_all.py --ledger` from the files beside this one:
+Written by `python assignments/run_all.py --ledger` from the files beside this one. Here
 `<script>.json` is a finished default run, `<script>_full.json` a finished `--full` run. Each
 holds all its numbers, its settings, its seed, the versions and the commit that trained it.
 
