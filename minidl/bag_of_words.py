@@ -4,8 +4,8 @@ r"""Bags of words: logistic regression on which words a review has, and which pa
     o = sum_v x_v r_v beta_v + b,   p(positive) = sigmoid(o)
     minimise   1/N sum_n -log p(y_n | x_n) + lambda |beta|^2          (convex: one minimum)
 
-Words alone, r = 1: two reviews of the same words get the same answer, so what a network is
-better by is what reading in order is worth. With pairs, r is naive Bayes' log-ratio (Wang and
+Words alone, r = 1: two reviews of the same words get the same answer. A network that is better
+gains from the order of the words. With pairs, r is naive Bayes' log-ratio (Wang and
 Manning 2012). Its counts are those of the positive reviews (p) and the negative ones (q):
 
     r_v = log((p_v / |p|_1) / (q_v / |q|_1)),   p_v = 1 + sum_{n: y_n = 1} x_nv

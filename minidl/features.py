@@ -1,8 +1,8 @@
 r"""What excites the units of a convolutional network, and how selective they are.
 
-A layer is a convolution with all that follows up to its ReLU; its maps are what that ReLU is
-given, so that a unit which is off can still be asked for its gradient. A channel is a unit,
-at many places. Checked in tests/test_hw1_features.py.
+A layer is a convolution with all that follows up to its ReLU. Its feature maps are the inputs
+of that ReLU, so that a unit which is off still has a gradient. A channel is a unit, at many
+places. Checked in tests/test_hw1_features.py.
 """
 
 import copy

@@ -59,8 +59,8 @@ def field(network, layer):
 def gradient_map(network, layer, at, x):
     """Mean over images and a random mixture of units of |d unit(at, at) / d pixel|: (H, W).
 
-    Max-pooling hands the gradient to the largest of four pixels, a ReLU to none where it is
-    off: a single image shows a part of what a unit can see, many images show all of it.
+    Max-pooling passes the gradient to the largest of four pixels only, and a ReLU that is off
+    passes none. So a single image shows a part of the receptive field, many images all of it.
     """
     x = x.clone().requires_grad_()
     with evaluating(network):  # batch statistics would tie every pixel to every unit

@@ -11,10 +11,10 @@ from minidl.evaluation import evaluating
 def frozen(module):
     """For the length of a `with`, nothing in the module changes; at its end that is checked.
 
-    Its parameters take no gradient, so that an optimizer given all parameters passes over them
-    (weight decay as well; gradients from before must be cleared), and it is in evaluation
-    mode, since it is no optimizer that moves the running statistics of batch normalisation:
-    every forward pass in training mode does.
+    Its parameters take no gradient, so an optimizer that is given all parameters skips them,
+    weight decay included. Gradients from before must be cleared. The module is in evaluation
+    mode, since every forward pass in training mode moves batch normalisation's running
+    statistics, without an optimizer.
 
     Raises RuntimeError with the names of what is not bit-identical afterwards.
     Checked in tests/test_frozen.py.

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 
 
 def discriminator_loss(real, fake):
-    r"""-log D(x) - log(1 - D(G(z))), whose mean, -V, D lowers: 2 log 2 where D(x) = 1/2."""
+    r"""-log D(x) - log(1 - D(G(z))), whose mean, -V, D minimises: 2 log 2 at D(x) = 1/2."""
     return -F.logsigmoid(real) - F.logsigmoid(-fake)
 
 

@@ -14,7 +14,7 @@ def check_gradient(f, *inputs, step=1e-5, tolerance=1e-7):
 
     f takes the float64 tensors `inputs` to a tensor of any shape; for second derivatives let f
     be a gradient. Each d f_i / d x_j may be off by tolerance times the largest derivative by
-    this x, plus 10 times what rounding does to the quotient if f is right to half an ulp.
+    this x. Ten times the quotient's rounding error is added, for f right to half an ulp.
     """
     for x in inputs:
         if x.dtype != torch.float64:

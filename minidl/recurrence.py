@@ -6,8 +6,8 @@ r"""A simple recurrent network through time, and back through time, by hand.
     d_t   = (1 - h_t^2) (g_t + W^T d_{t+1}),   d_{T+1} = 0       the factors of (4)
     dL/dW = sum_t d_t h_{t-1}^T
 
-autograd would do the same a word at a time: 2 T small products and T sums for dL/dW, where one
-product of all words' d with all words' h does. Proven in
+autograd would do the same a word at a time, with 2 T small products and T sums for dL/dW. Here
+dL/dW is a single product of all words' d with all words' h. Proven in
 theory/appendix/test_bptt.py, (3); checked against torch.nn.RNN in tests/test_recurrence.py.
 """
 

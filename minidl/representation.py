@@ -1,5 +1,5 @@
-r"""What a code z (N, D) of images with classes y (N,) holds: how the classes are spread, how
-far apart they lie, what can be read from it linearly, and whether a map keeps neighbours.
+r"""What a code z (N, D) of images with classes y (N,) contains: the classes' spread, distances
+and what a linear probe finds; whether a map keeps neighbours.
 
 With N_c examples and mean mu_c of class c, mu the mean of all, every |.|^2 summed over D:
 

@@ -87,8 +87,8 @@ def sample(space, source):
 
 
 def folds(n, k, seed):
-    """k pairs (training, validation) of indices of n examples: every example is in exactly one
-    validation part, and the parts' sizes differ by at most one."""
+    """k pairs (training, validation) of indices of n examples. Every example is in exactly one
+    validation part; the parts' sizes differ by at most one."""
     if not 2 <= k <= n:
         raise SearchError(f"--folds {k}: found {n} examples, expected one or more a fold, "
                           "and two folds or more")
@@ -114,9 +114,9 @@ def grid_search(trials, space, points):
 
 
 def genetic_search(trials, space, population, generations, seed, *, mutation=0.2, elite=2):
-    """Settings as genes: the better of two random parents, twice; each gene from one of the
-    two; a gene is drawn anew with the probability `mutation`; the `elite` best live on.
-    -> the best trial."""
+    """Settings as genes. A parent is the better of two random settings; a child takes each
+    gene from one of two parents. A gene is drawn anew with the probability `mutation`. The
+    `elite` best settings are kept. -> the best trial."""
     source = random.Random(seed)
     seen = found = trials([sample(space, source) for _ in range(population)])
     for _ in range(generations - 1):

@@ -24,8 +24,8 @@ class CheckpointError(UserError):
 class Snapshots(dict):
     """A module's weights after each epoch: epoch -> its state_dict.
 
-    With them the curve of the test error is drawn when all is chosen and trained, so that the
-    test set is read once, last, and yet over training time. A part of `run.epochs`.
+    With them the test error over training time is computed after all choices and training. So
+    the test set is still read once, last. A part of `run.epochs`.
     """
 
     def take(self, epoch, module):

@@ -161,13 +161,13 @@ def _add_common(parser, data):
             ("the embedded glyphs", "mnist, fashion-mnist, glyphs, or a folder with four IDX "
              "files"))
         add("--data", default="auto", metavar="SET",
-            help=f"auto ({data}, or {embedded} where it cannot be had), {others} "
+            help=f"auto ({data}, or {embedded} where it cannot be loaded), {others} "
                  "(default auto)")
         add("--data-dir", type=Path, metavar="DIR",
-            help="where data sets lie (default $MINIDL_DATA, else data/)")
+            help="of the data sets (default $MINIDL_DATA, else data/)")
     else:
         parser.set_defaults(data=None, data_dir=None)
-    add("--out", type=Path, metavar="DIR", help="gets results.json (default outputs/SCRIPT)")
+    add("--out", type=Path, metavar="DIR", help="of the results (default outputs/SCRIPT)")
     add("--resume", action="store_true", help="go on from the last whole epoch in --out")
 
 

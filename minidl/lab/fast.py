@@ -2,9 +2,9 @@ r"""What makes a network fast, for minidl/lab/network.py: layers in place of tor
 bfloat16. Values, shapes and weights stay torch's. Checked in tests/test_network.py.
 
 Channels last: images of shape (B, C, H, W) that lie in memory as (B, H, W, C). A processor
-takes all channels of a pixel at once where they lie side by side. torch hands the order on
-from layer to layer, forwards and, by the gradient, backwards; the weights begin it.
-nn.Unflatten loses it, and so does the way back through nn.Flatten: these two keep it.
+reads all channels of a pixel at once if they are contiguous. From the weights, torch passes
+this memory format on through the layers, and with the gradient backwards. nn.Unflatten loses
+it, and so does the backward pass of nn.Flatten. The two replacements here keep it.
 
 bfloat16 has float32's range and 8 bits of mantissa: a rounding error of 2^-8 = 0.4% at most.
 Weights, their sums over steps and losses stay in float32.

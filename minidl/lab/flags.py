@@ -4,11 +4,11 @@
     batch_size: "images a step; >= 2" = 128
     epochs: "passes over the data; amount" = 10
 
-A keyword is a flag, its default the flag's default and type. Its annotation is the flag's help
-and, after semicolons at its end, its bounds (`>= a`, `a to b`, `one of a, b`) and `amount` for
-a setting that says how much and not what: a restamp runs those at their --quick value. Without
-bounds a number is at least 0, and a whole one at least 1, unless its default is 0, and no more
-than LARGEST, unless it is an amount. Checked in tests/test_cli.py.
+A keyword is a flag, its default the flag's default and type. The annotation is the flag's
+help. After semicolons at its end stand bounds (`>= a`, `a to b`, `one of a, b`) and `amount`
+for a setting that says how much and not what. A restamp runs amounts at their --quick value.
+Without bounds, a number is at least 0; a whole one is at least 1, unless its default is 0.
+Numbers other than amounts are at most LARGEST. Checked in tests/test_cli.py.
 """
 
 import argparse

@@ -10,8 +10,7 @@ from minidl.evaluation import evaluating
 @torch.no_grad()
 def layer_rows(module, *example):
     """Rows {layer, output shape, parameters} of every layer without parts, in the order they
-    run, by sending `example` (1, ...), all that it is called with, through; the last row is
-    the sum.
+    run; the last row is the sum. `example` (1, ...), the network's arguments, is sent through.
 
     The shapes come out of the run, not out of a comment, so they cannot lie.
     """

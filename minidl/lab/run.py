@@ -127,9 +127,9 @@ class Run(Findings, Lending):
         show on a terminal, until the next.
 
         parts: whatever has a state_dict (modules, optimizer, schedule). With --resume, a
-        training of this name that was finished is loaded and yields nothing; one that was
-        interrupted goes on after its last whole epoch, its generators where they then stood,
-        so that a run that was killed ends with the same numbers as one left alone.
+        finished training of this name is loaded and yields nothing. An interrupted one
+        continues after its last whole epoch, with its generators' states of then. So a run
+        that was killed ends with the same numbers as one left alone.
         """
         self.kept = checkpoint.Snapshots()
         if self.only:

@@ -161,7 +161,7 @@ class Report:
             self.add("p", f"{'; '.join(found)}{self.mark(content)}.")
 
     def claims(self, content, item):
-        """The claims that hold; what this run does not show is no answer, and says so."""
+        """The claims that hold, and how many this run does not show."""
         home = sheets.home(content["script"]) == item
         claims = [claim for claim in content.get("claims", ())
                   if claim["claim"].startswith(f"({item[-1]}) ")

@@ -1,9 +1,9 @@
 """Does later code still make a kept result? `python assignments/run_all.py --restamp`.
 
-The code of the result's last stamp and the code of now run side by side on this machine: with
-the kept value of each setting that says what (network, rates, shares), the --quick value of
-each that says how much (`flags.amounts`). Where every number that both report is the same bit
-for bit, the result gets "same_as", the commit of now; else the first number that moved is
+The code of the result's last stamp and the present code run side by side on this machine. Each
+setting that says what (network, rates, shares) has its kept value, each that says how much
+(`flags.amounts`) its --quick value. If every number that both report is the same bit for bit,
+the result gets "same_as", the present commit. Otherwise the first number that differs is
 named, and the run that is due. Checked in tests/test_kept.py.
 """
 
