@@ -111,7 +111,7 @@ def answer_b_and_c(run, classes, y, codes, images):
              **{name: s.within / s.total for name, s in codes.items()})
     within = {name: s.within.mean() for name, s in images.items()}
     apart = {name: s.pairs.mean() for name, s in images.items()}
-    in_codes = codes["autoencoder"].fisher < codes["classifier"].fisher     # W/T = 1/(1 + F)
+    in_codes = codes["autoencoder"].fisher < codes["classifier"].fisher  # F = B/W, W+B = T
     run.claim("(b) Inside a class, the autoencoder's codes and reconstructions vary more.",
               in_codes and within["autoencoder"] > within["classifier"], **within)
     run.claim("(c) Classes lie further apart in the classifier's codes and reconstructions.",

@@ -40,7 +40,7 @@ def ascend(run, activation, B, smooth, steps):
             penalty = 2 * total_variation(x) + 0.7 * x.square().mean(dim=(1, 2, 3))
             moved = random_affine(x, run.noise, degrees=5, scale=0.05, shear=0.05,
                                   shift=0.05)
-        loss = (penalty - activation(moved)).sum()
+        loss = (penalty - activation(moved)).sum()  # -(a / s - 2 TV - 0.7 mean x^2), of each
         optimizer.zero_grad(); loss.backward(); optimizer.step()
     return picture(z).detach()
 

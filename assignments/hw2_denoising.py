@@ -94,7 +94,7 @@ def report(run, errors):
                                  for f in ("noisy image", *BASELINES, name)})
         gain[kind] = psnr[kind, LEVEL][name] - psnr[kind, LEVEL][baseline]
         run.claim(f"The network trained on {kind} noise is 1 dB better than every baseline.",
-                  paired(10**-0.1 * found[baseline], found[name]), gain=gain[kind])
+                  paired(10**-0.1 * found[baseline], found[name]), gain=gain[kind])  # 1 dB
     run.scores("dB, network less the best baseline", own="Gaussian", psnr_gain_db=gain)
     wins = [max(own.values(), key=psnr[kind, LEVEL].get) == own[kind] for kind in own]
     run.claim("Each kind of noise is removed best by the network trained on it.", all(wins))

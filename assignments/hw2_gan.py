@@ -7,7 +7,7 @@ loss measures how good the images are. Homework 1's CNN does: which classes does
 how far are its features from those of real images? (d^2 of minidl/frechet.py; it is not the
 Inception FID, so no published number compares.) hw2_gan_study.py compares two losses of G.
 
-    min over G  max over D   V = E_x log D(x) + E_z log(1 - D(G(z))),   z ~ N(0, I)
+    min over G  max over D   V = E_x log D(x) + E_z log(1 - D(G(z))),   z ~ N(0, I)     minidl/gan.py
     G minimises   E_z -log D(G(z)): like its term of V, but steep while D rejects the images
     D minimises   E_x -log D(x) + E_z -log(1 - D(G(z)))  =  -V     (2 log 2 = 1.386: D = 1/2)
 """
@@ -120,7 +120,7 @@ def measure(run, data, cnn, real, x_hat):
     run.claim("Every class is generated, and none makes up more than a fifth of the images.",
               missing == 0 and largest <= 0.2, classes=covered, largest_share=largest)
 
-    n, (*_, shown) = min(1000, len(x_hat), len(test)), run.kept.values()
+    n, (*_, shown) = min(1000, len(x_hat), len(test)), run.kept.values()  # last epoch's
     away = {name: nearest(x[:n], train)[0] / 28      # RMS: there are 28^2 pixels
             for name, x in (("generated", x_hat), ("test images", test))}
     run.scores("RMS per pixel, to the nearest training image", table="copies", distance=away)
