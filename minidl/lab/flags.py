@@ -8,7 +8,7 @@ A keyword is a flag, its default the flag's default and type. The annotation is 
 help. After semicolons at its end stand bounds (`>= a`, `a to b`, `one of a, b`) and `amount`
 for a setting that says how much and not what. A restamp runs amounts at their --quick value.
 Without bounds, a number is at least 0; a whole one is at least 1, unless its default is 0.
-Numbers other than amounts are at most LARGEST. Checked in tests/test_cli.py.
+Whole numbers that are no amounts are at most LARGEST. Checked in tests/test_cli.py.
 """
 
 import argparse
