@@ -4,10 +4,10 @@ r"""Homework 2, advanced: a generative adversarial network (GAN) of Fashion-MNIS
 
 G and D are those of DCGAN (Radford et al. 2016), two levels deep for 28 x 28 pixels. Neither
 loss measures how good the images are. Homework 1's CNN does: which classes does it see, and
-how far are its features from those of real images? (d^2 of minidl/frechet.py; it is not the
-Inception FID, so no published number compares.) hw2_gan_study.py compares two losses of G.
+how far are its features from those of real images? (d^2 of minidl/frechet.py: no Inception
+FID, so no published number compares.) Losses: minidl/gan.py; two of G in hw2_gan_study.py.
 
-    min over G  max over D   V = E_x log D(x) + E_z log(1 - D(G(z))),   z ~ N(0, I)     minidl/gan.py
+    min over G  max over D   V = E_x log D(x) + E_z log(1 - D(G(z))),   z ~ N(0, I)
     G minimises   E_z -log D(G(z)): like its term of V, but steep while D rejects the images
     D minimises   E_x -log D(x) + E_z -log(1 - D(G(z)))  =  -V     (2 log 2 = 1.386: D = 1/2)
 """
