@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 from matplotlib import image
 
-from minidl.lab import stamp
 from minidl.publish.companion import __main__ as companion
 from minidl.publish.companion import contents, pages
 from minidl.publish.companion.mathematics import Formula, split
@@ -203,28 +202,17 @@ def run_in(folder, script, **content):
 
 @pytest.fixture
 def page_of_a_run(project):
-    """The page of SCRIPT, and its result, where outputs/ has a run with this content."""
+    """The page of SCRIPT where outputs/ has a run with this content."""
     def made(**content):
         source = project.by_path[SCRIPT]
         run_in(project.outputs, source.stem, **content)
-        result = project.result(source)
-        page = pages.FilePage(project, source, result).html()
-        return page, contents.headline(source, result)
+        return pages.FilePage(project, source, project.result(source)).html()
     yield made
     (project.outputs / "ex2_classifier/results.json").unlink()
 
 
 def test_a_run_stands_on_its_scripts_page_and_a_missing_run_is_named(site, page_of_a_run):
-    page, _ = page_of_a_run(size="default", findings=["It is 5."], settings={"rate": 0.1})
+    page = page_of_a_run(size="default", findings=["It is 5."], settings={"rate": 0.1})
     for words in ("Last run", "It is 5.", "rate 0.1", "default size"):
         assert words in plain(page)
     assert f"python {SCRIPT}" in plain(site["assignments/ex2_classifier.html"])
-
-
-@pytest.mark.parametrize(("size", "flag"), [("default", ""), ("full", " --full")])
-def test_a_run_of_older_code_says_so_with_the_command(page_of_a_run, size, flag):
-    page, headline = page_of_a_run(size=size, code=stamp.code_of(ROOT / SCRIPT))
-    assert "Older than" not in page and "older" not in headline
-    page, headline = page_of_a_run(size=size, code="another")
-    assert f"Older than {SCRIPT}:</b> <code>python {SCRIPT}{flag}</code>" in page
-    assert "older than its code" in headline

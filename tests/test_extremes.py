@@ -1,7 +1,7 @@
 """Formulas at sizes that are unequal and long, and at values that are extreme.
 
 Small square examples hide much: an index order that coincides, an effect after twenty steps, a
-clamp, a parameter that is ignored above a size. tests/mutate.py --semantic plants such errors.
+clamp, a parameter that is ignored above a size.
 """
 
 import itertools

@@ -5,9 +5,9 @@
     python tests/torture.py --flags 300 --seed 1    nothing but so many command lines
 
 Every kill is followed by a check that nothing is half-written, every round of kills by a run
-to the end, whose files are those of an undisturbed run but for timings. Every fault is in a
-process of its own. Exit status 1 where anything did not survive. The short form is
-tests/test_torture.py; checkpoints of other settings, code or data: tests/test_run.py.
+to the end, whose files are those of an undisturbed run but for timings. Exit status 1 where
+anything did not survive. The short form is tests/test_torture.py. Files of others are in
+tests/test_folder.py, checkpoints of other settings, code or data in tests/test_run.py.
 """
 
 import argparse
@@ -83,7 +83,7 @@ def refused(out, *argv):
     return said.strip()
 
 
-# --- faults ----------------------------------------------------------------------------------
+# --- a full disk ----------------------------------------------------------------------------
 
 def full_disk(scratch, steps=12):
     """A disk without room at ever later moments (a limit on a file's size stands for it);
@@ -108,26 +108,6 @@ def full_disk(scratch, steps=12):
           f"e.g. {sentences[-1]}")
 
 
-def strangers(scratch, times=20):
-    """Files of a user's in --out, some of them named as a run's: none is changed."""
-    assert not ends(scratch / "alone")[0]
-    names, chance, refusals = sorted(killing.content(scratch / "alone")), random.Random(0), 0
-    for i in range(times):
-        out = scratch / str(i)
-        for name in [*chance.sample(names, chance.randint(0, 3)), "checkpoints/thesis.pt"]:
-            (out / name).parent.mkdir(parents=True, exist_ok=True)
-            (out / name).write_bytes(chance.choice((b"mine", b"{}", b"[1]", b"")))
-        before = killing.content(out)
-        status, said = ends(out, *["--resume"] * (i % 2))
-        assert status == 0 or (status == 2 and said.count("\n") == 1), (status, said)
-        assert before.items() <= killing.content(out).items(), (before, said)
-        refusals += status == 2
-    print(f"{times} folders of others, {refusals} refused, no file of theirs changed")
-
-
-FAULTS = {"full disk": full_disk, "folders of others": strangers}
-
-
 # --- all together ---------------------------------------------------------------------------
 
 def main():
@@ -139,8 +119,7 @@ def main():
                         help="nothing but N command lines of the scripts, drawn by the seed")
     flags = parser.parse_args()
     parts = {"command lines": functools.partial(command_lines, flags)} if flags.flags else {
-        "kills": functools.partial(kills, flags),
-        **{name: functools.partial(survived, fault) for name, fault in FAULTS.items()},
+        "kills": functools.partial(kills, flags), "full disk": without_room,
         **{f"mutated {name}": functools.partial(files, name, flags)
            for name in mutating.KINDS}}
     wrong = 0
@@ -159,8 +138,8 @@ def kills(flags, folder):
     return not wrong, "; ".join([f"{flags.kills} kills", *wrong])
 
 
-def survived(fault, folder):
-    status, said, _ = killing.finished(fault, folder)
+def without_room(folder):
+    status, said, _ = killing.finished(full_disk, folder)
     return not status, said.strip()
 
 

@@ -67,7 +67,7 @@ def _start(main, *, data=None, quick=None, full=None, argv=None):
     try:
         ranks.join()
         # numbers below 1e-38, as in Adam's means for units that died, count as 0: a processor
-        # takes many times as long for them (tests/bench_training.py)
+        # takes many times as long for them
         torch.set_flush_denormal(True)
         device = _device(flags.device)
         with _own(out), ranks.silent_but_for_the_first():

@@ -16,7 +16,7 @@ a symmetric kernel, which cannot show that it was not flipped.
 (4) The claims that a reader sees are the claims that are run, and every item of theory that a
     sheet asks for has its row in the README (115).
 A check may still be about something else than its name says: the controls limit that, and
-reading is the remedy. tests/mutate.py plants errors in minidl's formulas and asks the same.
+reading is the remedy. tests/mutate.py plants errors in the scripts and asks the same.
 
 Check. These are statements about finitely many files and functions, run in full.
 """
