@@ -69,7 +69,7 @@ def identity_start(net):
 
 def correct(o, y):
     """(N,), 1.0 where the sign of o is that of the class."""
-    return ((o > 0) == (y == 1)).double()
+    return ((o > 0) == (y == 1)).cpu().double()
 
 
 def main(run,

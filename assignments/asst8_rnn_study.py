@@ -53,8 +53,8 @@ def reach(net, split, longest, reviews=64):
     """
     T = min(longest, int(split.lengths.median()))
     w, _ = split.padded((split.lengths >= T).nonzero().flatten()[:reviews], T)
-    net = copy.deepcopy(net).double().to(w.device)
-    return gradient_norms(net.rnn, net.W_hq, net.E(w.T)).log10().mean(dim=0).cpu()
+    net = copy.deepcopy(net).cpu().double()
+    return gradient_norms(net.rnn, net.W_hq, net.E(w.cpu().T)).log10().mean(dim=0)
 
 
 def main(run,

@@ -89,7 +89,8 @@ def main(run,
     z = {name: infer(net[0], x) for name, net in nets.items()}
     probes = {name: linear_probe(infer(net[0], data.train.x), data.train.y)
               for name, net in nets.items()}
-    right = {name: (probes[name](z[name]).argmax(dim=1) == y).double() for name in nets}
+    right = {name: (probes[name](z[name]).argmax(dim=1) == y).cpu().double()
+             for name in nets}
     run.scores("fraction", table="a_class",
                **{f"{name}_linear_accuracy": values for name, values in right.items()})
     run.claim("(a) A linear classifier of the classifier's code is more accurate than one of "

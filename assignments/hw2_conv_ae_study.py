@@ -89,7 +89,7 @@ def main(run,
         name: averaged(histories[name])["val_mse"] for name in ("base", *OTHERS)})
 
     # --- the test set, read once -------------------------------------------------------------
-    on_train, on_test = ({name: [mse(infer(model, x), x).double().mean().item()
+    on_train, on_test = ({name: [mse(infer(model, x), x).cpu().double().mean().item()
                                  for model in trained] for name, trained in models.items()}
                          for x in (to_unit(data.train.x), to_unit(data.test().x)))
     run.scores(UNIT, train_mse=on_train, test_mse=on_test)

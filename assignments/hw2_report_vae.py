@@ -100,7 +100,7 @@ def main(run,
     z, val_z = code.encode(z), code.encode(val_z)
     for d in (2, 3, 20):
         probe = linear_probe(z[:, :d], y)
-        correct[f"{d}"] = (probe(val_z[:, :d]).argmax(dim=1) == data.val.y).double()
+        correct[f"{d}"] = (probe(val_z[:, :d]).argmax(dim=1) == data.val.y).cpu().double()
     run.scores("fraction, by components", table="projections", probe_accuracy=correct)
     run.claim("The digits overlap less in 20 dimensions than in the plane of two components.",
               paired(correct["20"], correct["2"]))
@@ -125,7 +125,7 @@ def main(run,
     outputs = {"noisy image": noisy, "plain VAE": infer(vae.decode, mu).sigmoid()}
     for name, x_hat in outputs.items():
         error[name] = losses.mse(x_hat, x)
-        same[name] = (data.train.y[nearest(x_hat, train_x)[1]] == test.y[:1000]).double()
+        same[name] = (data.train.y[nearest(x_hat, train_x)[1]] == test.y[:1000]).cpu().double()
     run.scores("MSE; fraction of equal digits", table="denoising", mse=error, same_digit=same)
     run.pictures("denoising", "test images, Gaussian noise of level 0.5",
                  x=x[:20], **{name: x_hat[:20] for name, x_hat in outputs.items()})

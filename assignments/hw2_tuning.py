@@ -57,7 +57,7 @@ def train(run, settings, split, n, seed):
 
 def errors(model, split):
     """The MSE of each image, (N,)."""
-    return mse(infer(model, split.x), to_unit(split.x)).double()
+    return mse(infer(model, split.x), to_unit(split.x)).cpu().double()
 
 
 def main(run,

@@ -83,7 +83,7 @@ def main(run,
     run.curves("loss", f"{title}, the two terms of -ELBO", "nats an image", log_y=True)
     i = first_of_each_class(test.y)
     run.pictures("reconstructions", "first test image of each class; below, its -ELBO in nats",
-                 (found.bce + found.kl)[i], input=to_unit(test.x[i]),
+                 (found.bce + found.kl)[i.cpu()], input=to_unit(test.x[i]),
                  **{title: infer(decoder, found.mu[i]).sigmoid(),
                     "two latents": infer(plane_decoder, plane.mu[i]).sigmoid()})
     z = torch.randn(40, latent, generator=torch.Generator().manual_seed(run.seed))

@@ -10,6 +10,8 @@ of real images of the same size. Checked in tests/test_frechet.py.
 
 import torch
 
+from minidl import UserError
+
 
 def moments(features):
     """Features (N, D) -> their mean (D,) and covariance (D, D), in float64."""
@@ -24,8 +26,9 @@ def frechet_distance(features, others):
     R S_2 R, which is symmetric: tr (S_1 S_2)^(1/2) is the sum of their roots.
     """
     if features.shape[1:] != others.shape[1:] or min(len(features), len(others)) < 2:
-        raise ValueError(f"found features of shapes {tuple(features.shape)} and "
-                         f"{tuple(others.shape)}, expected two or more rows of one width")
+        raise UserError(f"found features of shapes {tuple(features.shape)} and "
+                        f"{tuple(others.shape)}, expected two or more rows, one an image, of "
+                        "one width")
     (mu_1, S_1), (mu_2, S_2) = moments(features), moments(others)
     values, vectors = torch.linalg.eigh(S_1)
     R = vectors * values.clamp(min=0).sqrt() @ vectors.T

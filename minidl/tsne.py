@@ -24,10 +24,12 @@ EARLY, EXAGGERATION = 100, 12  # in so many steps, P is so many times as large
 def affinities(x, perplexity):
     """P (N, N) of x (N, ...), float64, by bisection for beta_i; ValueError if there is none.
 
+    On the CPU, for not every device has float64.
+
     With more duplicates of a point than the perplexity no beta_i is large enough: the limit is
     taken, all of them equally near.
     """
-    x, N = x.flatten(1).double(), len(x)
+    x, N = x.flatten(1).cpu().double(), len(x)
     if not 1 <= perplexity <= N - 1 or not x.isfinite().all():
         raise ValueError(f"found a perplexity of {perplexity} for {N} points, expected 1 to "
                          f"{N - 1}, the number of neighbours, and finite points")
@@ -48,7 +50,8 @@ def affinities(x, perplexity):
 
 def divergence(P, y):
     """C = KL(P || Q) in nats, a number, for the points y (N, 2)."""
-    w = 1 / (1 + _square_distances(y.double(), y.double()))
+    y = y.cpu().double()
+    w = 1 / (1 + _square_distances(y, y))
     Z = w.sum() - len(y)  # without w_ii = 1
     return (torch.xlogy(P, P) - P * w.log() + P * Z.log()).sum().item()  # 0 log 0 = 0
 
@@ -71,10 +74,12 @@ def tsne(x, perplexity=30, steps=800):
     times that of Belkina et al. (2019); eight times is not stable. The start is the principal
     components, scaled to a deviation of 1e-4, and noise of 1e-6, which takes duplicates apart.
     """
-    P, x = affinities(x, perplexity).float(), x.flatten(1).double()
+    device, x = x.device, x.flatten(1).cpu().double()
+    P = affinities(x, perplexity).float().to(device)
     z = pca.fit(x, min(2, x.shape[1])).encode(x)  # x may have one axis alone
-    y = 1e-6 * torch.randn(len(x), 2, generator=torch.Generator().manual_seed(0)).to(x.device)
+    y = 1e-6 * torch.randn(len(x), 2, generator=torch.Generator().manual_seed(0))
     y[:, :z.shape[1]] += 1e-4 * z / z[:, 0].std().clamp(min=1e-300)  # or no variance
+    y = y.to(device)
     velocity, gain = torch.zeros_like(y), torch.ones_like(y)
     for step in range(steps):
         momentum, scale = (0.5, EXAGGERATION) if step < EARLY else (0.8, 1)

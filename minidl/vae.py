@@ -14,8 +14,8 @@ from minidl.losses import bce
 
 
 class Terms(NamedTuple):
-    bce: torch.Tensor  # (N,) float64, nats an image
-    kl: torch.Tensor   # (N,) float64, nats an image
+    bce: torch.Tensor  # (N,) float64, on the CPU, nats an image
+    kl: torch.Tensor   # (N,) the same
     mu: torch.Tensor   # (N, D)
     z: torch.Tensor    # (N, D)
 
@@ -35,7 +35,7 @@ def elbo_terms(encode, decode, x, seed, size=1000):
             mu, logvar = code.chunk(2, dim=1) if isinstance(code, torch.Tensor) else code
             z = reparametrise(mu, logvar, generator)
             terms = bce(decode(z), part), kl_to_std_normal(mu, logvar)
-            found.append((*(term.double() for term in terms), mu, z))
+            found.append((*(term.cpu().double() for term in terms), mu, z))
     return Terms(*map(torch.cat, zip(*found, strict=True)))
 
 
@@ -46,11 +46,3 @@ def active_units(mu, threshold=0.01):
     Importance Weighted Autoencoders, section 5.2.
     """
     return mu.var(dim=0, correction=0) > threshold
-
-
-def pixel_entropy(x):
-    r"""H(x) = -sum_p [x_p log x_p + (1 - x_p) log(1 - x_p)], the least losses.bce of x.
-
-    (B, ...) in [0, 1] -> (B,). 0 of black and white images. theory/appendix/test_elbo.py, (8).
-    """
-    return (torch.special.entr(x) + torch.special.entr(1 - x)).flatten(1).sum(dim=1)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from minidl import UserError
 from minidl.frechet import frechet_distance, moments
 
 pytestmark = pytest.mark.numeric
@@ -59,5 +60,5 @@ def test_a_generator_that_knows_one_image_is_far_away_though_its_mean_is_right(g
 
 @pytest.mark.parametrize(("a", "b"), [((5, 3), (5, 4)), ((1, 3), (5, 3)), ((5, 3), (1, 3))])
 def test_shapes_that_do_not_fit_are_refused(a, b):
-    with pytest.raises(ValueError, match=re.escape(f"{a} and {b}")):
+    with pytest.raises(UserError, match=re.escape(f"{a} and {b}")):
         frechet_distance(torch.zeros(a), torch.zeros(b))
