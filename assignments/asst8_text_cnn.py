@@ -100,10 +100,9 @@ def main(run,
         nats, accuracy = nats_and_accuracy_of(infer(net, data.val), data.val.y)
         run.log(val_loss=nats, val_accuracy=accuracy)
         if nats == min(run.history["val_loss"]):
-            for key, value in net.state_dict().items():
-                run.keep(key, value)
+            run.keep("best", net.state_dict())
         if epoch == epochs:
-            net.load_state_dict(run.kept)       # as it was with the least validation loss
+            net.load_state_dict(run.kept["best"])   # as it was with the least validation loss
     bags = {"bag of words": bag_of_words.fit(data.train, data.val, len(data.words)),
             "words and pairs": bag_of_words.fit(data.train, data.val, len(data.words), True)}
 

@@ -27,7 +27,6 @@ from minidl.augment import random_affine
 from minidl.data import Split, batches, steps_per_epoch, to_unit
 from minidl.evaluation import nats_and_accuracy
 from minidl.lab import cli
-from minidl.lab.checkpoint import Snapshots
 from minidl.schedules import one_cycle
 
 
@@ -55,9 +54,8 @@ def main(run,
     optimizer = torch.optim.AdamW(classifier.parameters(), learning_rate, betas=(0.9, 0.99),
                                   fused=True)
     schedule = one_cycle(optimizer, epochs * steps_per_epoch(data.train, batch_size))
-    snapshots = Snapshots()                             # epoch -> the weights after it
     for epoch in run.epochs(epochs, "classifier", classifier=classifier, optimizer=optimizer,
-                            schedule=schedule, snapshots=snapshots):
+                            schedule=schedule):
         for x, y in batches(data.train, batch_size, run.generator):
             if augmented and epoch <= 0.8 * epochs:
                 x = random_affine(x, run.noise, degrees=10, scale=0.1, shear=0.1,
@@ -65,7 +63,7 @@ def main(run,
             loss = F.cross_entropy(classifier(x), y)    # -log p(y | x), mean of the batch
             optimizer.zero_grad(); loss.backward(); optimizer.step(); schedule.step()
             run.track(len(x), train_loss=loss)
-        snapshots.take(epoch, classifier)
+        run.keep(epoch, classifier.state_dict())
         val_loss, val_accuracy = nats_and_accuracy(classifier, data.val)
         run.log(val_loss=val_loss, val_accuracy=val_accuracy)
 
@@ -73,7 +71,7 @@ def main(run,
     test, seen = data.test(), Split(data.train.x[:10_000], data.train.y[:10_000])
     splits = {"train": seen, "val": data.val, "test": test}
     nats, accuracy, error = ({name: [] for name in splits} for _ in range(3))
-    for weights in snapshots.values():
+    for weights in run.kept.values():
         classifier.load_state_dict(weights)
         for name, split in splits.items():
             ce, right = nats_and_accuracy(classifier, split)

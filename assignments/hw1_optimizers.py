@@ -63,10 +63,9 @@ def train(run, task, name, rate, design):
         run.log(training=task.measured(network, task.train, 2000)[0], validation=loss,
                 metric=metric)
         if design["early"] and task.best(run.history["metric"]) == epoch - 1:
-            for key, value in network.state_dict().items():
-                run.keep(key, value)
+            run.keep("best", network.state_dict())
     if design["early"]:
-        network.load_state_dict(run.kept)
+        network.load_state_dict(run.kept["best"])
     return network
 
 

@@ -10,7 +10,7 @@ from torch import nn
 
 from minidl.data.sources import FILES
 from minidl.lab import fast, stamp
-from minidl.lab.checkpoint import CheckpointError, Snapshots
+from minidl.lab.checkpoint import CheckpointError
 from minidl.lab.run import Run, RunError
 
 
@@ -164,16 +164,16 @@ def test_seeding_again_starts_every_generator_anew(tmp_path):
     assert draws[0] == draws[1]
 
 
-def test_snapshots_are_the_weights_of_their_epoch_also_after_a_resume(tmp_path):
+def test_kept_weights_are_those_of_their_epoch_also_after_a_resume(tmp_path):
     def train(stop_after=None, resume=False):
-        model, snapshots = nn.Linear(1, 1), Snapshots()
+        model = nn.Linear(1, 1)
         run = Run("s", "default", {}, out=tmp_path, resume=resume)
-        for epoch in run.epochs(3, model=model, snapshots=snapshots):
+        for epoch in run.epochs(3, model=model):
             if epoch == stop_after:
                 return None
             nn.init.constant_(model.weight, epoch)
-            snapshots.take(epoch, model)
-        return {epoch: state["weight"].item() for epoch, state in snapshots.items()}
+            run.keep(epoch, model.state_dict())
+        return {epoch: state["weight"].item() for epoch, state in run.kept.items()}
 
     assert train(stop_after=3) is None
     assert train(resume=True) == {1: 1, 2: 2, 3: 3}

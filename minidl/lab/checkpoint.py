@@ -6,14 +6,10 @@ import textwrap
 import zipfile
 
 import torch
-from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler
 
 from minidl import UserError
 from minidl.files import whole_file
 
-ONLY_TRAINING = Optimizer | LRScheduler  # parts that would fill the disk of a study
-PROGRESS = {"epoch", "seconds", "history", "run_seconds", "finished"}
 REMEDIES = {"code": " (it was edited since)", "threads": " (OMP_NUM_THREADS sets them)"}
 
 
@@ -21,15 +17,8 @@ class CheckpointError(UserError):
     """A checkpoint that cannot be gone on from: one sentence."""
 
 
-class Snapshots(dict):
-    """A module's weights after each epoch: epoch -> its state_dict.
-
-    With them the test error over training time is computed after all choices and training. So
-    the test set is still read once, last. A part of `run.epochs`.
-    """
-
-    def take(self, epoch, module):
-        self[epoch] = {name: t.detach().clone() for name, t in module.state_dict().items()}
+class Kept(dict):
+    """What a training keeps beside its other parts: name -> a tensor, or a state_dict."""
 
     def state_dict(self):
         return dict(self)
@@ -40,27 +29,19 @@ class Snapshots(dict):
 
 
 def save(path, made_by, parts, generators, device, **progress):
-    """Write the parts' states, every generator's state and the PROGRESS (plain values).
+    """Write the parts' states, every generator's state and the progress (plain values).
 
     made_by: what another run must share to go on from here. generators: name -> a generator.
     """
-    states = {name: g.get_state() for name, g in generators.items()}
-    content = {"made_by": made_by, "progress": progress,
-               "parts": {name: part.state_dict()
-                         for name, part in needed(parts, progress["finished"]).items()},
-               "generators": states | {"cpu": torch.get_rng_state()}}
+    states = {name: generator.get_state() for name, generator in generators.items()}
+    states["cpu"] = torch.get_rng_state()
     if torch.device(device).type != "cpu":
-        content["generators"]["device"] = on(device).get_rng_state(device)
-    data = io.BytesIO()
-    torch.save(content, data)  # not to the disk: torch's error says nothing where it is full
+        states["device"] = on(device).get_rng_state(device)
+    data = io.BytesIO()  # not to the disk: torch's error says nothing where it is full
+    torch.save({"made_by": made_by, "progress": progress, "generators": states,
+                "parts": {name: part.state_dict() for name, part in parts.items()}}, data)
     with whole_file(path) as beside:
         beside.write_bytes(data.getbuffer())
-
-
-def needed(parts, finished):
-    """The parts that a checkpoint holds: of a finished training what it is used for."""
-    return {name: part for name, part in parts.items()
-            if not (finished and isinstance(part, ONLY_TRAINING))}
 
 
 def on(device):
@@ -68,17 +49,15 @@ def on(device):
     return getattr(torch, torch.device(device).type)
 
 
-def restore(path, made_by, parts, generators, device):
-    """Put parts and generators back as `save` found them; returns the progress."""
+def restore(path, made_by, parts, generators, device, *progress):
+    """Put parts and generators back as `save` found them; returns the values of `progress`."""
     content = read(path)
     compare(path, content["made_by"], made_by)
-    progress, states = content["progress"], content["generators"]
+    states = content["generators"]
     with _fitting(path):
-        if lacking := PROGRESS - progress.keys():
-            raise KeyError(*lacking)
-        parts = needed(parts, progress["finished"])
         if content["parts"].keys() != parts.keys():
             raise KeyError(f"parts {', '.join(content['parts']) or 'none'}")
+        found = [content["progress"][name] for name in progress]
     put_back(path, content, parts)
     with _fitting(path):
         for name, generator in generators.items():
@@ -86,7 +65,7 @@ def restore(path, made_by, parts, generators, device):
         torch.set_rng_state(states["cpu"].cpu())
         if torch.device(device).type != "cpu":
             on(device).set_rng_state(states["device"].cpu(), device)
-    return progress
+    return found
 
 
 def put_back(path, content, parts):
@@ -106,14 +85,12 @@ def read(path, remedy="start without --resume"):
             raise ValueError(f"{bad} is damaged")
         data.seek(0)
         content = torch.load(data, map_location="cpu", weights_only=True)
-        lacking = [name for name in ("made_by", "progress", "parts", "generators")
-                   if not isinstance(content.get(name), dict)]
+        for name in ("made_by", "progress", "parts", "generators"):
+            if not isinstance(content.get(name), dict):
+                raise ValueError(f"no {name}")
     except Exception as error:  # torch raises a dozen kinds for a damaged file
         raise CheckpointError(f"{path}: found no whole checkpoint ({type(error).__name__}), "
                               f"expected one; {remedy}") from error
-    if lacking:
-        raise CheckpointError(f"{path}: found a file without {', '.join(lacking)}, "
-                              f"expected a checkpoint; {remedy}")
     return content
 
 

@@ -10,6 +10,7 @@
 The loop is the script's own; nothing here calls back into it. Checked in tests/test_run.py.
 """
 
+import copy
 import math
 import platform
 import textwrap
@@ -65,7 +66,7 @@ class Run(Findings, Lending):
             resume, size)
         self.results = Results(self.out, self.folder.path)
         self.names = {}  # of a checkpoint's file -> of its training
-        self.title, self.bits, self.kept = script, 32, checkpoint.Snapshots()
+        self.title, self.bits, self.kept = script, 32, checkpoint.Kept()
         self.only = self.beside = None  # see minidl/lab/lending.py
         self._begin("")
 
@@ -131,7 +132,7 @@ class Run(Findings, Lending):
         continues after its last whole epoch, with its generators' states of then. So a run
         that was killed ends with the same numbers as one left alone.
         """
-        self.kept = checkpoint.Snapshots()
+        self.kept = checkpoint.Kept()
         if self.only:
             yield from self._lend(n, name, every, parts)
             return
@@ -141,9 +142,9 @@ class Run(Findings, Lending):
         self.history, before, done = {}, 0.0, 0
         start = time.perf_counter()
         if self.resume and path.exists():
-            saved = checkpoint.restore(path, made_by, parts, self.generators, self.device)
-            done, self.history = saved["epoch"], saved["history"]
-            before, self.seconds_before = saved["seconds"], saved["run_seconds"]
+            done, self.history, before, self.seconds_before = checkpoint.restore(
+                path, made_by, parts, self.generators, self.device,
+                "epoch", "history", "seconds", "run_seconds")
             self.started = start = time.perf_counter()
             print(f"{name}: epoch {done} of {n} is in {path}")
         for epoch in range(done + 1, n + 1):
@@ -163,8 +164,10 @@ class Run(Findings, Lending):
             say(_wrapped("  ".join(words)))
 
     def keep(self, name, value):
-        """Keep a tensor in `kept`, by name: an epoch's images outlive it, and a kill."""
-        self.kept[name] = value.detach().clone()
+        """Keep a tensor, or a module's state_dict, as it is now: in `kept`, by name, also
+        through a kill. Weights after each epoch allow a curve of the test error although the
+        test set is read once, last."""
+        self.kept[name] = copy.deepcopy(value)
 
     def track(self, n, **losses):
         """Add a step's losses, means over its n examples; `log` takes the epoch's mean.
