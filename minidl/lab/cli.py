@@ -193,5 +193,6 @@ def _device(wanted):
     if wanted == "cpu" or found is None:
         return torch.device("cpu")
     if found.type == "cuda":
-        return torch.device("cuda", ranks.local_rank() % torch.cuda.device_count())
+        number = int(os.environ.get("LOCAL_RANK", 0))  # among torchrun's processes here
+        return torch.device("cuda", number % torch.cuda.device_count())
     return torch.device(found.type)

@@ -35,11 +35,6 @@ def rank_and_size():
     return torch.distributed.get_rank(), torch.distributed.get_world_size()
 
 
-def local_rank():
-    """The rank among the processes of this machine: which of its GPUs is this one's."""
-    return int(os.environ.get("LOCAL_RANK", 0))
-
-
 def gather(value):
     """Every rank's value, in the order of the ranks, on each of them."""
     everyones = [value] * rank_and_size()[1]
@@ -48,13 +43,10 @@ def gather(value):
     return everyones
 
 
-@contextlib.contextmanager
 def silent_but_for_the_first():
-    """Standard output of rank 0 alone."""
-    with contextlib.ExitStack() as stack:
-        if rank_and_size()[0] > 0:
-            stack.enter_context(contextlib.redirect_stdout(io.StringIO()))
-        yield
+    """A context in which standard output is that of rank 0 alone."""
+    first = rank_and_size()[0] == 0
+    return contextlib.nullcontext() if first else contextlib.redirect_stdout(io.StringIO())
 
 
 def _joined():

@@ -59,6 +59,7 @@ class Run(Findings, Lending):
         self.generator, self.history = torch.Generator(), {}
         on_cpu = self.device.type == "cpu"
         self.noise = self.generator if on_cpu else torch.Generator(self.device)
+        self.generators = {"order": self.generator, "noise": self.noise}  # beside torch's
         self.seed_everything(seed)
         self.folder = Folder(self.out, {
             "script": script, "code": self.code, "seed": seed, "device": self.device.type,
@@ -69,11 +70,6 @@ class Run(Findings, Lending):
         self.title, self.bits, self.kept = script, 32, checkpoint.Kept()
         self.only = self.beside = None  # see minidl/lab/lending.py
         self._begin("")
-
-    @property
-    def generators(self):
-        """The run's own, beside torch's: what a checkpoint keeps."""
-        return {"order": self.generator, "noise": self.noise}
 
     @property
     def precision(self):

@@ -28,6 +28,9 @@ class Trials:
         self.objective, self.folder = objective, Path(folder)
         self.rank, self.size = ranks.rank_and_size()
         self.folder.mkdir(parents=True, exist_ok=True)
+        self.log = self.folder / f"rank_{self.rank}.jsonl"
+        if self.log.exists():  # without a last line that a kill or a full disk cut off
+            os.truncate(self.log, self.log.read_bytes().rfind(b"\n") + 1)
         self.done = []  # every trial, in the order in which they were proposed
         self.known = self._gather(_read_logs(self.folder))
 
@@ -60,23 +63,13 @@ class Trials:
         except Exception as error:  # a trial's failure is a result, not the search's end
             trial["failure"] = f"{type(error).__name__}: {error}"
         trial["seconds"] = time.perf_counter() - start
-        self._append(json.dumps(trial))
-        return trial
-
-    def _append(self, line):
-        """In place of a last line that a kill or a full disk cut off, if there is one."""
-        path = self.folder / f"rank_{self.rank}.jsonl"
         try:
-            with path.open("a+b") as log:
-                if log.tell():
-                    log.seek(-1, os.SEEK_END)
-                    if log.read(1) != b"\n":
-                        log.seek(0)
-                        log.truncate(log.read().rfind(b"\n") + 1)
-                log.write(line.encode() + b"\n")
+            with self.log.open("a", encoding="utf-8", newline="\n") as log:
+                log.write(json.dumps(trial) + "\n")
         except OSError as error:
-            error.filename = str(path)  # a full disk's error names no file
+            error.filename = str(self.log)  # a full disk's error names no file
             raise
+        return trial
 
     def _gather(self, trials):
         """The union over all ranks, each of which may have a disk of its own."""
