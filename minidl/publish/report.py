@@ -28,8 +28,9 @@ from minidl.publish.companion.frame import put
 from minidl.publish.companion.prose import COMMAND, Prose, blocks, cells, one_line
 from minidl.publish.companion.svg import Glyphs
 
-ROOT = Path(__file__).resolve().parents[2]
 HERE = Path(__file__).resolve().parent
+ROOT = HERE.parents[1]
+RUNS = Path("outputs")
 STYLE = (HERE / "report.css").read_text("utf-8")
 PREAMBLE = (HERE / "report.tex").read_text("utf-8")
 LATEX = {"h2": "\\section{%s}", "h3": "\\subsection{%s}", "h4": "\\paragraph{%s}",
@@ -386,19 +387,16 @@ def main(argv=None):
                                      description=__doc__.partition("\n\n")[0])
     parser.add_argument("sheets", nargs="*", metavar="SHEET",
                         help=f"of {', '.join(sheets.SHEETS)} (default all)")
-    parser.add_argument("--runs", type=Path, default=Path("outputs"), metavar="DIR",
-                        help="folder of the last runs (default outputs)")
-    parser.add_argument("--out", type=Path, metavar="DIR", help="default outputs/report")
-    flags = parser.parse_args(argv)
-    for sheet in flags.sheets:
+    wanted = parser.parse_args(argv).sheets
+    for sheet in wanted:
         if sheet not in sheets.SHEETS:
             parser.exit(2, f"report: found no sheet {sheet}, expected some of "
                            f"{', '.join(sheets.SHEETS)}\n")
-    out = flags.out or flags.runs / "report"
-    for sheet in flags.sheets or sheets.SHEETS:
-        missing = Report(ROOT, flags.runs, sheet, out / sheet).write()
+    for sheet in wanted or sheets.SHEETS:
+        folder = RUNS / "report" / sheet
+        missing = Report(ROOT, RUNS, sheet, folder).write()
         lacking = f"  no run of {', '.join(missing)}" if missing else ""
-        print(f"{out / sheet / 'report.tex'}{lacking}")
+        print(f"{folder / 'report.tex'}{lacking}")
 
 
 if __name__ == "__main__":

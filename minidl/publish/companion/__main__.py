@@ -1,12 +1,11 @@
 """Writes the reading companion, `python -m minidl.publish.companion`; open its index.html.
 
 Every source file becomes a page: docstrings and comments on the left, their equations set, the
-code that they speak of on the right, the numbers and figures of the last run where the code
-makes them. The pages need no network and no server. Left out are other languages.
+code that they speak of on the right, the figures of the last run in outputs/ where the code
+draws them. The pages need no network and no server. Left out are other languages.
 """
 
 import argparse
-import sys
 from pathlib import Path
 
 from data_download import replace_unprintable
@@ -42,15 +41,10 @@ def main(argv=None):
     replace_unprintable()
     parser = argparse.ArgumentParser(prog="python -m minidl.publish.companion",
                                      description=__doc__.partition("\n\n")[0])
-    parser.add_argument("--out", type=Path, default=Path("outputs/companion"), metavar="DIR",
-                        help="gets the pages (default outputs/companion)")
-    parser.add_argument("--runs", type=Path, default=Path("outputs"), metavar="DIR",
-                        help="holds the folders of the scripts' last runs (default outputs)")
-    flags = parser.parse_args(argv)
-    if not (ROOT / "assignments").is_dir():
-        sys.exit(f"companion: found no assignments/ in {ROOT}, expected a checkout")
-    count = write(ROOT, flags.runs, flags.out)
-    print(f"{count} files, side by side: {flags.out / 'index.html'}")
+    parser.parse_args(argv)
+    runs = Path("outputs")
+    count = write(ROOT, runs, runs / "companion")
+    print(f"{count} files, side by side: {runs / 'companion/index.html'}")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,6 @@
 """Python in colours, line by line, and each name linked to where it is defined."""
 
 import ast
-import builtins
 import io
 import itertools
 import keyword
@@ -34,23 +33,15 @@ def _shown(text, kind, target):
 
 
 def _kind(token, before):
-    """The class of a token: k keyword, s string, c comment, n number, d definition,
-    b builtin, t decorator."""
+    """The class of a token: k keyword, s string, c comment, n number, d definition."""
     name = tokenize.tok_name[token.type]
     if name in ("COMMENT", "NUMBER"):
         return name[0].lower()
     if name == "STRING" or name.startswith("FSTRING"):
         return "s"
-    decorates = token.string == "@" and not token.line[:token.start[1]].strip()
-    if decorates or (before == "@" and name == "NAME" and token.line.strip().startswith("@")):
-        return "t"
-    if name != "NAME":
-        return ""
-    if keyword.iskeyword(token.string):
+    if name == "NAME" and keyword.iskeyword(token.string):
         return "k"
-    if before in ("def", "class"):
-        return "d"
-    return "b" if before != "." and hasattr(builtins, token.string) else ""
+    return "d" if before in ("def", "class") else ""
 
 
 def references(tree, modules):

@@ -12,7 +12,7 @@ from minidl.publish.companion.prose import Prose
 from minidl.publish.companion.rows import rows
 from minidl.publish.companion.svg import Glyphs
 
-NAMED = re.compile(r'\.(?:figure|number|mean|table)\(\s*"(\w+)"')   # results under a name
+DRAWN = re.compile(r'\.(?:figure|curves|pictures|bars)\(\s*"(\w+)"')    # under a name
 
 
 class FilePage:
@@ -178,7 +178,7 @@ class FilePage:
 
     def drawn(self, row):
         """The figures that this row's code names."""
-        named = NAMED.findall("\n".join(self.lines[n - 1] for n in row.code))
+        named = DRAWN.findall("\n".join(self.lines[n - 1] for n in row.code))
         return "".join(self.figure(name) for name in named
                        if name in self.figures and name not in self.shown)
 
@@ -212,7 +212,7 @@ class FilePage:
 
     def loose(self):
         """The figures that no line of the code names."""
-        named = NAMED.findall(self.source.text)
+        named = DRAWN.findall(self.source.text)
         loose = "".join(self.figure(name) for name in self.figures if name not in named)
         return loose and f'<div class="figures">{loose}</div>'
 
