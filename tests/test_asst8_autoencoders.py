@@ -1,4 +1,4 @@
-"""Assignment 8's autoencoders: sizes, the weights' start, the loss, PCA beside them."""
+"""Assignment 8's autoencoders: sizes, the weights' start, the loss."""
 
 import math
 

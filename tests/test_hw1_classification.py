@@ -1,4 +1,4 @@
-"""assignments/hw1_classification.py, and what it is made of: scores, mirrors, bfloat16."""
+"""assignments/hw1_classification.py, and what it is made of: scores, shifts, mirrors."""
 
 import hw1_classification as hw1
 import pytest
@@ -53,7 +53,7 @@ def test_a_score_is_the_mean_over_all_examples_without_dropout(folder):
     assert accuracy == (o.argmax(dim=1) == split.y).double().mean().item()
 
 
-# --- minidl/augment.py, bfloat16 -----------------------------------------------------------
+# --- minidl/augment.py ---------------------------------------------------------------------
 
 def test_a_shift_moves_each_image_by_whole_pixels_and_all_moves_occur(generator):
     x = torch.zeros(2000, 1, 9, 9)

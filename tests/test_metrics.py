@@ -1,4 +1,4 @@
-"""minidl/losses.py: reductions by hand, and no dependence on the evaluation batch size."""
+"""minidl/losses.py and evaluation.py: reductions by hand, networks in evaluation mode."""
 
 
 import pytest

@@ -1,4 +1,4 @@
-"""minidl/lab/results.py, progress.py: what is written and printed is what was found."""
+"""minidl/lab/results.py: what is written and printed is what was found."""
 
 import json
 import shutil
