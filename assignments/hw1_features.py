@@ -9,7 +9,7 @@ The CNN and the MLP are those of hw1_classification.py; a network of hw1_regress
 trained here. "Before" is the same network untrained. Ideal inputs (activation maximisation)
 are found by gradient ascent on the pixels (`ascend`). Without regularisation they look like
 noise, and still excite the CNN most. Blur, a small total variation TV, dark pixels and random
-transformations make them legible; none depends on the class. As a check, the MLP classifies.
+transformations make them legible; none depends on the class. The MLP then classifies them.
 """
 # sheet: S1.5a, S1.5b, S1.5c, S1.6
 

@@ -36,8 +36,8 @@ positive except at r = 1, KL >= 0, and KL = 0 only if S1 = S2 and mu1 = mu2.
 
 Beware. KL is not symmetric (claim 59). It adds over coordinates that are independent under
 both laws, and in general not over others (claim 60). The book writes diag(s) in (20.96),
-(20.103) and N(mu, s) in (6.33) where s is a standard deviation: read s^2. Confusing s^2, s and
-log s^2, or a mean over the latents for the sum, are the common errors of VAE code (claim 57).
+(20.103) and N(mu, s) in (6.33) where s is a standard deviation: read s^2. Common errors of VAE
+code confuse s^2, s and log s^2, or take the mean over the latents for the sum (claim 57).
 
 Check. Random well-conditioned cases in float64, within a bound by Higham (2002), chapter 10:
 evidence for the algebra. It is proven by the steps. Murphy (2022), 6.2.3 and 20.3.5.

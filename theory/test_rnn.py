@@ -27,8 +27,8 @@ one logit for two classes; the sigmoid is evaluated inside the loss.
 (3) A batch is padded to T words, but a review ends at its own n <= T. The state goes on moving
     over the padding, so it must be read at n. Of h_t = relu(x_t + 2 h_{t-1}) the review (1)
     ends in 1, and (1, 0) in 2 (79).
-(4) Trained numbers: 100 V for the table, 256 (100 + 256 + 1) = 91,392 for the recurrent layer,
-    91,648 with torch's second bias, and 257 for the head, 514 with two logits. The length T
+(4) Parameters: 100 V for the embeddings, 256 (100 + 256 + 1) = 91,392 for the recurrent layer,
+    or 91,648 with torch's second bias. The head has 257, or 514 with two logits. The length T
     does not matter, because every word uses the same matrices.
 
 Check. (1) to (3) never look into the nonlinearity, so they are run in integers through ReLU,

@@ -1,15 +1,15 @@
 r"""Question 2 (a) to (d): which layers of a CNN are time invariant, and is the CNN?
 
 Result. An additive constant and a pointwise nonlinearity are time invariant. Strided pooling
-is not, for any stride s > 1. A CNN with strides of the product s > 1 is time invariant only if
-its output does not depend on its input; so in general it is not.
+is not, for any stride s > 1. Nor is a CNN whose strides have a product s > 1, unless its output
+does not depend on its input.
 
 A system S is time invariant (TI) if S T_a = T_a S for every shift a, with (T_a x)[t] = x[t-a].
 Signals are defined on all integers and are 0 outside a finite range. For images read pairs for
 t and a: space invariance is proven in the same way.
 
 (a) Additive constant, (S x)[t] = x[t] + c. It is TI: (S T_a x)[t] = x[t-a] + c = (S x)[t-a].
-It is not linear, because S 0 = c. The constant must not depend on t: with b[t] in its place
+It is not linear, because S 0 = c. The constant must not depend on t. With b[t] in its place
 the two sides differ by b[t] - b[t-a], which is 0 for every a only if b is constant.
 
 (b) Pointwise nonlinearity, (S x)[t] = f(x[t]) with one f for all t. It is TI: (S T_a x)[t] =
@@ -44,7 +44,7 @@ Windows. A circle of N samples, with cyclic shifts, changes nothing if s divides
 zeros outside, a delay moves zeros in and loses the last samples. Pointwise layers with f(0) =
 0 and causal convolutions still commute with every delay, anticausal convolutions with every
 advance. A kernel that reads both ways commutes with neither, at the borders (claim 14).
-Repairs of (c): to blur before subsampling makes the difference smaller (Zhang 2019); to choose
+Repairs of (c): blurring before subsampling makes the difference smaller (Zhang 2019). Choosing
 the phase by the samples themselves removes it (Chaman and Dokmanic 2021).
 
 Check. Affine layers: all unit vectors and 0. Maxima commute with increasing maps, so all order
