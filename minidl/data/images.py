@@ -101,9 +101,9 @@ def steps_per_epoch(split, batch_size):
 def batches(split, batch_size, generator):
     """Yield (x (B, 1, 28, 28) float32 in [0, 1], y (B,)) in the generator's order.
 
-    For training: the last, smaller batch is left out (another one in each order), so that
-    every step weighs the same and batch normalisation never meets a batch of one; a split
-    smaller than a batch is one batch. `losses.evaluate` is what goes over every example.
+    For training: the last, smaller batch is left out (another one in each order). So every
+    step weighs the same, and batch normalisation never meets a batch of one. A split smaller
+    than a batch is one batch. `evaluation.evaluate` goes over every example.
     """
     order = torch.randperm(len(split.x), generator=generator).to(split.x.device)
     for i in range(steps_per_epoch(split, batch_size)):
@@ -130,5 +130,5 @@ def balanced(split, C, n, seed):
 
 
 def first_of_each_class(y, n=1):
-    """The places of each class's first n examples in y (N,), for the classes that it has."""
+    """The indices of each class's first n examples in y (N,), for the classes that it has."""
     return torch.cat([(y == c).nonzero()[:n, 0] for c in y.unique()])

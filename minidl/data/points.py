@@ -68,8 +68,8 @@ def read_points(path):
 def load(path, n, generator):
     """-> (x, y) to train on, (x, y) to test on, each (N, 1); a title and a digest of the file.
 
-    Of the file's points a random fifth is to test; without a path, n noisy points of f outside
-    GAPS are to train on, and 4,000 everywhere to test.
+    A random fifth of the file's points is the test set. Without a path, n noisy points of f
+    outside GAPS are the training set, and 4,000 everywhere the test set.
     """
     if not path:
         return (draw_points(n, GAPS, generator), draw_points(4000, (), generator),

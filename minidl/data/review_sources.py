@@ -1,7 +1,7 @@
 r"""Where film reviews lie: in IMDb's archive, in a folder, or in a small grammar.
 
-The archive's words are found once and kept as numbers beside it, with the archive's hash in
-the file's name; a damaged file is made anew. Checked in tests/test_reviews.py.
+The archive's words are found once and cached as numbers beside it, with the archive's hash in
+the file's name. A damaged file is made anew. Checked in tests/test_reviews.py.
 """
 
 import contextlib

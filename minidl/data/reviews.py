@@ -5,7 +5,7 @@ r"""Film reviews as numbers of words: IMDb from its archive; a vocabulary; padde
 Words are runs of letters, digits and inner apostrophes, in lower case; `!` and `?` are words
 of their own, since they tell of the writer's mood. Number 0 is padding, 1 a word that is not
 in the vocabulary, 2 the most frequent word. The vocabulary is counted on the training split
-alone: a word that only test reviews have is unknown, as it would be to a finished program.
+alone. A word that only test reviews have is unknown, as it would be to a finished program.
 A review without a word becomes one unknown word, so that each review has a score. Checked in
 tests/test_reviews.py; the embedded corpus that stands in is minidl/data/grammar.py.
 """
@@ -123,9 +123,9 @@ def load(wanted="auto", data_dir=None, *, device="cpu", seed=0, reviews=None,
 def batches(split, batch_size, generator, longest):
     """Yield (w (B, T), n (B,), y (B,)), T the longest of the batch, in the generator's order.
 
-    Reviews of like length stand together, or half of the work would be padding: 40 batches
-    at a time are sorted by length, then the batches are dealt in a new order. What does not
-    fill a batch is left out, other reviews each time.
+    Reviews of similar length share a batch, or half of the work would be padding. 40 batches
+    at a time are sorted by length; then the batches are shuffled. What does not fill a batch
+    is left out, other reviews each time.
     """
     size = min(batch_size, len(split.y))
     order = torch.randperm(len(split.y), generator=generator)
