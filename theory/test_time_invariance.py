@@ -1,8 +1,8 @@
 r"""Question 2 (a) to (d): which layers of a CNN are time invariant, and is the CNN?
 
 Result. An additive constant and a pointwise nonlinearity are time invariant. Strided pooling
-is not, for any stride s > 1. Nor is a CNN whose strides have a product s > 1, unless its output
-does not depend on its input.
+is not, for any stride s > 1. Nor is a CNN whose strides have a product s > 1, unless its
+output does not depend on its input.
 
 A system S is time invariant (TI) if S T_a = T_a S for every shift a, with (T_a x)[t] = x[t-a].
 Signals are defined on all integers and are 0 outside a finite range. For images read pairs for
