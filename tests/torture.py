@@ -6,8 +6,7 @@
 
 Every kill is followed by a check that nothing is half-written, every round of kills by a run
 to the end, whose files are those of an undisturbed run but for timings. Exit status 1 where
-anything did not survive. The short form is tests/test_torture.py. Files of others are in
-tests/test_folder.py, checkpoints of other settings, code or data in tests/test_run.py.
+anything did not survive. The short form is tests/test_torture.py.
 """
 
 import argparse
@@ -24,6 +23,7 @@ import tempfile
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from unittest import mock
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: a second waits busily for work
 ROOT = Path(__file__).resolve().parents[1]
@@ -33,10 +33,12 @@ import commands  # noqa: E402
 import killing  # noqa: E402
 import mutating  # noqa: E402
 import torch  # noqa: E402
+import whole_runs  # noqa: E402
 from torch import nn  # noqa: E402
 
-from minidl.lab import cli  # noqa: E402
+from minidl.lab import cli, stamp  # noqa: E402
 from minidl.lab.plot import curves  # noqa: E402
+from minidl.publish import kept  # noqa: E402
 
 # --- a run of every kind of file ------------------------------------------------------------
 
@@ -108,6 +110,74 @@ def full_disk(scratch, steps=12):
           f"e.g. {sentences[-1]}")
 
 
+# --- what is not this run's ------------------------------------------------------------------
+
+def strangers(scratch, times=20):
+    """Files of a user's in --out, some of them named as a run's: none is changed."""
+    assert not ends(scratch / "alone")[0]
+    names, chance, refusals = sorted(killing.content(scratch / "alone")), random.Random(0), 0
+    for i in range(times):
+        out = scratch / str(i)
+        for name in [*chance.sample(names, chance.randint(0, 3)), "checkpoints/thesis.pt"]:
+            (out / name).parent.mkdir(parents=True, exist_ok=True)
+            (out / name).write_bytes(chance.choice((b"mine", b"{}", b"[1]", b"")))
+        before = killing.content(out)
+        status, said = ends(out, *["--resume"] * (i % 2))
+        assert status == 0 or (status == 2 and said.count("\n") == 1), (status, said)
+        assert before.items() <= killing.content(out).items(), (before, said)
+        refusals += status == 2
+    print(f"{times} folders of others, {refusals} refused, no file of theirs changed")
+
+
+def foreign_checkpoints(scratch):
+    """--resume with a checkpoint of another run in the place of one's own."""
+    for name, argv in {"own": [], "wide": ["--width", "6"], "seed": ["--seed", "1"]}.items():
+        assert not ends(scratch / name, *argv)[0]
+    said = []
+    for name in ("wide", "seed"):
+        shutil.copy(scratch / name / "checkpoints" / "first.pt",
+                    scratch / "own" / "checkpoints" / "first.pt")
+        said.append(refused(scratch / "own", "--resume"))
+    print(*said, sep=" | ")
+
+
+def edited_script(scratch):
+    """The script is edited after its run: the networks are no longer its own."""
+    page = scratch / "assignments" / "torture.py"
+    page.parent.mkdir()
+    with mock.patch.object(stamp, "ROOT", scratch):
+        page.write_text("activation = 'SELU'", encoding="utf-8")
+        assert not ends(scratch / "out")[0]
+        page.write_text("activation = 'Tanh'", encoding="utf-8")
+        print(refused(scratch / "out", "--resume"))
+
+
+def one_name(scratch):
+    """Two data sets of one name: the network of one is not taken for the other's."""
+    for seed, folder in enumerate(("one", "two")):
+        whole_runs.write_images(scratch / folder / "mine", seed=seed)
+
+    def said(name, folder, *argv):
+        main, sizes, data = kept.declared(name, commands.ROOT)
+        argv = ["--data", str(scratch / folder / "mine"), "--images", "120", *argv]
+        with contextlib.redirect_stdout(io.StringIO()) as stream, \
+                contextlib.redirect_stderr(stream), contextlib.suppress(SystemExit):
+            cli.start(main, data=data, **sizes,
+                      argv=["--quick", *argv, "--out", str(scratch / "out" / name)])
+        return stream.getvalue()
+
+    said("ex2_conv_ae", "one")
+    assert "Taken from" not in said("ex2_transfer", "two")
+    assert "content" in said("ex2_transfer", "one", "--resume")
+    assert "Taken from" in said("ex2_transfer", "one")
+    print("trained anew, refused with --resume; taken where it is the same")
+
+
+FAULTS = {"full disk": full_disk, "folders of others": strangers,
+          "foreign checkpoints": foreign_checkpoints, "edited script": edited_script,
+          "two data sets of one name": one_name}
+
+
 # --- all together ---------------------------------------------------------------------------
 
 def main():
@@ -119,7 +189,8 @@ def main():
                         help="nothing but N command lines of the scripts, drawn by the seed")
     flags = parser.parse_args()
     parts = {"command lines": functools.partial(command_lines, flags)} if flags.flags else {
-        "kills": functools.partial(kills, flags), "full disk": without_room,
+        "kills": functools.partial(kills, flags),
+        **{name: functools.partial(alone, fault) for name, fault in FAULTS.items()},
         **{f"mutated {name}": functools.partial(files, name, flags)
            for name in mutating.KINDS}}
     wrong = 0
@@ -138,8 +209,9 @@ def kills(flags, folder):
     return not wrong, "; ".join([f"{flags.kills} kills", *wrong])
 
 
-def without_room(folder):
-    status, said, _ = killing.finished(full_disk, folder)
+def alone(fault, folder):
+    """The fault in a process of its own."""
+    status, said, _ = killing.finished(fault, folder)
     return not status, said.strip()
 
 
