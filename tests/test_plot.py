@@ -102,8 +102,9 @@ def test_images_from_black_to_white_go_on_in_blocks_below(columns, widths):
 
 def test_signed_images_share_one_scale_that_is_symmetric():
     rows = {"a": torch.full((2, 1, 3, 3), -0.25), "b": torch.full((2, 1, 3, 3), 0.5)}
-    axes, _ = plot.image_rows(rows, "t", signed=True).axes  # and the scale is drawn
-    assert {image.get_clim() for image in axes.images} == {(-0.5, 0.5)}
+    figure = plot.image_rows(rows, "t", signed=True)
+    assert {image.get_clim() for image in figure.axes[0].images} == {(-0.5, 0.5)}
+    assert "from orange, -0.5, over white, 0, to purple, 0.5" in figure.get_suptitle()
 
 
 @pytest.mark.parametrize("count", [1, 3])

@@ -1,14 +1,15 @@
 """The figures the sheets ask for: curves, rows of images. Each returns a matplotlib figure.
 
 Drawn without pyplot: no window system, no state between figures. Their look is in
-figures.mplstyle. A title or a name of any length goes on in a further line, so that nothing is
-cut, and numbers on axes are written out. Ten classes have Petroff's ten colours (2021,
-arXiv:2107.02270) and markers. Checked in tests/test_plot.py.
+figures.mplstyle. A name of any length goes on in a further line, and the figure grows until
+its axes have their size, so that nothing is cut. Numbers on axes are written out. Ten classes
+have Petroff's ten colours (2021, arXiv:2107.02270) and markers. Checked in tests/test_plot.py.
 """
 
 import functools
 import math
 import re
+import textwrap
 from pathlib import Path
 
 import matplotlib
@@ -42,7 +43,7 @@ def curves(lines, title, x_label, y_label, log_y=False, log_x=False, points=None
     labels = [re.sub(r"\b(train|val)\b", lambda m: SPLITS[m[0]], name) for name in lines]
     methods = [re.sub(ANY_SPLIT, " ", label).strip() for label in labels]
     looks = {method: i for i, method in enumerate(dict.fromkeys(methods))}
-    figure, axes = _figure(title)
+    figure, axes = _figure()
     _label(axes, x_label, y_label)
     _ticks(axes.yaxis, log_y)
     show = axes.yaxis.get_major_formatter()
@@ -63,7 +64,7 @@ def curves(lines, title, x_label, y_label, log_y=False, log_x=False, points=None
                                       for x in line[0]])
     axes.grid()
     _legend(figure, axes)
-    return figure
+    return _fitted(figure, title)
 
 
 @matplotlib.rc_context(STYLE)
@@ -72,46 +73,33 @@ def image_rows(rows, title, column_labels=(), columns=20, signed=False):
 
     What does not fit beside each other, or is more than `columns`, goes on in a further block
     of the same rows, below. Spaces tell rows of the same name apart. signed: of any values,
-    white is 0, orange and purple are as far below and above it in all the figure.
+    white is 0, orange and purple are as far below and above it; the title says how far.
     """
     limit = max(float(abs(images).max()) for images in rows.values())
     colours = ({"cmap": "PuOr", "vmin": -limit, "vmax": limit} if signed else
                {"cmap": "gray", "vmin": 0, "vmax": 1})
-    names = [_wrapped(name.strip(), 1.3, 8) for name in rows]
+    names = [_wrapped(name.strip(), 1.3) for name in rows]
     labels = [_wrapped(str(label), 0.9, 7) for label in column_labels]
-    left, below = _width(names, 8) + 0.15, 0.12 * _lines(labels) + 0.08  # all in inches
-    right = 0.6 if signed else 0.1
-    side = max(0.3, _width(labels, 7) + 0.1, 0.14 * _lines(names))
-    N = len(next(iter(rows.values())))
-    blocks = math.ceil(N / min(columns, int((WIDTH - left - right) / side)))
+    N, room = len(next(iter(rows.values()))), WIDTH - _width(names) - 0.3
+    side = max(0.3, _width(labels, 7) + 0.1, _height(names))  # inches, as all of these
+    blocks = math.ceil(N / min(columns, int(room / side)))
     columns = math.ceil(N / blocks)
-    side = min(max(side, 0.62), (WIDTH - left - right) / columns)
-    width = max(left + columns * side + right, 3)
-    title = _wrapped(title, width - 0.2, 9)
-    top = 0.15 * _lines([title]) + 0.17
-    height = top + blocks * (len(rows) * side + below)
-    figure = Figure(figsize=(width, height))
-    figure.suptitle(title, y=1 - 0.06 / height, va="top")
-    for block in range(blocks):
+    side = min(max(side, 0.62), room / columns)
+    figure, *grid = _figure(blocks)
+    for block, axes in enumerate(grid):
         shown = slice(block * columns, (block + 1) * columns)
-        bottom = height - top - (block + 1) * (len(rows) * side + below) + below
-        axes = figure.add_axes((left / width, bottom / height, columns * side / width,
-                                len(rows) * side / height))
         for i, images in enumerate(rows.values()):
-            drawn = axes.imshow(_side_by_side(images[shown]), aspect="auto",
-                                extent=(0, len(images[shown]), i + 1, i), **colours)
-        axes.set(xlim=(0, columns), ylim=(len(rows), 0))
+            axes.imshow(_side_by_side(images[shown]), **colours,
+                        extent=(0, len(images[shown]), i + 1, i))
+        axes.set(xlim=(0, columns), ylim=(len(rows), 0), anchor="SW")
         axes.set_xticks([n + 0.5 for n in range(len(labels[shown]))], labels[shown],
                         fontsize=7)
         axes.set_yticks([i + 0.5 for i in range(len(rows))], names, fontsize=8)
         axes.tick_params(length=0, pad=3)
         axes.spines[:].set_visible(False)
     if signed:
-        scale = figure.add_axes((1 - 0.5 / width, bottom / height, 0.1 / width,
-                                 1 - (bottom + top) / height))
-        figure.colorbar(drawn, cax=scale)
-        _ticks(scale.yaxis, most=4)
-    return figure
+        title += f"\nfrom orange, {number(-limit)}, over white, 0, to purple, {number(limit)}"
+    return _fitted(figure, title, len(rows) * side, columns * side)
 
 
 def _side_by_side(images):
@@ -132,25 +120,26 @@ def dots(groups, title, x_label):
     """groups: name -> values; a row each with a dot a value and, of several, a bar at their
     mean."""
     names = [_wrapped(name, 2.2, 7.5) for name in groups]
-    figure, axes = _figure(title, max(0.24, 0.14 * _lines(names)) * len(groups) + 0.3)
+    figure, axes = _figure()
     for row, values in enumerate(groups.values()):
         axes.plot(values, [row] * len(values), "o", color=COLOURS[0], alpha=0.7)
         if len(values) > 1:
             axes.plot(sum(values) / len(values), row, "|", color=COLOURS[1], markersize=12,
                       markeredgewidth=2)
-    _label(axes, x_label, "", WIDTH - 0.6 - _width(names, 7.5))
+    _label(axes, x_label)
     axes.set_yticks(range(len(groups)), names)
     axes.set_ylim(len(groups) - 0.5, -0.5)
     _ticks(axes.xaxis)
     axes.grid()
-    return figure
+    return _fitted(figure, title, max(0.24, _height(names)) * len(groups))
 
 
 @matplotlib.rc_context(STYLE)
 def bars(groups, names, title, x_label, y_label):
     """groups: name -> one value for each of `names`; bars side by side, a colour a group."""
-    figure, axes = _figure(title)
-    room = _label(axes, x_label, y_label) / len(names)  # inches, of a name
+    figure, axes = _figure()
+    _label(axes, x_label, y_label)
+    room = (WIDTH - 0.8 - _height([axes.get_ylabel()])) / len(names)  # inches, of a name
     width = 0.8 / len(groups)
     for i, (group, values) in enumerate(groups.items()):
         at = [x + (i - (len(groups) - 1) / 2) * width for x in range(len(names))]
@@ -159,12 +148,10 @@ def bars(groups, names, title, x_label, y_label):
     names = [_wrapped(name, 1.6 if turned else room, 7.5) for name in names]
     turn = {"rotation": 40, "ha": "right", "rotation_mode": "anchor"} if turned else {}
     axes.set_xticks(range(len(names)), names, **turn)
-    deep = 0.65 * _width(names, 7.5) if turned else 0.13 * (_lines(names) - 1)
-    figure.set_figheight(figure.get_figheight() + deep)
     _ticks(axes.yaxis)
     axes.grid(axis="y")
     _legend(figure, axes)
-    return figure
+    return _fitted(figure, title)
 
 
 @matplotlib.rc_context(STYLE)
@@ -175,7 +162,7 @@ def trials(done, title, y_label, log=()):
     """
     done = sorted((trial for trial in done if "score" in trial), key=lambda t: t["score"])
     names, scores = list(done[0]["settings"]), [trial["score"] for trial in done]
-    figure, *grid = _figure(title, 1.7 * math.ceil(len(names) / 3), len(names), 3, sharey=True)
+    figure, *grid = _figure(len(names), 3, sharey=True)
     for axes, name in zip(grid, names, strict=True):
         values = [trial["settings"][name] for trial in done]
         words = isinstance(values[0], str)
@@ -184,71 +171,71 @@ def trials(done, title, y_label, log=()):
         axes.plot(x, scores, "o", alpha=0.7)
         axes.plot(x[0], scores[0], "*", markersize=10)
         first = axes.get_subplotspec().is_first_col()
-        _label(axes, name.replace("_", " "), y_label if first else "", 1.5, 1.2)
+        _label(axes, name.replace("_", " "), y_label if first else "", 1, 1.5)
         if words:
-            axes.set_xticks(range(len(kinds)), [_wrapped(kind, 1.4 / len(kinds), 7.5)
+            axes.set_xticks(range(len(kinds)), [_wrapped(kind, 0.9 / len(kinds), 7.5)
                                                 for kind in kinds])
             axes.set_xlim(-0.5, len(kinds) - 0.5)
         else:
             _ticks(axes.xaxis, name in log, 4, values)
         _ticks(axes.yaxis, log=True, most=5)
         axes.grid()
-    return figure
+    return _fitted(figure, title, 1.2)
 
 
 @matplotlib.rc_context(STYLE)
 def histograms(panels, title, x_label):
     """panels: name -> {group: values}; a panel each, its groups' densities over one axis."""
-    figure, *grid = _figure(title, 1.5 * math.ceil(len(panels) / 4), len(panels), 4)
+    figure, *grid = _figure(len(panels), 4)
     for axes, (name, groups) in zip(grid, panels.items(), strict=True):
         ends = numpy.quantile(numpy.concatenate(list(groups.values())), [0.002, 0.998])
         edges = numpy.linspace(*ends, 41)  # what lies beyond is one in 250
         for i, (group, values) in enumerate(groups.items()):
             axes.hist(values, edges, density=True, histtype="step", label=group,
                       color=COLOURS[i % len(COLOURS)], linestyle=["--", "-"][i % 2])
-        axes.set_title(_wrapped(name, 1.4, 8))
+        axes.set_title(_wrapped(name, 1.4))
         place = axes.get_subplotspec()
         _label(axes, x_label if place.is_last_row() else "",
                "density" if place.is_first_col() else "", 1.3)
         for axis in (axes.xaxis, axes.yaxis):
             _ticks(axis, most=3)
     _legend(figure, grid[0])
-    return figure
+    return _fitted(figure, title, 1.1)
 
 
 @matplotlib.rc_context(STYLE)
 def heatmap(values, names, title, x_label, y_label, unit):
     """values (R, C), a row for each of `names`; dark is little, bright is much, in `unit`."""
     names = [_wrapped(name, 1.5, 7.5) for name in names]
-    height = max(0.2, 0.14 * _lines(names)) * len(names)
-    figure, axes = _figure(title, height + 0.3)
+    height = max(1.2, 0.2 * len(names), _height(names) * len(names))
+    figure, axes = _figure()
     drawn = axes.imshow(values, cmap="cividis", aspect="auto")
-    _label(axes, x_label, y_label, WIDTH - 2 - _width(names, 7.5), height)
+    _label(axes, x_label, y_label, up=height)
     axes.set_yticks(range(len(names)), names)
     _ticks(axes.xaxis)
     scale = figure.colorbar(drawn)
-    scale.set_label(_wrapped(unit, height, 8))
+    scale.set_label(_wrapped(unit, height))
     _ticks(scale.ax.yaxis)
-    return figure
+    return _fitted(figure, title, height)
 
 
 @matplotlib.rc_context(STYLE)
 def fields(gradients, squares, title):
     """gradients: name -> (H, W), not negative, in shares of the largest on a logarithmic
     scale; squares: name -> (first row and column, size), outlined."""
-    figure, *grid = _figure(title, 1.6 * math.ceil(len(gradients) / 4), len(gradients), 4)
+    figure, *grid = _figure(len(gradients), 4)
     for axes, (name, gradient) in zip(grid, gradients.items(), strict=True):
         share = numpy.log10((gradient / gradient.max()).clip(1e-6))
-        drawn = axes.imshow(share, cmap="cividis", vmin=-6, vmax=0)
+        axes.imshow(share, cmap="cividis", vmin=-6, vmax=0)
         first, size = squares[name]
         axes.add_patch(Rectangle((first - 0.5, first - 0.5), size, size, fill=False,
                                  edgecolor=COLOURS[1], linewidth=1.5))
-        axes.set_title(_wrapped(name, 1.3, 8))
+        axes.set_title(_wrapped(name, 1.3))
         for axis in (axes.xaxis, axes.yaxis):
             _ticks(axis, most=3)
     grid[0].set_ylabel("pixel")
-    figure.colorbar(drawn, ax=grid, label="log10, of the largest", aspect=12)
-    return figure
+    title += "\nlogarithmic: yellow is the largest, dark blue a millionth of it or less"
+    return _fitted(figure, title, 1.1, 1.1)
 
 
 @matplotlib.rc_context(STYLE)
@@ -256,64 +243,65 @@ def scatter(points, y, names, title, axis_labels):
     """points (N, 2) or (N, 3), a colour and a marker a class of y (N,)."""
     points, y = points.cpu().numpy(), y.cpu().numpy()
     dims, size = points.shape[1], min(3, 200 / len(points) ** 0.5)
-    figure, axes = _figure(title, 4.6, projection="3d" if dims == 3 else None)
+    figure, axes = _figure(projection="3d" if dims == 3 else None)
     for c, name in enumerate(names):
         if (y == c).any():
             axes.plot(*points[y == c].T, MARKERS[c % 3], color=CLASSES[c % len(CLASSES)],
                       alpha=0.6, label=name, markersize=size, markeredgewidth=0)
-    _label(axes, *axis_labels[:2], 3.0 if dims == 3 else WIDTH - 1, 3.0)
+    _label(axes, *axis_labels[:2], 3)
     if dims == 3:  # its labels run beside the box, which the layout does not reckon with
-        axes.set_zlabel(_wrapped(axis_labels[2], 2, 8))
+        axes.set_zlabel(_wrapped(axis_labels[2], 2))
         axes.set_box_aspect(None, zoom=0.85)
     else:
         for axis in (axes.xaxis, axes.yaxis):
             _ticks(axis)
     axes.grid()
     _legend(figure, axes, markerscale=6 / size)
-    return figure
+    return _fitted(figure, title, 4.2)
 
 
 # --- what all of them have ------------------------------------------------------------------
 
-def _figure(title, height=2.6, panels=1, columns=1, projection=None, **options):
-    """-> a figure with its title, and its axes: `panels` in rows of so many columns. height:
-    inches for the axes; title and legend are added to it."""
-    title = _wrapped(title, WIDTH - 0.2, 9)
-    rows = math.ceil(panels / columns)
-    figure = Figure(figsize=(WIDTH, height + 0.4 + 0.15 * _lines([title])),
-                    layout="constrained")
-    figure.suptitle(title)
-    grid = figure.subplots(rows, columns, squeeze=False,
+def _figure(panels=1, columns=1, projection=None, **options):
+    """-> a figure, and its axes: `panels` in rows of so many columns."""
+    figure = Figure(figsize=(WIDTH, 400), layout="constrained")  # until _fitted
+    grid = figure.subplots(math.ceil(panels / columns), columns, squeeze=False,
                            subplot_kw={"projection": projection}, **options)
     for axes in grid.flat[panels:]:
         axes.set_visible(False)
     return figure, *grid.flat[:panels]
 
 
-def _label(axes, x_label, y_label, across=WIDTH - 1, up=2.0):
-    """across, up: inches, of the axes; where a label takes more lines, the figure grows.
+def _fitted(figure, title, height=2.4, width=None):
+    """The figure with its title, and so large that the axes of a panel are of `height`, and of
+    `width` where it is not WIDTH for all. Inches; what the texts take comes to it."""
+    first, (rows, columns) = figure.axes[0], figure.axes[0].get_gridspec().get_geometry()
 
-    -> the inches that are left across.
-    """
-    y_label = _wrapped(y_label.removesuffix(", fraction"), up, 8)
-    across = min(across, WIDTH - 0.8 - 0.14 * _lines([y_label]))
-    x_label = _wrapped(x_label.removesuffix(", fraction"), across, 8)
-    axes.set(xlabel=x_label, ylabel=y_label)
-    figure = axes.figure
-    figure.set_figheight(figure.get_figheight() + 0.14 * (_lines([x_label]) - 1))
-    return across
+    def axes_size():
+        figure.get_layout_engine().execute(figure)
+        return first.get_position(original=True).size * figure.get_size_inches()
+
+    if width:
+        figure.set_figwidth(max(3, figure.get_figwidth() + columns * (width - axes_size()[0])))
+    figure.suptitle(_wrapped(title, figure.get_figwidth() - 0.2, 9))
+    for _ in range(2):  # after the first, the axes are as high but for a colour bar's part
+        figure.set_figheight(figure.get_figheight() + rows * (height - axes_size()[1]))
+    return figure
+
+
+def _label(axes, x_label, y_label="", across=4, up=2):
+    """across, up: inches, after which a label goes on in a further line."""
+    axes.set(xlabel=_wrapped(x_label.removesuffix(", fraction"), across),
+             ylabel=_wrapped(y_label.removesuffix(", fraction"), up))
 
 
 def _legend(figure, axes, **options):
     """The names below the axes, as many beside each other as fit; of one alone none."""
     handles, names = axes.get_legend_handles_labels()
-    if len(names) < 2:
-        return
-    names = [_wrapped(name, WIDTH / 2 - 0.8, 8) for name in names]
-    columns = min(len(names), int((WIDTH - 0.2) / (_width(names, 8) + 0.6)))
-    rows = math.ceil(len(names) / columns)
-    figure.set_figheight(figure.get_figheight() + 0.16 * rows * _lines(names))
-    figure.legend(handles, names, loc="outside lower center", ncols=columns, **options)
+    if len(names) > 1:
+        names = [_wrapped(name, WIDTH / 2 - 0.8) for name in names]
+        columns = min(len(names), int((WIDTH - 0.2) / (_width(names) + 0.6)))
+        figure.legend(handles, names, loc="outside lower center", ncols=columns, **options)
 
 
 def _ticks(axis, log=False, most=7, values=()):
@@ -370,28 +358,20 @@ def _inches(text, size):
     return TextToPath().get_text_width_height_descent(text, font, ismath=False)[0] * 1.05 / 72
 
 
-def _width(texts, size):
+def _width(texts, size=8):
     return max((_inches(line, size) for text in texts for line in text.splitlines()),
                default=0)
 
 
-def _lines(texts):
-    return max((text.count("\n") + 1 for text in texts), default=0)
+def _height(texts):
+    """Of lines of 8 points or less, with the space between them."""
+    return max(0.14 * (text.count("\n") + 1) for text in texts)
 
 
-def _wrapped(text, inches, size):
+def _wrapped(text, inches, size=8):
     """The text in lines of at most so many inches; a word that is longer is cut in two."""
-    lines = []
-    for paragraph in text.split("\n"):
-        lines.append("")
-        for word in re.findall(r"\S+\s*", paragraph):
-            if lines[-1] and _inches((lines[-1] + word).rstrip(), size) > inches:
-                lines.append("")
-            if _inches(word.rstrip(), size) <= inches:
-                lines[-1] += word
-                continue
-            for letter in word:
-                if lines[-1] and _inches(lines[-1] + letter.strip(), size) > inches:
-                    lines.append("")
-                lines[-1] += letter
-    return "\n".join(line.rstrip() for line in lines)
+    letters, wrapped = len(text), text
+    while letters > 1 and (width := _width([wrapped], size)) > inches:
+        letters = max(1, min(letters - 1, int(letters * inches / width)))  # of a line
+        wrapped = "\n".join(textwrap.fill(line, letters) for line in text.split("\n"))
+    return wrapped
