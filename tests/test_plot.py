@@ -104,7 +104,7 @@ def test_signed_images_share_one_scale_that_is_symmetric():
     rows = {"a": torch.full((2, 1, 3, 3), -0.25), "b": torch.full((2, 1, 3, 3), 0.5)}
     figure = plot.image_rows(rows, "t", signed=True)
     assert {image.get_clim() for image in figure.axes[0].images} == {(-0.5, 0.5)}
-    assert "from orange, -0.5, over white, 0, to purple, 0.5" in figure.get_suptitle()
+    assert "orange: -0.5, white: 0, purple: 0.5" in figure.get_suptitle()
 
 
 @pytest.mark.parametrize("count", [1, 3])

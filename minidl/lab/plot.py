@@ -98,7 +98,7 @@ def image_rows(rows, title, column_labels=(), columns=20, signed=False):
         axes.tick_params(length=0, pad=3)
         axes.spines[:].set_visible(False)
     if signed:
-        title += f"\nfrom orange, {number(-limit)}, over white, 0, to purple, {number(limit)}"
+        title += f"\norange: {number(-limit)}, white: 0, purple: {number(limit)}"
     return _fitted(figure, title, len(rows) * side, columns * side)
 
 
