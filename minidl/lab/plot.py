@@ -79,9 +79,9 @@ def image_rows(rows, title, column_labels=(), columns=20, signed=False):
     colours = ({"cmap": "PuOr", "vmin": -limit, "vmax": limit} if signed else
                {"cmap": "gray", "vmin": 0, "vmax": 1})
     names = [_wrapped(name.strip(), 1.3) for name in rows]
-    labels = [_wrapped(str(label), 0.9, 7) for label in column_labels]
+    labels = [_wrapped(str(label), 0.45, 7) for label in column_labels]
     N, room = len(next(iter(rows.values()))), WIDTH - _width(names) - 0.3
-    side = max(0.3, _width(labels, 7) + 0.1, _height(names))  # inches, as all of these
+    side = max(0.3, _width(labels, 7) + 0.06, _height(names))  # inches, as all of these
     blocks = math.ceil(N / min(columns, int(room / side)))
     columns = math.ceil(N / blocks)
     side = min(max(side, 0.62), room / columns)
