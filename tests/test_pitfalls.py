@@ -156,12 +156,12 @@ def test_trap_3_nothing_is_chosen_by_the_test_images(tasks_4_and_5, task):
 
 
 def leaves(state, prefix=""):
-    """Every tensor of a state_dict and of those in it, by name; lists of numbers as one."""
+    """Every tensor of a state_dict and of those in it, by name."""
     for name, value in state.items():
         if isinstance(value, dict):
             yield from leaves(value, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", torch.as_tensor(value)
+        elif isinstance(value, torch.Tensor):
+            yield f"{prefix}{name}", value
 
 
 def test_trap_4_a_learning_rate_of_0_428_is_used_and_ruins_adam(module_folder, tmp_path):
