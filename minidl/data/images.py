@@ -69,7 +69,8 @@ def load(sheet_data, wanted="auto", data_dir=None, *, device="cpu", seed=0, imag
     order = torch.cat([order[order >= first][:n - first], torch.arange(first)])
     val, train = order[:max(1, n // 12)], order[max(1, n // 12):]
     tested = max(LEAST, round(n / len(x) * len(test_x)))
-    test = torch.arange(tested)
+    test = torch.randperm(len(test_x), generator=generator)[:tested]
+    test = test.sort().values  # the file's order, if they are all
     lacking, shown = classes - len(numpy.unique(y[train])), len(numpy.unique(test_y[test]))
     if lacking or shown < 2 or len(test) < LEAST:
         raise DataError(
