@@ -61,7 +61,8 @@ def main(argv=None):
     if flags.ledger:
         return ledger(flags.out)
     if flags.restamp is not None:
-        print(*restamp.restamp(flags.restamp, HERE.parent, flags.data_dir), sep="\n")
+        for words in restamp.restamp(flags.restamp, HERE.parent, flags.data_dir):
+            print(words, flush=True)
         return 0
     state_file = flags.out / "run_all.json"
     state = {"flags": common, "seconds": {}}

@@ -117,7 +117,8 @@ def latex(rows, caption=""):
             f"\\sbox0{{\\begin{{tabular}}{{{columns}}}\n\\hline\n{body}\n\\hline\n"
             "\\end{tabular}}\n"
             "\\ifdim\\wd0>\\linewidth\\ifdefined\\resizebox"
-            "\\resizebox{\\linewidth}{!}{\\usebox0}\\else\\usebox0\\fi\\else\\usebox0\\fi\n\\end{table}\n")
+            "\\resizebox{\\linewidth}{!}{\\usebox0}\\else\\usebox0\\fi\\else\\usebox0\\fi\n"
+            "\\end{table}\n")
 
 
 def tex(text):

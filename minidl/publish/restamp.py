@@ -22,10 +22,11 @@ from minidl.publish import kept, readme
 
 
 def restamp(names, root, data_dir=None):
-    """Stamp the kept results of the scripts `names`, or all -> a sentence for each."""
+    """Stamp the kept results of the scripts `names`, or all; yields a sentence for each."""
     if stamp.changed(root):
-        return [f"{root}: found changes that are in no commit, expected a clean tree; commit "
-                "them, then restamp"]
+        yield (f"{root}: found changes that are in no commit, expected a clean tree; commit "
+               "them, then restamp")
+        return
     results = [content for content in readme.results(root)
                if not names or content["script"] in names]
     data_dir = Path(data_dir or os.environ.get("MINIDL_DATA") or Path(root, "data")).resolve()
@@ -38,8 +39,8 @@ def restamp(names, root, data_dir=None):
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             told = pool.map(lambda content: side_by_side(
                 content, root, Path(scratch), now, data_dir), results)
-            return [f"{kept.path_of(root, content).name}: {words}"
-                    for content, words in zip(results, told, strict=True)]
+            for content, words in zip(results, told, strict=True):
+                yield f"{kept.path_of(root, content).name}: {words}"
 
 
 def side_by_side(content, root, scratch, now, data_dir):
