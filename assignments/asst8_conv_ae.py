@@ -60,8 +60,8 @@ def lecun_normal(layer):
 def main(run,
          epochs: "passes over the training images, d = 576; amount" = 5,
          narrow_epochs: "the same, d = 30; amount" = 7,
-         batch_size: "images a step" = 128,
-         learning_rate: "the highest of the one-cycle schedule" = 1.5e-2,
+         batch_size: "images per step" = 128,
+         learning_rate: "peak of the one-cycle schedule" = 1.5e-2,
          images: "training images used, validation included; amount" = 60_000):
     data, losses = run.load(images), {}
     networks = {"FC-30": run.trained("asst8_fc_ae", "autoencoder", images=images)}
@@ -81,7 +81,7 @@ def main(run,
             run.log(val_bce=evaluate(lambda x, _, net=autoencoder: bce(net(x), x), data.val,
                                      autoencoder))
         losses |= {f"{name} {key}": values for key, values in run.history.items()}
-    run.curves("loss", "loss history", "BCE, nats an image", log_y=True, **losses)
+    run.curves("loss", "loss history", "BCE, nats per image", log_y=True, **losses)
 
     # --- the test set, read once, beside the best linear codes ------------------------------
     test, code = data.test(), pca.fit(data.train.x, 576)

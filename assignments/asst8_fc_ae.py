@@ -5,7 +5,7 @@ r"""Assignment 8, exercise 1: an autoencoder of MNIST, 784-100-30-100-784. Begin
 The simplest script, in the exercise's order like all others. `main`'s keywords are the flags.
 `run` loads the data, counts the epochs and keeps what was found. Formulas stand in minidl/.
 
-The loss is the binary cross-entropy (BCE) in nats an image. The sigmoid is inside it, where
+The loss is the binary cross-entropy (BCE) in nats per image. The sigmoid is inside it, where
 it cannot overflow, and must not be taken twice: theory/appendix/test_losses.py, (4) and (5).
 Grey pixels cost their entropy even if x_hat = x. SELU keeps mean 0 and variance 1
 if the n weights of a unit have variance 1/n: LeCun's normal. With torch's default, 1/(3n),
@@ -48,8 +48,8 @@ def build():
 
 def main(run,
          epochs: "passes over the training images; amount" = 40,
-         batch_size: "images a step" = 128,
-         learning_rate: "the highest of the one-cycle schedule" = 8e-3,
+         batch_size: "images per step" = 128,
+         learning_rate: "peak of the one-cycle schedule" = 8e-3,
          images: "training images used, validation included; amount" = 60_000):
     data = run.load(images)
     autoencoder = run.network(build())
@@ -75,9 +75,9 @@ def main(run,
     error = {name: mse(infer(f, x), x) for name, f in methods.items()}
     run.scores("mean (x - x_hat)^2 per pixel", test_mse=error["autoencoder"],
                pca_test_mse=error["PCA"])
-    run.scores("nats an image", table="nats", val_bce=run.history["val_bce"][-1],
+    run.scores("nats per image", table="nats", val_bce=run.history["val_bce"][-1],
                test_bce=bce(infer(autoencoder, x), x))
-    run.curves("loss", "784-100-30-100-784, loss history", "BCE, nats an image", log_y=True,
+    run.curves("loss", "784-100-30-100-784, loss history", "BCE, nats per image", log_y=True,
                **run.history)
     run.seed_everything(run.seed)                   # exercise 2 shows the same images
     some = torch.randperm(len(x), generator=run.generator)[:12]

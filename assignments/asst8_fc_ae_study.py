@@ -57,8 +57,8 @@ def deviations(network, x):
 def main(run,
          seeds: "trainings of each depth and start; amount" = 3,
          epochs: "passes over the training images; amount" = 3,
-         batch_size: "images a step" = 128,
-         learning_rate: "the highest of the one-cycle schedule" = 4e-3,
+         batch_size: "images per step" = 128,
+         learning_rate: "peak of the one-cycle schedule" = 4e-3,
          images: "training images used, validation included; amount" = 60_000):
     data = run.load(images)
     final, before, some = {}, {}, to_unit(data.train.x[:1000])
@@ -80,10 +80,10 @@ def main(run,
             final[name].append(evaluate(lambda x, _, net=autoencoder: bce(net(x), x),
                                         data.val, autoencoder))
 
-    run.scores("nats an image", val_bce=final)
+    run.scores("nats per image", val_bce=final)
     run.results.figure("loss", plot.dots(
         final, f"{run.title}: loss by start and depth, a dot per seed",
-        "validation BCE, nats an image"))
+        "validation BCE, nats per image"))
     run.curves("activations", "activations before training",
                "standard deviation over images and units", "layer of SELU, 0: the pixels",
                **{name: (range(len(values)), values) for name, values in before.items()})

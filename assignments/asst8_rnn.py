@@ -4,12 +4,12 @@ r"""Assignment 8, exercise 4: is a film review positive? A simple recurrent netw
 
 The reviews of a batch differ in their number of words n; padding makes them equally long, T.
 Reading h_T is the usual mistake ("unpacked"): do/dh_t = W_hq times T - t factors
-diag(1 - h^2) W_hh. With torch's default weights each shrinks it: the gradient vanishes. The
-remedy ("last") reads h_n, which depends on no later word. It starts from W_hh = I and small
-embeddings, so that each factor is nearly I. "best" adds dropout and reads twice as many words.
-Baselines are a bag of the words that "last" reads, without their order, and words and pairs of
-words with naive Bayes' weights. asst8_rnn_study.py changes one thing at a time. The equations
-are proven in theory/test_rnn.py and run by minidl/recurrence.py. Left out: gates (LSTM, GRU).
+diag(1 - h^2) W_hh. With torch's default weights each factor shrinks it: the gradient vanishes.
+The remedy ("last") reads h_n, which depends on no later word. It starts from W_hh = I and
+small embeddings, so that each factor is nearly I. "best" adds dropout and reads twice as many
+words. Two baselines are no networks: a bag of the words that "last" reads, and a bag of words
+and word pairs with naive Bayes' weights. asst8_rnn_study.py changes one thing at a time. The
+equations: proofs in theory/test_rnn.py, code in minidl/recurrence.py. Left out: LSTM, GRU.
 
     x_t = E[w_t]                                  E (V, 100), the words' embeddings
     h_t = tanh(W_xh x_t + W_hh h_{t-1} + b)       h_0 = 0; h_t (256,); t = 1 ... n
@@ -46,7 +46,7 @@ class SentimentRNN(nn.Module):
 
 
 class PaddedRNN(SentimentRNN):
-    """The usual mistake: all reviews are padded to T words, and h_T is read."""
+    """The usual mistake: all reviews are padded to T words, and the output reads h_T."""
 
     def __init__(self, V, T):
         super().__init__(V)
@@ -58,8 +58,8 @@ class PaddedRNN(SentimentRNN):
 
 
 def identity_start(net):
-    """Le, Jaitly and Hinton (2015), there with ReLU: h_n begins as the sum of all W_xh x_t."""
-    nn.init.uniform_(net.E.weight, -0.05, 0.05)  # W_xh x_t is 0.02 or so, where tanh(a) = a
+    """Le, Jaitly and Hinton (2015), with ReLU: at first, h_n is the sum of all W_xh x_t."""
+    nn.init.uniform_(net.E.weight, -0.05, 0.05)  # W_xh x_t is about 0.02: there tanh(a) = a
     nn.init.xavier_uniform_(net.rnn.weight_ih_l0)
     nn.init.eye_(net.rnn.weight_hh_l0)
     nn.init.zeros_(net.rnn.bias_ih_l0)
@@ -68,16 +68,16 @@ def identity_start(net):
 
 
 def correct(o, y):
-    """(N,), 1.0 where the sign of o is that of the class."""
+    """(N,), 1.0 for each review that is classified correctly: o > 0 means "positive"."""
     return ((o > 0) == (y == 1)).cpu().double()
 
 
 def main(run,
-         epochs: "passes over the training reviews, each network; amount" = 3,
-         batch_size: "reviews a step" = 64,
-         learning_rate: "the highest of the one-cycle schedule; W_hh has a tenth" = 1e-3,
-         longest: "words of a review that are read, its last ones; amount" = 200,
-         vocabulary: "most frequent words that have a number" = 20_000,
+         epochs: "passes over the training reviews, per network; amount" = 3,
+         batch_size: "reviews per step" = 64,
+         learning_rate: "peak of the one-cycle schedule; a tenth for W_hh" = 1e-3,
+         longest: "words read per review, its last ones; amount" = 200,
+         vocabulary: "V, the number of most frequent words that are kept" = 20_000,
          reviews: "training reviews used, validation included; amount" = 25_000):
     data = run.load_reviews(reviews, vocabulary)
     V = len(data.words)
@@ -88,7 +88,7 @@ def main(run,
     for name, (words, build) in recipes.items():
         run.seed_everything(run.seed)       # the same order of reviews for all
         net = nets[name] = run.network(build(), bits=16)
-        W_hh = net.rnn.weight_hh_l0         # acts n times over, and so does what it learns
+        W_hh = net.rnn.weight_hh_l0         # applied n times, and so is each change of it
         others = [p for p in net.parameters() if p is not W_hh]
         optimizer = torch.optim.Adam([{"params": others},
                                       {"params": [W_hh], "lr": 0.1 * learning_rate}],
@@ -109,23 +109,23 @@ def main(run,
     bags = {"bag of words": bag_of_words.fit(data.train, data.val, V, longest=longest),
             "words and pairs": bag_of_words.fit(data.train, data.val, V, pairs=True)}
 
-    # --- the test set, read once, beside two methods without a network -----------------------
+    # --- the test set, read once; two baselines without a network ----------------------------
     test = data.test()
     ok = {name: correct(infer(nets[name], test, words), test.y)
           for name, (words, _) in recipes.items()}
     ok |= {name: correct(bag.outputs(test), test.y) for name, bag in bags.items()}
     val |= {name: bag.val_accuracy for name, bag in bags.items()}
     run.scores("fraction", test_accuracy=ok, val_accuracy=val)
-    run.curves("loss", "the loss", "mean cross-entropy, nats", **losses)
-    run.claim("The identity start, read at the last word, classifies more reviews correctly "
-              "than torch's default start, read after the padding.",
+    run.curves("loss", "training and validation loss", "mean cross-entropy, nats", **losses)
+    run.claim("Identity initialisation, read at the last real word, gives a higher accuracy "
+              "on test reviews than default initialisation, read after the padding.",
               paired(ok["last"], ok["unpacked"]))
-    run.claim("Dropout and twice as many words improve it further.",
+    run.claim("Dropout and twice as many words raise the test accuracy further.",
               paired(ok["best"], ok["last"]))
-    run.claim("From the words that \"last\" reads, a bag without their order classifies "
-              "more reviews correctly.", paired(ok["bag of words"], ok["last"]))
-    run.claim("Words and pairs with naive Bayes' weights classify more reviews correctly than "
-              "the best network.", paired(ok["words and pairs"], ok["best"]))
+    run.claim("A bag of words that reads the same words as \"last\" has a higher test "
+              "accuracy than \"last\".", paired(ok["bag of words"], ok["last"]))
+    run.claim("The bag of words and pairs has a higher test accuracy than the best network.",
+              paired(ok["words and pairs"], ok["best"]))
 
 
 SIZES = {"quick": {"epochs": 2, "longest": 40, "reviews": 1500},

@@ -60,8 +60,8 @@ def reach(net, split, longest, reviews=64):
 def main(run,
          epochs: "passes over the training reviews; amount" = 2,
          seeds: "trainings of each variant; amount" = 3,
-         batch_size: "reviews a step" = 64,
-         learning_rate: "the highest of the one-cycle schedule" = 1e-3,
+         batch_size: "reviews per step" = 64,
+         learning_rate: "peak of the one-cycle schedule" = 1e-3,
          longest: "words of a review that are read, its last ones; >= 2; amount" = 100,
          vocabulary: "most frequent words that have a number" = 20_000,
          reviews: "training reviews used, validation included; amount" = 6000):

@@ -38,8 +38,8 @@ from minidl.representation import linear_probe, spread
 
 def main(run,
          epochs: "passes over the training images; amount" = 10,
-         batch_size: "images a step; >= 2" = 128,
-         learning_rate: "the highest of the one-cycle schedule" = 8e-3,
+         batch_size: "images per step; >= 2" = 128,
+         learning_rate: "peak of the one-cycle schedule" = 8e-3,
          augmented: "share of images rotated and sheared, until the last fifth; 0 to 1" = 0.0,
          images: "training images used, validation included; amount" = 60_000):
     data = run.load(images)

@@ -78,8 +78,8 @@ def build(filters=(16, 32, 64), strides=(2, 2, 2), d=12, hidden=256, pool=False,
 def main(run,
          seeds: "trainings of each variant; amount" = 3,
          epochs: "passes over the training images; amount" = 3,
-         batch_size: "images a step; >= 2" = 128,
-         learning_rate: "the highest of the one-cycle schedule" = 8e-3,
+         batch_size: "images per step; >= 2" = 128,
+         learning_rate: "peak of the one-cycle schedule" = 8e-3,
          images: "training images used, validation included; amount" = 10_000):
     data, nets = run.load(images), {name: [] for name in VARIANTS}
     for name, change in VARIANTS.items():

@@ -37,8 +37,8 @@ LABELS = (10, 30, 100, 300, 1000, 3000, 10_000)
 def main(run,
          seeds: "trainings with each number of labels; amount" = 3,
          rounds: "rounds of 30 steps in each training; amount" = 10,
-         batch_size: "images a step; >= 2" = 50,
-         learning_rate: "the highest of the one-cycle schedule" = 3e-3,
+         batch_size: "images per step; >= 2" = 50,
+         learning_rate: "peak of the one-cycle schedule" = 3e-3,
          largest: "number of labels at the end of the learning curve; amount" = 10_000,
          images: "training images used, validation included; amount" = 60_000):
     data = run.load(images)

@@ -37,8 +37,8 @@ METHODS = ("plain", "transfer", "plain, augmented", "transfer, augmented")
 def main(run,
          seeds: "trainings of each method; amount" = 5,
          rounds: "rounds of 30 steps in each training; amount" = 10,
-         batch_size: "images a step; >= 2" = 50,
-         learning_rate: "the highest of the one-cycle schedule" = 3e-3,
+         batch_size: "images per step; >= 2" = 50,
+         learning_rate: "peak of the one-cycle schedule" = 3e-3,
          filters: "of the first convolution, as in task 1" = 16,
          hidden: "width of the fully connected layer, as in task 1; >= 0" = 256,
          images: "training images used, validation included; amount" = 60_000):

@@ -7,10 +7,10 @@ r"""Homework 1, the search for hyper-parameters: grid against random search, cro
     python assignments/hw1_tuning.py                           under 5 minutes, one core
     torchrun --nproc-per-node 2 assignments/hw1_tuning.py      the same table, trials shared
 
-Of 2^5 = 32 trials the grid has 2 learning rates, random search 32 (Bergstra and Bengio, 2012).
-A winner's score is the lowest of many, so it is biased. Winners are trained again and compared
-with untuned settings on the test set. A trial is as long as a final training, since what wins
-in a shorter one need not win in the end. hw1_classification.py cross-validates other networks.
+In 32 = 2^5 trials, grid search tries 2 learning rates and random search 32 (Bergstra and
+Bengio 2012). A winner's score is the lowest of many, so it is biased. So the winners are
+trained again and compared with untuned settings on the test set. A trial is as long as a final
+training: shorter ones may have another winner. hw1_classification.py compares other networks.
 """
 # sheet: S1.3
 
@@ -31,7 +31,7 @@ SPACE = {"learning_rate": tune.LogUniform(1e-3, 3.0), "momentum": tune.Uniform(0
          "weight_decay": tune.LogUniform(1e-6, 1e-2)}
 UNTUNED = {"learning_rate": 0.01, "momentum": 0.9, "hidden": 128, "dropout": 0.0,
            "weight_decay": 0.0}  # common first choices
-UNIT = "error, share of images"
+UNIT = "error, fraction of images"
 
 
 def train(settings, split, classes, epochs, seed):
@@ -59,12 +59,12 @@ def error(network, split):
 
 
 def main(run,
-         folds: "k, parts of the cross-validation; 2 to 20; amount" = 3,
-         epochs: "passes over the images in a training; amount" = 2,
-         seeds: "final trainings of each winner; amount" = 3,
+         folds: "k of the k-fold cross-validation; 2 to 20; amount" = 3,
+         epochs: "passes over the images in each training; amount" = 2,
+         seeds: "final trainings of each search's winner; amount" = 3,
          images: "training images used, validation included; amount" = 60_000):
     data = run.load(images)
-    torch.set_num_threads(1)  # sums in one order, so that each number of processes agrees
+    torch.set_num_threads(1)  # one order of summation: the same table from any torchrun
     parts = [[Split(data.train.x[part], data.train.y[part]) for part in pair]
              for pair in tune.folds(len(data.train.y), folds, run.seed)]
     searches = {"random": lambda log: tune.random_search(log, SPACE, 32, run.seed),
@@ -90,7 +90,7 @@ def main(run,
             run.results.figure("trials", plot.trials(
                 log.done, f"{data.title}: {len(log.done)} trials of random search", UNIT,
                 tune.logarithmic(SPACE)))
-    run.table("best", winners, "The winners")
+    run.table("best", winners, "The best settings that each search found")
     run.scores(UNIT, cross_validated=scores, held_out={
         name: [error(net, data.val) for net in nets] for name, nets in networks.items()})
 
@@ -99,9 +99,9 @@ def main(run,
     accuracy = {name: [1 - error(net, test) for net in nets]
                 for name, nets in networks.items()}
     run.scores("fraction", table="test", own="random", test_accuracy=accuracy)
-    for other, words in (("grid", "those of the grid"), ("untuned", "untuned ones")):
-        run.claim("The settings found by random search classify more test images correctly "
-                  f"than {words}.", paired(accuracy["random"], accuracy[other]))
+    for other, words in (("grid", "those of grid search"), ("untuned", "the untuned ones")):
+        run.claim("The settings found by random search give a higher test accuracy than "
+                  f"{words}.", paired(accuracy["random"], accuracy[other]))
 
 
 SIZES = {"quick": {"folds": 2, "seeds": 1, "images": 700}, "full": {"epochs": 10}}

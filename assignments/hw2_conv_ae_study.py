@@ -64,7 +64,7 @@ def train(run, name, data, seed, rate, change):
 def main(run,
          seeds: "trainings of each variant; amount" = 3,
          epochs: "passes over the training images; amount" = 30,
-         batch_size: "images a step; >= 2" = 64,
+         batch_size: "images per step; >= 2" = 64,
          filters: "of the first convolution; each further one has twice as many" = 8,
          hidden: "width of the fully connected layer before the code, 0 for none; >= 0" = 128,
          rates: "learning rates tried for each optimizer; 1 to 3; amount" = 3,

@@ -29,8 +29,8 @@ BASELINES = ("median filter", "PCA", "linear map", "plain autoencoder")
 
 def main(run,
          epochs: "passes over the training images; amount" = 4,
-         batch_size: "images a step; >= 2" = 128,
-         learning_rate: "the highest of the one-cycle schedule" = 6e-3,
+         batch_size: "images per step; >= 2" = 128,
+         learning_rate: "peak of the one-cycle schedule" = 6e-3,
          latent: "d, size of the code" = 64,
          filters: "of the first convolution; each further one has twice as many" = 16,
          hidden: "width of the fully connected layer before the code, 0 for none; >= 0" = 256,

@@ -67,7 +67,7 @@ def main(run,
          all_seeds: "the same, with all labels; amount" = 3,
          rounds: "rounds of 20 steps, with 1% of the labels; amount" = 10,
          all_rounds: "the same, with all labels; amount" = 25,
-         batch_size: "images a step; >= 2" = 128,
+         batch_size: "images per step; >= 2" = 128,
          rates: "learning rates tried for each network and number of labels; amount" = 3,
          images: "training images used, validation included; amount" = 60_000):
     data = run.load(images)

@@ -51,7 +51,7 @@ def main(run,
          latent: "size of z" = 64,
          epochs: "passes over the training images; amount" = 12,
          filters: "of D's first convolution; its second has twice as many" = 32,
-         batch_size: "images a step; >= 2" = 64,
+         batch_size: "images per step; >= 2" = 64,
          learning_rate: "of Adam, for both players" = 5e-4,
          samples: "generated images that are measured; >= 2; amount" = 10_000,
          images: "training images used, validation included; amount" = 60_000):

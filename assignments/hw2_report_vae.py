@@ -80,8 +80,8 @@ def train(run, name, data, epochs, batch_size, learning_rate):
 def main(run,
          epochs: "passes over the training images; amount" = 8,
          seeds: "trainings; amount" = 1,
-         batch_size: "images a step" = 128,
-         learning_rate: "the highest of the one-cycle schedule" = 8e-3,
+         batch_size: "images per step" = 128,
+         learning_rate: "peak of the one-cycle schedule" = 8e-3,
          images: "training images used, validation included; amount" = 60_000):
     data = run.load(images)
     run.layers(ConvVAE().to(run.device), to_unit(data.val.x[:1]))
@@ -114,8 +114,8 @@ def main(run,
     found = [elbo_terms(net.encode, net.decode, test.x, run.seed) for net, *_ in trainings]
     bce, kl = ([terms[i].mean().item() for terms in found] for i in (0, 1))
     nats = [sum(terms) for terms in zip(bce, kl, strict=True)]
-    run.scores("nats an image", test_nats=nats, test_bce=bce, test_kl=kl)
-    run.curves("loss", "the two terms of the loss", "nats an image", log_y=True, **history)
+    run.scores("nats per image", test_nats=nats, test_bce=bce, test_kl=kl)
+    run.curves("loss", "the two terms of the loss", "nats per image", log_y=True, **history)
     run.claim("The report's network reaches a lower test loss here than in the report.",
               paired([reported] * seeds, nats) if data.name == "mnist" else None)
     # --- denoising: the nearest training image tells which digit an image shows --------------

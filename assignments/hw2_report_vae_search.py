@@ -1,19 +1,19 @@
-r"""Homework 2, the report's genetic search: did it pay, and what do its settings give?
+r"""Homework 2, the report's genetic search: does it help, and how good are its settings?
 
-    fitness(s) = validation loss, BCE + KL in nats an image, after one epoch of training with s
+    fitness(s) = validation loss after one epoch of training with s, BCE + KL in nats per image
     s = (batch size, learning rate, gamma, weight decay),   rate after epoch t = rate * gamma^t
 
     python assignments/hw2_report_vae_search.py [--full]     without it, under 5 minutes
 
 A parent is the better of two random settings. A child takes each value from one of its two
-parents, and some values are drawn anew (minidl/tune.py). Random search has as many trials and
-shares none. The report chose by the test loss; here the test images are read once, at the end.
-The report names Adam, but its ranges are those of public code with Adadelta, whose rate is a
-factor near 1. A step of Adam moves each weight by about the rate. gamma acts only after the
-first epoch, when fitness has been measured: the report's 1.0 is chance. So its settings are
-trained with both, and with a rate that falls to 1/100. The baseline is hw2_report_vae.py's
-training (Adam, one-cycle) of as many epochs; --full has the report's 30. There, trainings that
-differ in the seed alone differ by 0.2 nats; a difference of 1 counts.
+parents, and some values are drawn anew (minidl/tune.py). Random search gets as many trials.
+The report chose by the test loss; here the test images are read once, at the end. The report
+names Adam, but its ranges are those of public code with Adadelta. A learning rate near 1 suits
+Adadelta; a step of Adam moves each weight by about the rate. gamma acts only after the first
+epoch, so it cannot change the fitness: the report's gamma = 1.0 is chance. Its settings are
+trained with both optimizers, and with a rate that falls to 1/100. The baseline is the training
+of hw2_report_vae.py (Adam, one-cycle), of as many epochs. --full runs 30, as the report did.
+There, trainings that differ only in the seed differ by 0.2 nats; a difference of 1 counts.
 """
 # sheet: S2.2
 
@@ -37,7 +37,7 @@ OPTIMIZERS = {"Adam": torch.optim.Adam, "Adadelta": torch.optim.Adadelta}
 
 
 def train(run, optimizer, settings, split, epochs, name=None):
-    """-> the report's network, trained; in 32 bits, lest rounding be to blame."""
+    """-> the report's network, trained; in 32 bits, so that rounding explains nothing."""
     vae = run.network(ConvVAE())
     optimizer = OPTIMIZERS[optimizer](vae.parameters(), lr=settings["learning_rate"],
                                       weight_decay=settings["weight_decay"])
@@ -61,7 +61,7 @@ def nats(vae, split, seed):
 
 
 def fitness(run, optimizer, split, val, seed):
-    """-> what a search minimises. It is given these two splits and can reach no others."""
+    """-> the function that a search minimises. It sees these two splits and no others."""
     def loss(settings, epochs):
         run.seed_everything(seed)
         return nats(train(run, optimizer, settings, split, epochs or 1), val, seed)
@@ -69,13 +69,13 @@ def fitness(run, optimizer, split, val, seed):
 
 
 def main(run,
-         population: "settings of a generation; amount" = 6,
-         generations: "of the genetic search; amount" = 4,
+         population: "settings per generation; amount" = 6,
+         generations: "number of generations of the genetic search; amount" = 4,
          seeds: "searches of each kind; amount" = 3,
-         subset: "training images of a trial's one epoch; amount" = 2500,
-         epochs: "over all images, with the report's settings; amount" = 2,
+         subset: "training images in a trial, which is one epoch; amount" = 2500,
+         epochs: "passes over all images with the report's settings; amount" = 2,
          images: "training images used, validation included; amount" = 60_000):
-    data, unit = run.load(images), "validation, nats an image"
+    data, unit = run.load(images), "validation, nats per image"
     part = Split(data.train.x[:subset], data.train.y[:subset])
     val = Split(data.val.x[:1000], data.val.y[:1000])
     best = {"genetic search Adadelta": [], "random search Adadelta": []}
@@ -92,7 +92,7 @@ def main(run,
             scores = map(tune.score_of, log.known.values())
             lowest[search] = list(itertools.accumulate(scores, min))
     run.scores(unit, best_val_nats=best)
-    run.curves("searches", "lowest loss so far, last seed", unit, x="trials", log_y=True,
+    run.curves("searches", "lowest loss so far, last seed", unit, x="trial", log_y=True,
                **lowest)
     run.claim("Genetic search ends at a lower loss than random search with as many trials.",
               paired(*reversed(best.values())))
@@ -111,17 +111,17 @@ def main(run,
         "hw2_report_vae", f"plain VAE, seed {run.seed}", epochs=epochs, images=images)
     test, comparable = data.test(), (epochs, data.name) == (30, "mnist")
     loss = {name: nats(vae, test, run.seed) for name, vae in networks.items()}
-    run.scores(f"nats an image, {epochs} epochs", table="report", test_nats=loss)
+    run.scores(f"nats per image, {epochs} epochs", table="report", test_nats=loss)
     constant, falling, ours = (loss.get(name, torch.nan) for name in (
         "Adadelta", "Adadelta, falling", "hw2_report_vae"))
     off = abs(constant - 100.99326)
-    run.claim("With the report's settings, Adam diverges or ends above the untrained network.",
+    run.claim("With the report's settings, Adam ends worse than untrained, or diverges.",
               "Adam" not in loss or loss["Adam"] > loss["untrained"])
     run.claim("With the report's settings, Adadelta ends within 1 nat of the report's loss.",
               off < 1 if comparable else None, Adadelta=constant, reported=100.99326)
-    run.claim("With a falling rate, Adadelta ends more than 1 nat lower.",
+    run.claim("If its learning rate falls, Adadelta ends more than 1 nat lower.",
               constant - falling > 1, constant=constant, falling=falling)
-    run.claim("The training of hw2_report_vae.py ends more than 1 nat below that.",
+    run.claim("The training of hw2_report_vae.py ends more than 1 nat lower still.",
               falling - ours > 1, Adadelta_falling=falling, ours=ours)
 
 

@@ -52,8 +52,8 @@ def Head(D=256):
 
 def main(run,
          epochs: "passes over the training images, of each encoder; amount" = 5,
-         batch_size: "images a step, N; >= 4" = 256,
-         learning_rate: "the highest of the one-cycle schedule" = 3e-3,
+         batch_size: "images per step, N; >= 4" = 256,
+         learning_rate: "peak of the one-cycle schedule" = 3e-3,
          tau: "the temperature; >= 0.001" = 0.2,
          filters: "of the encoder's first convolution; 8 times as many features; >= 2" = 32,
          images: "training images used, validation included; amount" = 60_000):

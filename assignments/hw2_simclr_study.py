@@ -1,14 +1,14 @@
-r"""Homework 2, SimCLR, studied: which of the augmentations matters?
+r"""Homework 2, SimCLR, an ablation: which of the augmentations matter?
 
     l_i = -log( e^{s_ip / tau} / sum_{j != i} e^{s_ij / tau} ),  as in hw2_simclr.py
 
     python assignments/hw2_simclr_study.py       under 5 minutes on 2 CPU cores
 
-Two views of an image share what no augmentation alters, and that is what features can keep.
-Without augmentation the views are equal, and any detail finds the partner. Brightness, for
-instance, says little about the kind of garment. Each augmentation is left out, or used alone,
-in shorter trainings of hw2_simclr.py's encoder with half the filters and half the batch. All
-accuracies are of a linear probe and of validation images; the choices share their seeds.
+The two views of an image share only what no augmentation alters; the features learn this.
+Without augmentation the views are equal, and any detail identifies the pair. Brightness is an
+example: it says little about the kind of garment. Each augmentation is left out, or used
+alone, in shorter trainings of hw2_simclr.py's encoder, with half the filters and half the
+batch. All accuracies are those of a linear probe on validation images. Seeds are paired.
 """
 # sheet: S0.5c
 
@@ -28,7 +28,7 @@ AFFINE = {"crop": {"scale": 0.3, "shift": 0.1}, "turn": {"degrees": 15, "shear":
 
 
 def view(x, generator, kinds):
-    """Each image changed at random in these ways; crop and turn at once, so blurred once."""
+    """Images changed at random in these ways; crop and turn in one interpolation, not two."""
     if affine := {k: v for kind in kinds for k, v in AFFINE.get(kind, {}).items()}:
         x = random_affine(x, generator, **affine)
     if "brightness" in kinds:
@@ -37,13 +37,13 @@ def view(x, generator, kinds):
 
 
 def main(run,
-         epochs: "passes of a training; amount" = 3,
+         epochs: "passes over the training images; amount" = 3,
          seeds: "trainings with each choice of augmentations; amount" = 3,
-         subset: "training images of these; amount" = 8000,
-         batch_size: "images a step, N; >= 4" = 128,
-         learning_rate: "the highest of the one-cycle schedule" = 3e-3,
+         subset: "training images in each training; amount" = 8000,
+         batch_size: "images per step, N; >= 4" = 128,
+         learning_rate: "peak of the one-cycle schedule" = 3e-3,
          tau: "the temperature; >= 0.001" = 0.2,
-         filters: "of the encoder's first convolution; 8 times as many features; >= 2" = 16,
+         filters: "in the encoder's first convolution; features are 8 times this; >= 2" = 16,
          images: "training images used, validation included; amount" = 60_000):
     data = run.load(images)
     part, g = Split(*(t[:subset] for t in data.train)), run.noise
@@ -72,11 +72,11 @@ def main(run,
     everything = accuracy["all"]
     run.scores("fraction of validation images", augmentations=accuracy)
     run.results.figure("augmentations", plot.dots(
-        accuracy, f"{data.title}: SimCLR's views",
-        "validation accuracy of a linear probe (a dot a seed, the bar their mean)"))
+        accuracy, f"{data.title}: SimCLR, augmentations of the views",
+        "validation accuracy of a linear probe (dot: one seed, bar: mean)"))
     run.claim("All augmentations together give more accurate features than none.",
               paired(everything, accuracy["none"]))
-    run.claim("Without brightness, the features are less accurate than with all.",
+    run.claim("Without changes of brightness, the features are less accurate than with all.",
               paired(everything, accuracy["without brightness"]))
     run.claim("Without the crop, the features are more accurate than with all.",
               paired(accuracy["without crop"], everything))

@@ -1,4 +1,4 @@
-r"""Homework 2, advanced: a convolutional variational autoencoder (VAE), in nats an image.
+r"""Homework 2, advanced: a convolutional variational autoencoder (VAE), in nats per image.
 
     python assignments/hw2_vae.py                under 5 minutes on 2 CPU cores
 
@@ -61,8 +61,8 @@ def train(run, name, data, D, epochs, beta):
 def main(run,
          latent: "D, size of the code; 1 to 783" = 20,
          epochs: "passes over the training images; amount" = 21,
-         batch_size: "images a step; >= 2" = 128,
-         learning_rate: "the highest of the one-cycle schedule" = 8e-3,
+         batch_size: "images per step; >= 2" = 128,
+         learning_rate: "peak of the one-cycle schedule" = 8e-3,
          filters: "of the first convolution; each further one has twice as many" = 16,
          hidden: "width of the fully connected layer at the coarsest level" = 256,
          augmented: "share of images rotated and sheared, in 60% of the steps; 0 to 1" = 0.0,
@@ -77,10 +77,10 @@ def main(run,
     # --- the test set, read once -------------------------------------------------------------
     test = data.test()
     plane, found = (elbo_terms(*pair, test.x, run.seed) for pair in networks)
-    run.scores("nats an image", test_nats=found.bce.mean() + found.kl.mean(),
+    run.scores("nats per image", test_nats=found.bce.mean() + found.kl.mean(),
                test_bce=found.bce, test_kl=found.kl,
                test_nats_2_latents=plane.bce.mean() + plane.kl.mean())
-    run.curves("loss", f"{title}, the two terms of -ELBO", "nats an image", log_y=True)
+    run.curves("loss", f"{title}, the two terms of -ELBO", "nats per image", log_y=True)
     i = first_of_each_class(test.y)
     run.pictures("reconstructions", "first test image of each class; below, its -ELBO in nats",
                  (found.bce + found.kl)[i.cpu()], input=to_unit(test.x[i]),

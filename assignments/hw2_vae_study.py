@@ -42,8 +42,8 @@ def main(run,
          latent: "D, size of the code; 1 to 783" = 20,
          epochs: "passes over the training images; amount" = 3,
          seeds: "trainings of each kind; amount" = 3,
-         batch_size: "images a step; >= 2" = 128,
-         learning_rate: "the highest of the one-cycle schedule" = 8e-3,
+         batch_size: "images per step; >= 2" = 128,
+         learning_rate: "peak of the one-cycle schedule" = 8e-3,
          filters: "of the first convolution; each further one has twice as many" = 16,
          hidden: "width of the fully connected layer at the coarsest level" = 256,
          subset: "training images of these; amount" = 15_000,
@@ -66,10 +66,10 @@ def main(run,
     x = to_unit(data.val.x)
     constant = (data.train.x.float().mean(dim=0) / 255).clamp(1e-5, 1 - 1e-5)
     level = bce(constant.logit().expand_as(x), x).cpu().double().mean()
-    run.scores("nats an image; active units: latents with Var mu > 0.01", val_bce=bces,
+    run.scores("nats per image; active units: latents with Var mu > 0.01", val_bce=bces,
                val_kl=kls, val_nats=nats | {"best constant image": level}, active_units=used)
     title = f"{latent} latents, {len(few.train.x):,} images"
-    run.curves("trade", f"{title}, what beta trades", "nats an image, validation", x="beta",
+    run.curves("trade", f"{title}, what beta trades", "nats per image, validation", x="beta",
                log_x=True, **{
                    term: (CONSTANT, [statistics.mean(values[f"beta {b}"]) for b in CONSTANT])
                    for term, values in (("BCE", bces), ("KL", kls), ("BCE + KL", nats))})
