@@ -60,8 +60,8 @@ class Residual(nn.Sequential):
         return x + super().forward(x)
 
 
-def train(run, name, network, split, held_out):
-    """Minimise the cross-entropy on `split`; after each epoch evaluate on `held_out`."""
+def train(run, name, network, split, held_out=None):
+    """Minimise the cross-entropy on `split`; evaluate on `held_out`, if any, each epoch."""
     cnn, batch_size = name.startswith("CNN"), run.settings["batch_size"]
     epochs = run.settings["epochs" if cnn else "mlp_epochs"]
     optimizer = torch.optim.AdamW(network.parameters(), run.settings["learning_rate"],
@@ -76,8 +76,9 @@ def train(run, name, network, split, held_out):
                 "label_smoothing"])
             optimizer.zero_grad(); loss.backward(); optimizer.step(); schedule.step()
             run.track(len(x), train_loss=loss)
-        val_loss, val_accuracy = nats_and_accuracy(network, held_out)
-        run.log(val_loss=val_loss, val_accuracy=val_accuracy)
+        if held_out:
+            val_loss, val_accuracy = nats_and_accuracy(network, held_out)
+            run.log(val_loss=val_loss, val_accuracy=val_accuracy)
 
 
 def main(run,
@@ -116,8 +117,8 @@ def main(run,
         rest, fold = (Split(known.x[part], known.y[part]) for part in parts)
         run.seed_everything(run.seed + i)
         for kind, network in build().items():
-            train(run, f"{kind}, fold {i + 1}", network, rest, fold)
-            of_folds[kind.lower()].append(run.history["val_accuracy"][-1])
+            train(run, f"{kind}, fold {i + 1}", network, rest)
+            of_folds[kind.lower()].append(nats_and_accuracy(network, fold)[1])
 
     # --- the test set, read once -------------------------------------------------------------
     test = data.test()

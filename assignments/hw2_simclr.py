@@ -98,7 +98,7 @@ def main(run,
     for name, encoder in encoders.items():
         with frozen(encoder):  # raises where a weight or a running statistic moves
             h, test_h = (infer(encoder, split.x) for split in (data.train, test))
-        probe = representation.linear_probe(h, data.train.y, 5 / len(h), steps=150)
+        probe = representation.linear_probe(h, data.train.y, 5 / len(h))
         right[name] = probe(test_h).argmax(dim=1) == test.y
     run.scores("fraction", own="SimCLR", probe_accuracy=right)
     for a, b, words in (("SimCLR", "raw pixels", "raw pixels"),

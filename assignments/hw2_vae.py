@@ -60,7 +60,7 @@ def train(run, name, data, D, epochs, beta):
 
 def main(run,
          latent: "D, size of the code; 1 to 783" = 20,
-         epochs: "passes over the training images; amount" = 21,
+         epochs: "passes over the training images; amount" = 20,
          batch_size: "images per step; >= 2" = 128,
          learning_rate: "peak of the one-cycle schedule" = 8e-3,
          filters: "of the first convolution; each further one has twice as many" = 16,
