@@ -118,6 +118,19 @@ def test_a_checkpoint_must_hold_every_part_of_the_run_and_no_other(tmp_path, cha
         train(tmp_path, resume=True)
 
 
+def test_a_checkpoint_in_the_place_of_another_trainings_is_not_gone_on_from(tmp_path):
+    train(tmp_path)
+    kept = tmp_path / "checkpoints"
+    shutil.copy(kept / "second.pt", kept / "first.pt")
+    with pytest.raises(CheckpointError, match="training 'second' where this run has 'first'"):
+        train(tmp_path, resume=True)
+
+
+def test_two_trainings_of_one_name_are_a_mistake_of_the_script(tmp_path):
+    with pytest.raises(ValueError, match="two trainings 'a'"):
+        train(tmp_path, names=("a", "a"))
+
+
 def epoch_of(tmp_path, pairs, **logged):
     run = Run("script", "default", {}, out=tmp_path)
     for _ in run.epochs(1):

@@ -46,7 +46,7 @@ class Lending:
             return
         networks = {key: part for key, part in parts.items() if isinstance(part, nn.Module)}
         path = self.beside.parent / self.script / "checkpoints" / f"{slug(name)}.pt"
-        if not (path.exists() and self._take(path, self.made_by(n), networks)):
+        if not (path.exists() and self._take(path, self.made_by(name, n), networks)):
             self.only = None
             yield from self.epochs(n, name, every=every, **parts)
         raise _Lent(list(networks.values()))

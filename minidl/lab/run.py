@@ -77,9 +77,10 @@ class Run(Findings, Lending):
         half = self.bits == 16 and fast.has_bfloat16(self.device)
         return "bfloat16" if half else "float32"
 
-    def made_by(self, n):
+    def made_by(self, name, n):
         """What a training of n epochs must share to go on, or to be taken over."""
-        return {"epochs": n, "precision": self.precision, **self.folder.made_by}
+        return {"training": name, "epochs": n, "precision": self.precision,
+                **self.folder.made_by}
 
     def seed_everything(self, seed):
         """Start every generator anew, so that trainings which are compared start alike."""
@@ -134,7 +135,7 @@ class Run(Findings, Lending):
             return
         parts = {**parts, "kept": self.kept}
         path = self.folder.path(self._file_of(name))
-        made_by = self.made_by(n)
+        made_by = self.made_by(name, n)
         self.history, before, done = {}, 0.0, 0
         start = time.perf_counter()
         if self.resume and path.exists():
@@ -227,9 +228,12 @@ class Run(Findings, Lending):
 
     def _file_of(self, name):
         """Where a training's checkpoint lies; no two trainings share one."""
+        if name in self.names.values():
+            raise ValueError(f"two trainings {name!r}: each would go on from the other's end")
         file = slug(name)
-        while self.names.setdefault(file, name) != name:
+        while file in self.names:
             file += "_"
+        self.names[file] = name
         return f"checkpoints/{file}.pt"
 
     def _begin(self, label, steps=0):
