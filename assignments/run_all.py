@@ -9,7 +9,7 @@ r"""Every script in one size, those first that others take their networks from.
     python assignments/run_all.py --restamp  short runs: does the present code still give the
                                              numbers in results/?
 
-Each script is a process of its own; its folder in outputs/ holds what it prints, log.txt.
+Each script is a process of its own; its folder in outputs/ holds what it printed, log.txt.
 Small networks gain little from a second core, so as many scripts run at a time as there are
 cores, one thread each (--jobs); on a GPU one at a time. Failures are listed at the end, and
 the exit status is then 1; the other scripts still run.
@@ -18,6 +18,7 @@ the exit status is then 1; the other scripts still run.
 import argparse
 import json
 import os
+import shlex
 import subprocess
 import sys
 import time
@@ -27,6 +28,7 @@ import _path  # noqa: F401
 import torch
 
 from data_download import replace_unprintable
+from minidl import UserError
 from minidl.files import alone, lock, whole_file
 from minidl.lab import cli
 from minidl.lab.progress import Line, clock
@@ -34,6 +36,7 @@ from minidl.lab.results import markdown
 from minidl.publish import kept, readme, restamp
 
 HERE = Path(__file__).parent
+STARTED = "\n$ python "  # in a log: here a script was started
 # script -> those whose trained networks it takes; the longest come first where there is a
 # choice, or one of them would be left running alone at the end
 NEEDS = {
@@ -55,35 +58,33 @@ NEEDS = {
 
 
 def main(argv=None):
-    """-> exit status: 0, 1 where a script failed, 2 for a flag, 130 after Ctrl-C."""
+    """-> exit status: 0, 1 where a script failed, 2 for a mistake, 130 after Ctrl-C."""
     replace_unprintable()
     flags, common = parse(argv)
-    if flags.ledger:
-        return ledger(flags.out)
-    if flags.restamp is not None:
-        for words in restamp.restamp(flags.restamp, HERE.parent, flags.data_dir):
-            print(words, flush=True)
-        return 0
-    state_file = flags.out / "run_all.json"
-    state = {"flags": common, "seconds": {}}
-    if flags.resume and state_file.is_file():
-        try:
-            state = json.loads(state_file.read_text("utf-8"))
-            found = state["flags"] if isinstance(state["seconds"], dict) else "damaged content"
-        except (ValueError, KeyError, TypeError):
-            found = "damaged content"
-        if found != common:
-            print(f"run_all.py: {state_file}: found {found}, expected a run with flags "
-                  f"{common}; without --resume it begins anew", file=sys.stderr)
-            return 2
-    started = time.perf_counter()
-    flags.out.mkdir(parents=True, exist_ok=True)
-    save(state, state_file)  # an earlier run's would pass for this one's
     try:
-        failed = run_them(flags, common, state, state_file)
+        if flags.ledger:
+            return ledger(flags.out)
+        if flags.restamp is not None:
+            for words in restamp.restamp(flags.restamp, HERE.parent, flags.data_dir):
+                print(words, flush=True)
+            return 0
+        return run_all(flags, common)
     except KeyboardInterrupt:
         print("\nStopped. The same command with --resume goes on.", file=sys.stderr)
         return 130
+    except (UserError, OSError) as error:
+        print(f"run_all.py: {cli.sentence(error, flags.out)}", file=sys.stderr)
+        return 2
+
+
+def run_all(flags, common):
+    """Run the scripts, tell how long each took and why some failed -> exit status."""
+    state_file = flags.out / "run_all.json"
+    state = begun(state_file, flags.resume, common)
+    started = time.perf_counter()
+    flags.out.mkdir(parents=True, exist_ok=True)
+    save(state, state_file)  # an earlier run's would pass for this one's
+    failed = run_them(flags, common, state, state_file)
     rows = [{"script": name, "minutes": clock(seconds)}
             for name, seconds in sorted(state["seconds"].items(), key=lambda s: -s[1])]
     print(f"\n{markdown(rows)}\nAll together {clock(time.perf_counter() - started)}, "
@@ -91,6 +92,23 @@ def main(argv=None):
     for name, sentence in failed.items():
         print(f"FAILED {name}: {sentence} ({flags.out / name / 'log.txt'})")
     return bool(failed)
+
+
+def begun(state_file, resume, common):
+    """-> what a run has done so far: nothing, unless an earlier one is to go on."""
+    state = {"flags": common, "seconds": {}}
+    if not state_file.exists():
+        return state
+    try:
+        earlier = json.loads(state_file.read_bytes())
+        found, _ = earlier["flags"], dict(earlier["seconds"])
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise UserError(f"{state_file}: found a file that is no run's, expected none; name "
+                        "another --out") from error
+    if resume and found != common:
+        raise UserError(f"{state_file}: found {found}, expected a run with flags {common}; "
+                        "without --resume it begins anew")
+    return earlier if resume else state
 
 
 def parse(argv):
@@ -170,11 +188,13 @@ def start(name, flags, common):
     folder.mkdir(parents=True, exist_ok=True)
     threads = max(1, os.cpu_count() // flags.jobs)
     resume = ["--resume"] if flags.resume else []
-    with (folder / "log.txt").open("ab" if flags.resume else "wb") as log:
+    command = [sys.executable, HERE / f"{name}.py", *common, *resume, "--out", folder]
+    with (folder / "log.txt").open("ab") as log:  # it may refuse: an earlier run's stays
         lock(log.fileno())  # the script's, too, as long as it has this file
+        log.write(f"{STARTED}{shlex.join(map(str, command[1:]))}\n".encode())
+        log.flush()
         return subprocess.Popen(
-            [sys.executable, HERE / f"{name}.py", *common, *resume, "--out", folder],
-            stdout=log, stderr=subprocess.STDOUT,
+            command, stdout=log, stderr=subprocess.STDOUT,
             env={**os.environ, "OMP_NUM_THREADS": str(threads),
                  "PYTHONIOENCODING": "utf-8:replace"})
 
@@ -201,8 +221,9 @@ def ledger(out, root=HERE.parent):
 
 def last_line(log):
     """Why a script ended: the last line that it printed."""
-    lines = log.read_text("utf-8", errors="replace").split("\n")
-    return next((text for text in reversed(lines) if text.strip()), "no word")
+    said = log.read_text("utf-8", errors="replace").rpartition(STARTED)[2]
+    lines = [text for text in said.split("\n")[1:] if text.strip()]
+    return lines[-1] if lines else "no word"
 
 
 def save(state, state_file):

@@ -79,6 +79,25 @@ def test_without_resume_all_begin_anew_and_another_size_is_refused(scripts, caps
     assert "run_all.json: found [" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("content", ["mine", "[]", '{"flags": []}', '{"seconds": {}}'])
+def test_a_run_all_json_of_the_users_is_refused_and_stays(scripts, capsys, content):
+    (scripts / "out").mkdir()
+    (scripts / "out" / "run_all.json").write_text(content)
+    assert run(scripts) == run(scripts, "--resume") == 2
+    assert capsys.readouterr().err.count("run_all.json: found a file that is no run's") == 2
+    assert (scripts / "out" / "run_all.json").read_text() == content
+
+
+def test_a_script_that_refuses_leaves_the_log_of_its_finished_run(scripts, capsys):
+    (scripts / "first.py").write_text("print('Found in this full run')")
+    assert run(scripts, "--full", "--only", "first") == 0
+    (scripts / "first.py").write_text("import os; os._exit(1)")  # without a word
+    assert run(scripts, "--quick", "--only", "first") == 1
+    assert "FAILED first: no word (" in capsys.readouterr().out
+    log = (scripts / "out" / "first" / "log.txt").read_text()
+    assert log.index("Found in this full run") < log.index("--quick")
+
+
 def test_a_script_that_a_killed_run_left_alone_is_known_until_it_ends(tmp_path):
     (tmp_path / "log.txt").touch()
     with alone(tmp_path / "log.txt"):

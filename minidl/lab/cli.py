@@ -84,18 +84,18 @@ def _start(main, *, data=None, quick=None, full=None, argv=None):
               f"{shlex.join(again)}", file=sys.stderr)
         sys.exit(130)
     except Exception as error:
-        sentence = _sentence(error, out)
-        if sentence is None:
+        words = sentence(error, out)
+        if words is None:
             raise
         with contextlib.suppress(OSError):  # a full disk may be where the output goes, too
             sys.stdout.flush()
-        print(f"{script.name}: {sentence}", file=sys.stderr)
+        print(f"{script.name}: {words}", file=sys.stderr)
         sys.exit(2)
     finally:
         torch.set_flush_denormal(False)
 
 
-def _sentence(error, out):
+def sentence(error, out):
     """What the user can mend, in words; None for a mistake of the code."""
     if isinstance(error, (UserError, DownloadError)):
         return str(error)
