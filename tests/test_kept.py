@@ -32,7 +32,8 @@ def run():
     out = pathlib.Path(flags.out)
     out.mkdir(parents=True)
     value = loss(float(flags.rate)) * int(flags.epochs)
-    (out / "results.json").write_text(json.dumps({"numbers": {
+    claim = {"claim": "L1 is low.", "numbers": {"L1": value}, "holds": value < 1}
+    (out / "results.json").write_text(json.dumps({"claims": [claim], "numbers": {
         "test_l1": {"value": value, "unit": "mean |x - x_hat|"},
         "seconds": {"value": id(value), "unit": "s"}}}))
 
@@ -83,6 +84,7 @@ def finished(root, size="default", value=0.1, picture=None, **other):
         "commit": stamp.commit(root), "processor": "a", "threads": 1, "precision": "float32",
         "code": "0", "seconds": 1.0,
         "numbers": {"test_l1": {"value": value, "unit": "mean |x - x_hat|"}},
+        "claims": [{"claim": "L1 is low.", "numbers": {"L1": value}, "holds": True}],
         **other}))
     if picture is not None:
         matplotlib.image.imsave(root / "outputs/walk/plane.png", picture)
@@ -138,6 +140,18 @@ def test_another_name_in_the_code_makes_the_same_numbers_and_the_result_is_stamp
     assert "no file of it changed" in restamped(project)
     assert kept.keep(project / "outputs", project) == []  # the same run keeps its stamp
     assert kept_file(project)["same_as"]["commit"] == now
+
+
+@pytest.mark.parametrize("edit, words", [
+    (("is low", "is small"), "L1 is small."),
+    (('is low.", "numbers": {"L1": value}', 'is high.", "numbers": {"L1": -value}'),
+     "L1 is low.")])  # another claim, not another sentence
+def test_a_claim_gets_the_words_of_today_where_it_is_the_same_claim(project, edit, words):
+    finished(project)
+    commit(project, assignments__walk_py=SCRIPT.replace(*edit))
+    assert "the same numbers" in restamped(project)
+    assert kept_file(project)["claims"] == [
+        {"claim": words, "numbers": {"L1": 0.1}, "holds": True}]
 
 
 def test_a_loss_times_1_001_is_refused_with_the_number_and_the_command(project):

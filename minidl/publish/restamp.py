@@ -3,8 +3,8 @@
 The code of the result's last stamp and the present code run side by side on this machine. Each
 setting that says what (network, rates, shares) has its kept value, each that says how much
 (`flags.amounts`) its --quick value. If every number that both report is the same bit for bit,
-the result gets "same_as", the present commit. Otherwise the first number that differs is
-named, and the run that is due. Checked in tests/test_kept.py.
+the result gets "same_as", the present commit, and its claims the present words. Otherwise the
+first number that differs is named, and the run that is due. Checked in tests/test_kept.py.
 """
 
 import ast
@@ -62,15 +62,26 @@ def side_by_side(content, root, scratch, now, data_dir):
         out = Path(scratch, f"{folder}-out-{content['size']}", script)
         if failure := ran(Path(scratch, folder), content, given, out, data_dir):
             return f"the code of {folder} fails: {failure}"
-        found.append(json.loads((out / "results.json").read_text("utf-8"))["numbers"])
-    moved, shared = first_difference(*found)
+        found.append(json.loads((out / "results.json").read_text("utf-8")))
+    moved, shared = first_difference(*(run["numbers"] for run in found))
     if moved:
         return f"{moved}; run `{kept.command(content)}`"
     content["same_as"] = {"commit": now, "checked": "at small amounts"}
     content["settings"] = {name: value for name, value in kept_settings.items()
                            if name in settings}
+    reword(content.get("claims", []), *(run["claims"] for run in found))
     kept.write(root, content)
     return f"the same numbers as {then}, all {shared} of them"
+
+
+def reword(claims, then, now):
+    """Give kept claims today's sentences, if both codes make the same claims in this order."""
+    if ([claim["claim"] for claim in claims] == [claim["claim"] for claim in then]
+            and all(list(a["numbers"].values()) == list(b["numbers"].values())
+                    and a["holds"] == b["holds"] for a, b in zip(then, now, strict=False))
+            and len(then) == len(now)):
+        for claim, today in zip(claims, now, strict=True):
+            claim["claim"] = today["claim"]
 
 
 def parameters(path):
