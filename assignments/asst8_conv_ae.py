@@ -7,9 +7,9 @@ The encoder is the exercise's: three times a 3x3 convolution, SELU and max-pooli
 kernel 3 and stride 2 takes n to (n - 1) 2 + 3 - 2 padding + output_padding, so 3 -> 7 -> 14 ->
 28. The last two have padding 1 and output_padding 1 (theory/appendix/test_shapes.py).
 
-This code has d = 64x3x3 = 576 for 784 pixels, so a low error is no merit by itself. Exercise
-1's code has d = 30. So the network is also trained with 576 -> 30 -> 576 in its middle, and
-PCA, clipped to [0, 1], is shown beside both. Each network is trained once.
+This code has d = 64x3x3 = 576 for 784 pixels, so a low error alone says little. Exercise 1's
+code has d = 30. So a second network has 576 -> 30 -> 576 in its middle, and both are compared
+with PCA, clipped to [0, 1]. Each network is trained once.
 
     z = encoder(x) in R^d,   x_hat = sigmoid(decoder(z)),   minimise the BCE of exercise 1
 """
@@ -47,9 +47,9 @@ def build(d):
 
 
 def lecun_normal(layer):
-    """Weights ~ N(0, 1/n), n products in the sum that is an output; no bias."""
+    """Weights ~ N(0, 1/n) where each output is a sum of n products; the biases are 0."""
     if isinstance(layer, nn.ConvTranspose2d):
-        # weight (in, out, k, k), of which a pixel of the output meets one in stride^2
+        # weight (in, out, k, k); each output pixel uses one in stride^2 of them
         n = layer.weight[:, 0].numel() / layer.stride[0] ** 2
     else:
         n = layer.weight[0].numel()            # weight (out, in, ...)
@@ -95,11 +95,11 @@ def main(run,
     some = torch.randperm(len(x), generator=run.generator)[:12]
     run.pictures("reconstructions", "random test images; below, the MSE of CNN-30",
                  error["CNN-30"][some], x=x[some], **methods)
-    run.claim("With a 30-dimensional code, convolutions are better than exercise 1's network.",
+    run.claim("With a 30-dimensional code, the CNN's error is lower than exercise 1's.",
               paired(error["FC-30"], error["CNN-30"]))
-    run.claim("With a 30-dimensional code, convolutions are better than PCA.",
+    run.claim("With a 30-dimensional code, the CNN's error is lower than PCA's.",
               paired(error["PCA-30"], error["CNN-30"]))
-    run.claim("With a 576-dimensional code, PCA is better than the network.",
+    run.claim("With a 576-dimensional code, PCA's error is lower than the CNN's.",
               paired(error["CNN-576"], error["PCA-576"]))
 
 

@@ -2,15 +2,15 @@ r"""Exercise 2, task 1, a study: which choices of the autoencoder's architecture
 
     python assignments/ex2_conv_ae_study.py            under 10 minutes on 2 CPU cores
 
-Each variant changes one choice of ex2_conv_ae.py: (a) the fully connected layers around the
-code, against a convolution straight to it, also with as many parameters; (b) filters, strides,
-pooling, layers, nonlinearity; (c) the size d of the code; (d) what keeps the training away
-from the black image. Seeds are paired. The default size trains briefly on a part of the
-images: it ranks variants by how fast they learn.
+Each variant changes one choice of ex2_conv_ae.py. (a) Convolutions replace the fully connected
+layers around the code, also with as many parameters. (b) Filters, strides, pooling, number of
+layers, nonlinearity. (c) The dimension d of the code. (d) What keeps the training away from
+the black image. Seeds are paired. The default size trains briefly on a part of the images, so
+it ranks variants by how fast they learn.
 
-(d) Most pixels are 0 in most images, so the black image is nearly the best constant, and a
-local optimum of the L1 error. Without batch normalisation the training ends there: the slope
-of the sigmoid, x_hat (1 - x_hat), is 0 at black, and no gradient leads out.
+(d) Most pixels are 0 in most images. So the black image is nearly the best constant image, and
+a local optimum of the L1 error. Without batch normalisation the training ends there. At black,
+the derivative x_hat (1 - x_hat) of the sigmoid is 0, so no gradient leads away from it.
 
     E_x 1/784 sum_p |x_hat_p - x_p|
 """
@@ -48,7 +48,7 @@ VARIANTS = DESIGNS | CODES | COLLAPSE
 def build(filters=(16, 32, 64), strides=(2, 2, 2), d=12, hidden=256, pool=False, swap=None):
     """An autoencoder; with the defaults that of ex2_conv_ae.py, layer by layer.
 
-    pool: each convolution has stride 1, and max-pooling follows it, of as many parameters.
+    pool: each convolution has stride 1, and max-pooling follows; as many parameters.
     swap: kind of layer -> the kind that takes its place.
     """
     c, n, down, up = 1, 28, [], []
@@ -107,20 +107,20 @@ def main(run,
         name: parameter_count(nets[name][0]) for name in VARIANTS})
     run.results.figure("designs", plot.dots(
         {name: score[name] for name in VARIANTS},
-        f"{run.title}: one change of the base, one dot per seed", unit))
+        f"{run.title}: one change from the base, one dot per seed", unit))
     shown = ("convolution to the code", *CODES, "base", *COLLAPSE)
     run.pictures("reconstructions", "reconstructions, first seed", x=x[first],
                  **{name: nets[name][0] for name in shown})
-    run.claim("(a) With as many parameters, fully connected layers around the code give a "
-              "smaller error.", paired(score["the same, more filters"], base))
-    run.claim("(b) Stride gives a smaller error than pooling.",
+    run.claim("(a) Fully connected layers around the code give a smaller error than as many "
+              "parameters in convolutions.", paired(score["the same, more filters"], base))
+    run.claim("(b) Strided convolutions give a smaller error than pooling.",
               paired(score["pooling instead of stride"], base))
     run.claim("(b) Three convolutions of stride 2 give a smaller error than one of stride 4.",
               paired(score["one layer: 28-7"], base))
     run.claim("(c) A code of d = 16 gives a smaller error than one of d = 8.",
               paired(score["d = 8"], score["d = 16"]))
     black = {name: [bool(infer(net, x).abs().mean() < 0.1 * x.mean()) for net in nets[name]]
-             for name in ("base", *COLLAPSE)}               # less than a tenth of the ink
+             for name in ("base", *COLLAPSE)}               # a tenth of the brightness of x
     run.scores("fraction of the seeds", table="collapsed", collapsed=black)
     run.claim("(d) Without normalisation all trainings end in the black image; with it, none.",
               all(black["no normalisation"]) and not any(black["base"]))

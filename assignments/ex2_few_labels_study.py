@@ -3,11 +3,11 @@ r"""Exercise 2, task 4, a study: how many labels is augmentation worth?
     python assignments/ex2_few_labels_study.py            under 5 minutes on 2 CPU cores
 
 The learning curve of task 4's network, with and without augmentation, from 10 labels to
-10,000. Each seed draws other labelled images, equally many of each class, so the answer is not
-about the sheet's 100 alone. Both trainings of a seed share images, initial weights and steps.
+10,000. Each seed draws other labelled images, equally many of each class, not only the sheet's
+100. The two trainings of a seed have the same images, initial weights and number of steps.
 
-Augmentation adds knowledge: a digit that is turned or shifted a little stays that digit. More
-labels show this themselves, so augmentation then gains less.
+Augmentation adds knowledge: a slightly rotated or shifted digit is the same digit. More labels
+show this too, so augmentation then gains less.
 
     minimise  1/n sum_{i <= n} -log p(y_i | x_i),   n / C labelled images of each of C classes
 """
@@ -39,7 +39,7 @@ def main(run,
          rounds: "rounds of 30 steps in each training; amount" = 10,
          batch_size: "images per step; >= 2" = 50,
          learning_rate: "peak of the one-cycle schedule" = 3e-3,
-         largest: "number of labels at the end of the learning curve; amount" = 10_000,
+         largest: "largest number of labels; amount" = 10_000,
          images: "training images used, validation included; amount" = 60_000):
     data = run.load(images)
     C = len(data.classes)
@@ -83,9 +83,9 @@ def main(run,
     few = [a for n, _ in pairs for a in augmented[n]]
     three_times = [a for _, more in pairs for a in plain[more]]
     gains = [statistics.fmean(augmented[n]) - statistics.fmean(plain[n]) for n in counts]
-    run.claim("Up to 100 labels, augmentation is worth more than three times as many labels.",
+    run.claim("Up to 100 labels, augmentation helps more than three times as many labels.",
               paired(few, three_times))
-    run.claim("Augmentation raises the mean accuracy, whatever the number of labels.",
+    run.claim("Augmentation raises the mean accuracy for every number of labels.",
               min(gains) > 0, least_gain=min(gains))
 
 

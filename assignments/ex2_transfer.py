@@ -1,4 +1,4 @@
-r"""Exercise 2, task 5: 100 labels, and an encoder that has seen all images without theirs.
+r"""Exercise 2, task 5: 100 labels, and an encoder pretrained on all images, without labels.
 
     python assignments/ex2_transfer.py            under 5 minutes on 2 CPU cores
 
@@ -7,9 +7,9 @@ of it. The two are paired: the same 100 images, seeds, initial weights of the ML
 steps. Only the start of the encoder differs. Both are also trained on augmented images.
 
 When does pretraining help? The autoencoder's code holds the shape of a digit in 12 dimensions.
-Images of one digit already lie near each other there, so the 100 labels have less to decide.
-But a decoder must know where a digit lies and how it is slanted, so the code keeps that too.
-Augmentation teaches that this does not matter for the class; a random start learns it more
+There, images of one digit already lie near each other, so the 100 labels have less to teach.
+But the decoder needs the position and the slant of a digit, so the code contains them too.
+Augmentation teaches that they do not matter for the class. Random weights learn this more
 easily. ex2_transfer_study.py uses the unlabelled images once more.
 
     minimise  1/n sum_{i <= n} -log p(y_i | x_i),   n = 100,   p = softmax(MLP(encoder(x))),
@@ -39,7 +39,7 @@ def main(run,
          rounds: "rounds of 30 steps in each training; amount" = 10,
          batch_size: "images per step; >= 2" = 50,
          learning_rate: "peak of the one-cycle schedule" = 3e-3,
-         filters: "of the first convolution, as in task 1" = 16,
+         filters: "in the first convolution, as in task 1" = 16,
          hidden: "width of the fully connected layer, as in task 1; >= 0" = 256,
          images: "training images used, validation included; amount" = 60_000):
     data = run.load(images)
@@ -90,11 +90,11 @@ def main(run,
         run.curves(metric, f"100 labels: {metric}, mean of the seeds", unit,
                    x=f"rounds of {ROUND} steps", log_y=metric == "loss", **{
                        f"{method}, {words}": mean[method][f"{part}_{metric}"]
-                       for part, words in (("val", "held out"), ("train", "the 100"))
+                       for part, words in (("val", "held out"), ("train", "training"))
                        for method in METHODS if part == "val" or method in METHODS[:2]})
     run.claim("From task 1's encoder, the test accuracy is higher than from random weights.",
               paired(accuracy["transfer"], accuracy["plain"]))
-    run.claim("Augmentation from random weights helps more than the pretrained encoder does.",
+    run.claim("Augmentation raises the test accuracy more than the pretrained encoder does.",
               paired(accuracy["plain, augmented"], accuracy["transfer"]))
     run.claim("With augmentation, the pretrained encoder is harmful: random weights give a "
               "higher test accuracy.",

@@ -2,15 +2,15 @@ r"""Exercise 2, task 5, a study: what do the unlabelled images add, used a secon
 
     python assignments/ex2_transfer_study.py            under 10 minutes on 2 CPU cores
 
-Task 1's encoder has seen all images without labels. Here they are used once more, while it is
-fine-tuned on the 100. Where the network is certain of an image u, it should predict the same
-class for the augmented image u' (FixMatch, Sohn et al. 2020). Their labels are never used. In
-the first fifth of the rounds no prediction is trusted yet. The baseline is an equally long
-training with the same augmentation, on the 100 alone.
+Task 1's encoder was trained on all images without labels. Here they are used once more, while
+it is fine-tuned on the 100. Where the network is confident about an image u, it should predict
+the same class for the augmented image u' (FixMatch, Sohn et al. 2020). The labels of these
+images are never used. In the first fifth of the rounds, no prediction is trusted yet. The
+baseline is an equally long training on the 100 alone, with the same augmentation.
 
     minimise  1/n sum_{i <= n} -log p(y_i | x'_i)                                 the 100
             + 1/m sum_{j <= m} [max_c p(c | u_j) > tau] -log p(c_j | u'_j)        the others
-    c_j = argmax_c p(c | u_j),   x', u': images turned and shifted at random,   tau = 0.95
+    c_j = argmax_c p(c | u_j),   x', u': randomly augmented images,   tau = 0.95
 """
 # sheet: S3.5
 
@@ -36,7 +36,7 @@ def main(run,
          rounds: "rounds of 30 steps in each training; amount" = 16,
          batch_size: "labelled images per step; >= 2" = 50,
          learning_rate: "peak of the one-cycle schedule" = 3e-3,
-         filters: "of the first convolution, as in task 1" = 16,
+         filters: "in the first convolution, as in task 1" = 16,
          hidden: "width of the fully connected layer, as in task 1; >= 0" = 256,
          images: "training images used, validation included; amount" = 60_000):
     data = run.load(images)
@@ -80,12 +80,12 @@ def main(run,
                unlabelled_images_that_are_trusted=mean[WITH]["trusted"])
     run.claim("The unlabelled images raise the test accuracy.",
               paired(accuracy[WITH], accuracy[WITHOUT]))
-    run.claim("They remove more than half of the errors that augmentation leaves.", paired(
+    run.claim("They remove more than half of the errors left by augmentation.", paired(
         [(1 - a) / 2 for a in accuracy[WITHOUT]], [1 - a for a in accuracy[WITH]]))
 
 
 def with_unlabelled(run, classifier, x, y, u, tau):
-    """The two terms of the loss for the 100's batch x, y and unlabelled images u (B, ...)."""
+    """The two terms of the loss, for a batch x, y of the 100 and unlabelled images u."""
     with torch.no_grad():
         p, c = classifier(u).softmax(dim=1).max(dim=1)
     x, u = (changed(images, run.noise) for images in (x, u))

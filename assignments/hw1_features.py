@@ -1,15 +1,15 @@
-r"""Homework 1, what the networks have learned: weights, activations, fields, ideal inputs.
+r"""Homework 1, what the networks learned: weights, activations, receptive fields, and more.
 
     x* = argmax_x  a(x) / s - 2 TV(x) - 0.7 mean_p x_p^2     a: a class's logit
                                                              s: its std over images
     python assignments/hw1_features.py            under 3 minutes on 2 CPU cores
-    python assignments/hw1_features.py --full     of hw1_classification.py's --full networks
+    python assignments/hw1_features.py --full     for the networks of the other --full run
 
 The CNN and the MLP are those of hw1_classification.py; a network of hw1_regression.py is
-trained here. "Before" is the same network untrained. Ideal inputs (activation maximisation)
-are found by gradient ascent on the pixels (`ascend`). Without regularisation they look like
-noise, and still excite the CNN most. Blur, a small total variation TV, dark pixels and random
-transformations make them legible; none depends on the class. The MLP then classifies them.
+trained here. "Before" is the same network, untrained. Activation maximisation finds an input
+for each class by gradient ascent on the pixels (`ascend`). Without regularisation these inputs
+look like noise, yet their logits are the highest. Blur, a small total variation TV, dark
+pixels and random transformations make them legible. The MLP, another network, classifies them.
 """
 # sheet: S1.5a, S1.5b, S1.5c, S1.6
 
@@ -26,7 +26,7 @@ from minidl.maximise import blur, total_variation
 
 
 def ascend(run, activation, B, smooth, steps):
-    """Gradient ascent on activation(x)_b - penalty_b of B pictures, each on its own."""
+    """Gradient ascent on activation(x)_b - penalty_b, for each of B images separately."""
     def picture(z):
         return torch.sigmoid(blur(z, 0.7) - 2) if smooth else torch.sigmoid(z)
 
@@ -48,7 +48,7 @@ def ascend(run, activation, B, smooth, steps):
 def main(run,
          profiled: "training images whose activations are recorded; amount" = 10_000,
          units: "units of a layer whose feature maps are shown; amount" = 2,
-         steps: "of the gradient ascent; amount" = 150,
+         steps: "steps of the gradient ascent; amount" = 150,
          images: "training images used, validation included; amount" = 60_000):
     data = run.load(images)
     network, judge = (run.trained("hw1_classification", kind, images=images)
@@ -59,7 +59,7 @@ def main(run,
         part.eval().requires_grad_(False)
     show_weights(run, both)
 
-    # --- receptive fields: by the formula, and where the gradient on noise is not 0 ----------
+    # --- receptive fields: by the formula, and where the gradient for noise is not 0 ---------
     rows, gradients, squares = fields.measured(network, 64, run.generator)
     run.table("receptive_fields", rows, "Receptive fields in pixels")
     run.results.figure("receptive_fields", plot.fields(
@@ -67,8 +67,8 @@ def main(run,
         "outlined: the formula"))
     agree = sum(row["agree"] for row in rows)
     run.results.number("receptive_fields_that_agree", agree, "layers", n=len(rows))
-    run.claim("In every layer the gradient reaches exactly as far as the formula of the "
-              "receptive field says.", agree == len(rows), layers=len(rows))
+    run.claim("In every layer, the region where the gradient is not 0 is the receptive field "
+              "of the formula.", agree == len(rows), layers=len(rows))
 
     # --- activations: profiles of the last convolution's units; feature maps -----------------
     known, C = Split(data.train.x[:profiled], data.train.y[:profiled]), len(data.classes)
@@ -76,8 +76,8 @@ def main(run,
     profiles = profiles[features.by_class(profiles)]
     run.results.figure("activation_profile", plot.heatmap(
         (profiles / profiles.amax(dim=1, keepdim=True).clamp(min=1e-12)).T.cpu().numpy(),
-        data.classes, f"{run.title}: what excites the units before the linear layer",
-        "unit, by the class that excites it most", "class", "mean, share of its highest"))
+        data.classes, f"{run.title}: activation profiles of the last convolution's units",
+        "unit, sorted by its most active class", "class", "mean, relative to its largest"))
     excited = {when: features.excitation(net, known) for when, net in both.items()}
     before, after = (features.selectivity(features.profile(layers[-1], known.y, C))
                      for layers in excited.values())
@@ -98,21 +98,21 @@ def main(run,
     found = {name: ascend(run, lambda x: network(x).diagonal() / s, C, smooth, steps)
              for name, smooth in (("no regularisation", False), ("smoothness", True))}
     found["validation images"] = to_unit(data.val.x[outputs.argmax(dim=0)])
-    run.pictures("activation_maximisation", "pictures that maximise each class's logit\n"
-                 "last row: the validation image with the highest", data.classes, **found)
+    run.pictures("activation_maximisation", "inputs that maximise each class's logit\nlast "
+                 "row: the validation image with the highest logit", data.classes, **found)
     right = {name: judge(x).argmax(dim=1).cpu() == torch.arange(C)
              for name, x in found.items()}
     logit = {name: network(x).diagonal() for name, x in found.items()}
-    run.scores(FRACTION, table="ideal_inputs", told_right=right)
-    run.claim("Unregularised pictures reach a higher logit than the best validation images.",
+    run.scores(FRACTION, table="ideal_inputs", classified_correctly=right)
+    run.claim("Unregularised inputs reach a higher logit than the best validation images.",
               paired(logit["no regularisation"], logit["validation images"]))
-    run.claim("The MLP classifies more smooth pictures correctly than unregularised ones.",
+    run.claim("The MLP classifies more regularised inputs correctly than unregularised ones.",
               paired(right["smoothness"], right["no regularisation"]))
 
 
 def show_weights(run, both):
     """Histograms of each layer's weights, of both networks; the filters of the CNN's first
-    layer; what the regression's units do along x."""
+    layer; the activations of the regression network's units along x."""
     weights = {when: features.weights(network) for when, network in both.items()}
     run.results.figure("first_layer_filters", plot.image_rows(
         {when: w["conv 1"] for when, w in weights.items()},
@@ -134,7 +134,7 @@ def show_weights(run, both):
     strongest = (network[-1].weight[0].abs() * unit.std(dim=0)).topk(6).indices.tolist()
     run.results.figure("regression_units", plot.curves(
         {f"unit {i}": (u[:, 0], unit[:, i]) for i in strongest},
-        f"{title}: the 6 hidden units that matter most", "x", "activation"))
+        f"{title}: the 6 hidden units with most influence", "x", "activation"))
 
 
 SIZES = {"quick": {"profiled": 500, "units": 1, "steps": 25, "images": 1500},

@@ -5,10 +5,10 @@ r"""Homework 2: optimizers and regularisation of the convolutional autoencoder.
     python assignments/hw2_conv_ae_study.py           under 5 minutes on 2 CPU cores
     python assignments/hw2_conv_ae_study.py --full    more images, trained for longer
 
-Each variant changes one thing. Noise is added to the input alone; the clean image is the
-target. A regulariser helps only where the network over-fits. So there are few training images,
-and the training error stands beside the test error. The base is AdamW without weight decay,
-which is Adam. Each optimizer's rate is chosen on validation. Seeds are paired.
+Each variant changes one thing. Noise is added to the input only; the target is the clean
+image. A regulariser helps only where the network over-fits. So there are few training images,
+and the training error is reported beside the test error. The base is AdamW without weight
+decay, which is Adam. Each optimizer's rate is chosen on validation. Seeds are paired.
 """
 # sheet: S0.1b
 
@@ -65,7 +65,7 @@ def main(run,
          seeds: "trainings of each variant; amount" = 3,
          epochs: "passes over the training images; amount" = 30,
          batch_size: "images per step; >= 2" = 64,
-         filters: "of the first convolution; each further one has twice as many" = 8,
+         filters: "in the first convolution; each further one has twice as many" = 8,
          hidden: "width of the fully connected layer before the code, 0 for none; >= 0" = 128,
          rates: "learning rates tried for each optimizer; 1 to 3; amount" = 3,
          images: "training images used, validation included; amount" = 1200):

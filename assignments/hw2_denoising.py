@@ -4,10 +4,10 @@ r"""Homework 2: a denoising autoencoder.
 
     python assignments/hw2_denoising.py          under 5 minutes on 2 CPU cores
 
-The target is the clean image x, not x'; the noise is fresh in every step. There is a network
-for each kind of noise, trained at one level, and one trained without noise. Baselines are a
-median filter and PCA, their sizes chosen on validation images for every kind and level. A
-third is the best linear map from x' to x, fitted in closed form to as many noisy images.
+The target is the clean image x, not x'. Every step draws new noise. One network is trained for
+each kind of noise, at one level, and one without noise. Two baselines are a median filter and
+PCA, with sizes chosen on validation images for each kind and level. The third is the best
+linear map from x' to x, fitted in closed form to the same number of noisy images.
 """
 # sheet: S0.6
 
@@ -31,8 +31,8 @@ def main(run,
          epochs: "passes over the training images; amount" = 4,
          batch_size: "images per step; >= 2" = 128,
          learning_rate: "peak of the one-cycle schedule" = 6e-3,
-         latent: "d, size of the code" = 64,
-         filters: "of the first convolution; each further one has twice as many" = 16,
+         latent: "d, dimension of the code" = 64,
+         filters: "in the first convolution; each further one has twice as many" = 16,
          hidden: "width of the fully connected layer before the code, 0 for none; >= 0" = 256,
          images: "training images used, validation included; amount" = 60_000):
     data, networks = run.load(images), {}
@@ -52,7 +52,7 @@ def main(run,
                 optimizer.zero_grad(); loss.backward(); optimizer.step(); schedule.step()
                 run.track(len(x), train_mse=loss)
 
-    # --- the test set, read once, beside baselines at their best on validation images --------
+    # --- the test set, read once; baselines with sizes chosen on validation images -----------
     test, code, errors, g = data.test(), pca.fit(data.train.x, 128), {}, torch.Generator()
     x, val, first = to_unit(test.x), to_unit(data.val.x[:1000]), first_of_each_class(test.y)
     for kind, add in noise.KINDS.items():
@@ -87,19 +87,19 @@ def report(run, errors):
     own, gain = {kind: f"trained on {kind}" for kind in noise.KINDS}, {}
     for kind, name in own.items():
         found, baseline = errors[kind, LEVEL], best[kind, LEVEL]
-        run.scores("PSNR of test images, dB, by per cent of noise", table=f"psnr_{slug(kind)}",
+        run.scores("PSNR of test images, dB, at 20, 50, 80%", table=f"psnr_{slug(kind)}",
                    **{f"psnr_{slug(kind)}_{100 * at:.0f}": psnr[kind, at] for at in LEVELS})
         run.curves(f"psnr_{slug(kind)}", f"{kind} noise", "PSNR of test images, dB",
-                   x="level", **{f: (LEVELS, [psnr[kind, at][f] for at in LEVELS])
+                   x="noise level", **{f: (LEVELS, [psnr[kind, at][f] for at in LEVELS])
                                  for f in ("noisy image", *BASELINES, name)})
         gain[kind] = psnr[kind, LEVEL][name] - psnr[kind, LEVEL][baseline]
-        run.claim(f"The network trained on {kind} noise is 1 dB better than every baseline.",
+        run.claim(f"Trained on {kind} noise, the network beats all baselines by over 1 dB.",
                   paired(10**-0.1 * found[baseline], found[name]), gain=gain[kind])  # 1 dB
-    run.scores("dB, network less the best baseline", own="Gaussian", psnr_gain_db=gain)
+    run.scores("dB, network minus best baseline", own="Gaussian", psnr_gain_db=gain)
     wins = [max(own.values(), key=psnr[kind, LEVEL].get) == own[kind] for kind in own]
     run.claim("Each kind of noise is removed best by the network trained on it.", all(wins))
     little, baseline = errors["Gaussian", 0.2], best["Gaussian", 0.2]
-    run.claim("On Gaussian noise of 0.2 the best baseline beats the network trained on 0.5.",
+    run.claim("At Gaussian noise of 0.2, the best baseline beats the network trained at 0.5.",
               paired(little[own["Gaussian"]], little[baseline]))
 
 

@@ -1,15 +1,15 @@
-r"""Homework 2: does an autoencoder's encoder make a classifier, or make it learn faster?
+r"""Homework 2: does a pretrained encoder make a classifier more accurate, or train faster?
 
-    minimise  E -log p(y | x),   p = softmax(MLP(encoder(x))),   over both parts,
-    from hw2_conv_ae.py's encoder, which has seen no label, or from random weights
+    minimise  E -log p(y | x),   p = softmax(MLP(encoder(x))),   over encoder and MLP,
+    from hw2_conv_ae.py's encoder, trained without labels, or from random weights
 
     python assignments/hw2_fine_tuning.py     about 5 minutes on 2 CPU cores, after hw2_conv_ae
 
 Three networks of about the same size see the same images in the same order. They are the
 encoder with the autoencoder's weights, the same encoder with random ones, and homework 1's
-CNN. Each gets all labels or 1% of them, and the learning rate that is best on validation.
+CNN. Each is trained with all labels and with 1% of them, at its best rate on validation.
 Learning speed is the number of steps until 85% of 1,000 validation images are classified
-correctly, to within 20 steps. Homework 1 itself trains its CNN for longer.
+correctly, checked every 20 steps. Homework 1 itself trains its CNN for longer.
 """
 # sheet: S0.3
 
@@ -57,16 +57,16 @@ def train(run, name, net, known, held_out, rate):
 
 
 def steps_to_85(history):
-    """Steps to the first evaluation with 85% of the images; nan where there is none."""
+    """Steps until the validation accuracy is first 85% or more; nan if it never is."""
     enough = [accuracy >= 0.85 for accuracy in history["val_accuracy"]]
     return EVERY * (enough.index(True) + 1) if any(enough) else math.nan
 
 
 def main(run,
          seeds: "trainings of each network, with 1% of the labels; amount" = 4,
-         all_seeds: "the same, with all labels; amount" = 3,
+         all_seeds: "trainings of each network, with all labels; amount" = 3,
          rounds: "rounds of 20 steps, with 1% of the labels; amount" = 10,
-         all_rounds: "the same, with all labels; amount" = 25,
+         all_rounds: "rounds of 20 steps, with all labels; amount" = 25,
          batch_size: "images per step; >= 2" = 128,
          rates: "learning rates tried for each network and number of labels; amount" = 3,
          images: "training images used, validation included; amount" = 60_000):
@@ -76,7 +76,7 @@ def main(run,
     result = run.trained("hw1_classification", "CNN", images=images)
 
     def learn(labels, name, seed, rate, held_out=None):
-        """Train a new network; of a seed all have the same labels in the same order."""
+        """Train a new network; the same seed gives the same labels in the same order."""
         known = data.train if labels == "all" else balanced(
             data.train, C, C * max(1, round(0.01 * len(data.train.y) / C)), seed)
         run.seed_everything(seed)
@@ -105,10 +105,10 @@ def main(run,
                 histories.append(run.history)
             lines[name], speed[job] = averaged(histories), list(map(steps_to_85, histories))
         run.curves(f"speed_{labels}", f"{labels} labels, mean of the seeds",
-                   "accuracy, validation images", x=f"evaluations, one in {EVERY} steps",
+                   "accuracy, validation images", x=f"evaluations, one per {EVERY} steps",
                    **{name: line["val_accuracy"] for name, line in lines.items()})
     run.table("rates", chosen, "Learning rates, chosen on validation")
-    run.scores(f"steps, known to {EVERY}", table="speed", steps={
+    run.scores(f"steps, counted in {EVERY}s", table="speed", steps={
         job: EVERY * (all_rounds if job.startswith("all") else rounds) for job in speed},
         steps_to_85={job: n for job, n in speed.items() if math.isfinite(sum(n))})
 
@@ -120,11 +120,11 @@ def main(run,
     for labels in ("few", "all"):
         scratch, ours, theirs = (accuracy[f"{labels} {name}"] for name in RATES)
         run.claim(f"With {labels} labels, the encoder is more accurate from the autoencoder's "
-                  "weights than from random ones.", paired(ours, scratch))
+                  "weights than from random weights.", paired(ours, scratch))
         run.claim(f"With {labels} labels, homework 1's CNN of the same size is more accurate "
-                  "than both.", paired(theirs, list(map(max, ours, scratch))))
+                  "than either encoder.", paired(theirs, list(map(max, ours, scratch))))
     slow, fast, _ = (speed[f"all {name}"] for name in RATES)
-    run.claim("With all labels, it reaches 85% in fewer steps from the autoencoder's weights.",
+    run.claim("With all labels, the autoencoder's weights lead to 85% in fewer steps.",
               paired(slow, fast))
 
 

@@ -2,13 +2,13 @@ r"""Homework 2, advanced: a generative adversarial network (GAN) of Fashion-MNIS
 
     python assignments/hw2_gan.py            under 5 minutes on 2 CPU cores
 
-G and D are those of DCGAN (Radford et al. 2016), two levels deep for 28 x 28 pixels. Neither
-loss measures how good the images are. Homework 1's CNN does: which classes does it see, and
-how far are its features from those of real images? (d^2 of minidl/frechet.py: no Inception
-FID, so no published number compares.) Losses: minidl/gan.py; two of G in hw2_gan_study.py.
+G and D are those of DCGAN (Radford et al. 2016), with two convolutions for 28 x 28 pixels. No
+loss of a GAN measures how good its images are. Homework 1's CNN does. Which classes does it
+recognise? How far are its features from those of real images (minidl/frechet.py)? This is no
+Inception FID: do not compare it with published ones. hw2_gan_study.py compares losses of G.
 
     min over G  max over D   V = E_x log D(x) + E_z log(1 - D(G(z))),   z ~ N(0, I)
-    G minimises   E_z -log D(G(z)): like its term of V, but steep while D rejects the images
+    G minimises   E_z -log D(G(z)), since its term of V is flat where D rejects the images
     D minimises   E_x -log D(x) + E_z -log(1 - D(G(z)))  =  -V     (2 log 2 = 1.386: D = 1/2)
 """
 # sheet: S0.5b
@@ -48,19 +48,19 @@ class Discriminator(nn.Sequential):
 
 
 def main(run,
-         latent: "size of z" = 64,
+         latent: "dimension of z" = 64,
          epochs: "passes over the training images; amount" = 12,
-         filters: "of D's first convolution; its second has twice as many" = 32,
+         filters: "in D's first convolution; its second has twice as many" = 32,
          batch_size: "images per step; >= 2" = 64,
-         learning_rate: "of Adam, for both players" = 5e-4,
-         samples: "generated images that are measured; >= 2; amount" = 10_000,
+         learning_rate: "of Adam, for both G and D" = 5e-4,
+         samples: "generated images that are evaluated; >= 2; amount" = 10_000,
          images: "training images used, validation included; amount" = 60_000):
     data = run.load(images)
     cnn = run.trained("hw1_classification", "CNN", images=images)
     real = infer(cnn[:-1], data.train.x[:min(samples, len(data.train.x) // 2)])  # features
     run.seed_everything(run.seed)
     G, D = players(run, latent, filters)
-    # betas: with a mean over ten gradients, 0.9, the two players oscillate
+    # beta1 is 0.5: with the usual 0.9, a mean over ten gradients, G and D oscillate
     opt_G, opt_D = (torch.optim.Adam(net.parameters(), learning_rate, betas=(0.5, 0.999),
                                      fused=True) for net in (G, D))
     z = codes(len(real), latent, run.seed, run.device)          # the same in every epoch
@@ -71,7 +71,7 @@ def main(run,
             a_real, a_made = D(x), D(x_hat.detach())            # no gradient reaches G here
             loss_D = discriminator_loss(a_real, a_made).mean()
             opt_D.zero_grad(); loss_D.backward(); opt_D.step()
-            # --- player G: minimise E -log D(G(z)), of the D that was just updated ---------
+            # --- player G: minimise E -log D(G(z)), with the D that was just updated -------
             a_hat = D(x_hat)
             loss_G = non_saturating(a_hat).mean()
             opt_G.zero_grad(); loss_G.backward(); opt_G.step()
@@ -85,7 +85,7 @@ def main(run,
 
 
 def players(run, latent, filters):
-    """New G and D, as in DCGAN: weights from N(0, 0.02^2), not biases and normalisation."""
+    """New G and D. As in DCGAN, weights ~ N(0, 0.02^2), except biases and normalisation."""
     G, D = Generator(latent, filters), Discriminator(filters)
     for w in (w for w in (*G.parameters(), *D.parameters()) if w.dim() > 1):
         nn.init.normal_(w, std=0.02)
@@ -93,12 +93,12 @@ def players(run, latent, filters):
 
 
 def codes(n, latent, seed, device):
-    """z (n, latent), which do not depend on what was drawn before."""
+    """z (n, latent), the same whatever was drawn before."""
     return torch.randn(n, latent, generator=torch.Generator().manual_seed(seed)).to(device)
 
 
 def measure(run, data, cnn, real, x_hat):
-    """Generated images x_hat beside test images, which are read here, once."""
+    """Compare generated images x_hat with test images, which are read here, once."""
     test, train = to_unit(data.test().x), to_unit(data.train.x)
     distance, target = run.history["distance"], infer(cnn[:-1], test)
     floor = frechet_distance(real, target)
@@ -107,15 +107,15 @@ def measure(run, data, cnn, real, x_hat):
                frechet_floor=floor)
     run.curves("distance", "distance from training images", "squared Frechet distance",
                log_y=True, generated=distance, test_images=floor)
-    run.curves("players", "D's output, mean over an epoch", "D(x), probability of real",
+    run.curves("players", "D's output, mean over an epoch", "D(x), probability: real",
                real_images=run.history["real"], generated=run.history["made"])
-    run.claim("Generated images came closer to real ones during training.",
+    run.claim("The Frechet distance from real images fell during training.",
               distance[-1] < distance[0], first_epoch=distance[0], last_epoch=distance[-1])
 
     shares = infer(cnn, x_hat).argmax(dim=1).bincount() / len(x_hat)
     covered, largest = int((shares >= 0.01).sum()), shares.max().item()
     missing = len(data.classes) - covered
-    run.scores("classes with 1% of the images", table="classes", classes_covered=covered)
+    run.scores("classes, each at least 1%", table="classes", classes_covered=covered)
     run.scores("fraction", table="largest_class", largest_class_share=largest)
     run.claim("Every class is generated, and none makes up more than a fifth of the images.",
               missing == 0 and largest <= 0.2, classes=covered, largest_share=largest)
@@ -126,8 +126,8 @@ def measure(run, data, cnn, real, x_hat):
     run.scores("RMS per pixel, to the nearest training image", table="copies", distance=away)
     run.pictures("samples_over_time", "images generated from the same 20 codes", **run.kept,
                  nearest_training_images=train[nearest(shown, train)[1]])
-    run.claim("The GAN does not copy: its images are further from training images than test "
-              "images are.", paired(*away.values()))
+    run.claim("The GAN does not copy: its images are further from the nearest training image "
+              "than test images are.", paired(*away.values()))
 
 
 SIZES = {"quick": {"epochs": 2, "filters": 8, "batch_size": 32, "samples": 300,

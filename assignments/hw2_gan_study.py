@@ -1,14 +1,14 @@
-r"""Homework 2, GAN, studied: which loss should G minimise, above all if D is ahead?
+r"""Homework 2, GAN, a study: which loss should G minimise, especially when D is ahead?
 
-    saturating      E log(1 - D(G(z))), its own term of V;   slope in the logit a  -sigmoid(a)
+    saturating      E log(1 - D(G(z))), its term of V;   derivative by the logit a  -sigmoid(a)
     non-saturating  E -log D(G(z));                                                -sigmoid(-a)
 
     python assignments/hw2_gan_study.py            under 5 minutes on 2 CPU cores
 
-Where D rejects generated images, a is far below 0 and the first loss has next to no gradient
+Where D rejects generated images, a is far below 0 and the first loss has almost no gradient
 (theory/appendix/test_gan_simclr.py). As in Arjovsky and Bottou (2017), (a) measures the
-gradient that G would get after D has learned alone for some steps. (b) is a small hw2_gan.py
-with each loss, without and with such a head start of D. Test images are not read.
+gradient that G would get after D was trained alone for some steps. (b) trains a small GAN with
+each loss, with and without such a head start of D. Test images are not read.
 """
 # sheet: S0.5b
 
@@ -24,11 +24,11 @@ from minidl.gan import discriminator_loss, non_saturating, saturating
 from minidl.lab import averaged, cli, infer, paired
 
 LOSSES = {"non-saturating": non_saturating, "saturating": saturating}
-AHEAD = (0, 5, 10, 20, 40, 80)  # steps that D has learned alone
+AHEAD = (0, 5, 10, 20, 40, 80)  # steps in which D alone was trained
 
 
 def play(run, G, D, split, n, loss=None):
-    """n steps of hw2_gan.py's D, and in turn of its G, if there is a loss to lower for it."""
+    """n steps of D as in hw2_gan.py; where G has a loss, each is followed by a step of G."""
     s = run.settings
     opt_G, opt_D = (torch.optim.Adam(net.parameters(), s["learning_rate"], betas=(0.5, 0.999))
                     for net in (G, D))
@@ -42,7 +42,7 @@ def play(run, G, D, split, n, loss=None):
 
 
 def gradient_norms(run, split):
-    """loss -> |dL/d(weights of G)| after D has learned alone for each of AHEAD's steps."""
+    """loss -> |dL/d(weights of G)|, one for each number of steps in AHEAD of D alone."""
     latent, filters = run.settings["latent"], run.settings["filters"]
     G, D = players(run, latent, filters)
     z = torch.randn(256, latent, device=run.device)
@@ -58,13 +58,13 @@ def gradient_norms(run, split):
 
 
 def main(run,
-         latent: "size of z" = 64,
-         steps: "of each training in (b); amount" = 300,
-         filters: "of D's first convolution; its second has twice as many" = 16,
+         latent: "dimension of z" = 64,
+         steps: "steps of each training in (b); amount" = 300,
+         filters: "in D's first convolution; its second has twice as many" = 16,
          batch_size: "images per step; >= 2" = 64,
-         learning_rate: "of Adam, for both players" = 5e-4,
+         learning_rate: "of Adam, for both G and D" = 5e-4,
          seeds: "trainings of each kind; amount" = 3,
-         samples: "generated images that are measured; >= 2; amount" = 2000,
+         samples: "generated images that are evaluated; >= 2; amount" = 2000,
          images: "training images used, validation included; amount" = 60_000):
     data = run.load(images)
     features = run.trained("hw1_classification", "CNN", images=images)[:-1]
@@ -86,7 +86,7 @@ def main(run,
 
     norm = averaged(norms)
     run.curves("gradient", "gradient that G gets, mean over the seeds",
-               "norm of the gradient of G's loss", x="steps that D has learned alone",
+               "norm of the gradient of G's loss", x="steps of D alone",
                log_y=True, **{name: (AHEAD, values) for name, values in norm.items()})
     run.scores("nats, norm", table="gradients", gradient={
         f"{name} {ahead}": values[i] for name, values in norm.items()
@@ -95,12 +95,12 @@ def main(run,
         f"{name} {ahead} ahead": values for (name, ahead), values in found.items()}
         | {"real images": frechet_distance(real, other)})
     flat, steep = norm["saturating"], norm["non-saturating"]
-    run.claim("The further D is ahead, the smaller is the saturating loss's gradient relative "
-              "to the other's.", steep[-1] / flat[-1] > steep[0] / flat[0],
+    run.claim("The further D is ahead, the smaller is the saturating loss's gradient compared "
+              "with the other loss's.", steep[-1] / flat[-1] > steep[0] / flat[0],
               ratio_at_the_start=steep[0] / flat[0], ratio_at_the_end=steep[-1] / flat[-1])
     for ahead in (0, AHEAD[-1]):
-        run.claim(f"With D {ahead} steps ahead, the non-saturating loss ends nearer to real "
-                  "images.", paired(*(found[name, ahead] for name in reversed(LOSSES))))
+        run.claim(f"With D {ahead} steps ahead, the non-saturating loss gives images nearer "
+                  "to real ones.", paired(*(found[name, ahead] for name in reversed(LOSSES))))
 
 
 SIZES = {"quick": {"steps": 10, "filters": 4, "seeds": 1, "samples": 100, "images": 1500},

@@ -1,14 +1,14 @@
-r"""Homework 2: what lies where in the latent space, and what comes out of it.
+r"""Homework 2: the latent space of the autoencoder in pictures, and new images from it.
 
     z = encoder(x) in R^16,   x_hat = decoder(z),   of the autoencoder of hw2_conv_ae.py
 
     python assignments/hw2_latent_space.py       under 5 minutes on 2 CPU cores
 
-(a) The codes of test images by PCA and t-SNE, both by hand (minidl/pca.py, minidl/tsne.py).
-PCA keeps the directions of most variance. t-SNE keeps neighbours, at the price that sizes and
-distances of its groups mean nothing. (b) New images: codes on lines between those of test
-images, and codes drawn by three rules. Nothing in the loss says where codes should lie, so
-each rule is a guess. hw2_vae.py adds a term that does.
+(a) PCA and t-SNE of the codes of test images (minidl/pca.py, minidl/tsne.py). PCA keeps the
+directions of largest variance. t-SNE keeps neighbours, but sizes and distances of its groups
+mean nothing. (b) New images from codes on the line between two codes of test images, and from
+codes drawn by three rules. The loss does not say where codes should lie, so each rule is a
+guess. hw2_vae.py adds a term that says it.
 """
 # sheet: S0.4a, S0.4b
 
@@ -28,8 +28,8 @@ from minidl.tsne import tsne
 
 def main(run,
          points: "test images in the figures of (a); >= 11; amount" = 2000,
-         perplexity: "of t-SNE, about the number of neighbours that count; amount" = 30,
-         samples: "new images by each rule; >= 14; amount" = 1000,
+         perplexity: "of t-SNE, roughly the number of neighbours; amount" = 30,
+         samples: "new images from each rule; >= 14; amount" = 1000,
          images: "training images used, validation included; amount" = 60_000):
     data = run.load(images)
     encoder, decoder = run.trained("hw2_conv_ae", "convolutional", images=images)
@@ -37,16 +37,16 @@ def main(run,
     codes, z = (infer(encoder, split.x) for split in (data.train, test))
     project(run, pca.fit(codes, codes.shape[1]), z[:points], test.y[:points], data.classes)
 
-    # --- (b) lines between the codes of two test images, beside the same of their pixels -----
+    # --- (b) lines between the codes of two test images, and between their pixels ------------
     rows, w = {}, torch.linspace(0, 1, 11, device=z.device).view(-1, 1, 1, 1)
     for a, b in list(itertools.pairwise(first_of_each_class(test.y).tolist()))[::2]:
         name = f"{data.classes[test.y[a]]} to {data.classes[test.y[b]]}"
         rows[f"{name}: codes"] = infer(decoder, torch.lerp(z[a], z[b], w.view(-1, 1)))
         rows[f"{name}: pixels"] = torch.lerp(to_unit(test.x[a]), to_unit(test.x[b]), w)
-    run.pictures("interpolation", "lines between two test images",
+    run.pictures("interpolation", "from one test image to another",
                  [f"{share:.0%}" for share in w.flatten().tolist()], **rows)
 
-    # --- codes by three rules, beside those of test images -----------------------------------
+    # --- codes drawn by three rules, compared with the codes of test images ------------------
     run.seed_everything(run.seed)
     drawn = {"test images": z[:samples]} | {
         name: rule.sample((samples,)) for name, rule in rules(codes, data.train.y).items()}
@@ -61,12 +61,12 @@ def main(run,
     real, _, one, per_class = distance.values()
     run.claim("Codes drawn from a Gaussian per class give images nearer to training images "
               "than codes from one Gaussian.", paired(one, per_class))
-    run.claim("The codes of test images give images that are nearer still.",
+    run.claim("Test images, encoded and decoded, are nearer still to training images.",
               paired(per_class[:len(real)], real))
 
 
 def project(run, axes, z, y, classes):
-    """(a) The codes z (N, 16) in the plane and in space, and what that keeps of them."""
+    """(a) Maps of the codes z (N, 16) to 2-D and 3-D, and what each map preserves."""
     maps = {"PCA, 2-D": axes.encode(z)[:, :2], "PCA, 3-D": axes.encode(z)[:, :3]}
     try:
         maps["t-SNE, 2-D"] = tsne(z, run.settings["perplexity"])
@@ -82,10 +82,10 @@ def project(run, axes, z, y, classes):
             p, y, classes, f"{run.title}: {len(y):,} test images, {name}", labels))
     run.scores("fraction", table="projections", trustworthiness=kept, probe_accuracy=right)
     plane, other = "PCA, 2-D", "t-SNE, 2-D"
-    run.claim("In two dimensions, t-SNE keeps more neighbours than PCA.",
+    run.claim("In 2-D, t-SNE has a higher trustworthiness than PCA.",
               kept[other] > kept[plane], t_SNE=kept[other], PCA=kept[plane])
-    run.claim("A linear classifier finds the class from t-SNE's plane more often than from "
-              "PCA's.", paired(right[other], right[plane]))
+    run.claim("A linear classifier is more accurate on the 2-D map of t-SNE than on the one "
+              "of PCA.", paired(right[other], right[plane]))
 
 
 def rules(z, y):
@@ -93,7 +93,7 @@ def rules(z, y):
     classes, counts = y.unique(return_counts=True)
     groups, normal = [z, *(z[y == c] for c in classes)], distributions.MultivariateNormal
     mu = torch.stack([group.mean(dim=0) for group in groups])
-    tiny = 1e-6 * torch.eye(z.shape[1], device=z.device)    # off 0 for few examples
+    tiny = 1e-6 * torch.eye(z.shape[1], device=z.device)    # C is invertible for few examples
     C = torch.stack([torch.cov(group.T) + tiny for group in groups])
     box = distributions.Uniform(z.amin(dim=0), z.amax(dim=0) + 1e-6)
     return {

@@ -1,4 +1,4 @@
-r"""Homework 2, the search for the autoencoder's learning hyper-parameters.
+r"""Homework 2, a search for the hyper-parameters of the autoencoder's training.
 
     score(s) = validation MSE of the autoencoder trained with the settings s
     winner   = argmin_s score(s) over settings drawn at random
@@ -7,10 +7,10 @@ r"""Homework 2, the search for the autoencoder's learning hyper-parameters.
     torchrun --nproc-per-node 2 assignments/hw2_tuning.py      the same table, trials shared
 
 A search with a full training per trial would take hours, so the trials see fewer images. All
-have the network and one-cycle schedule of hw2_conv_ae.py and the same number of steps. With
-equal epochs instead, a small batch would win by its many steps. The winner is compared with
-the untuned settings of hw2_conv_ae.py twice: cross-validated on the images of the search, and
-trained on all images. hw2_conv_ae.py keeps the untuned settings unless they lose both.
+use the network and the one-cycle schedule of hw2_conv_ae.py, and the same number of steps.
+With equal epochs instead, a small batch would win by its many steps. The winner and the
+settings of hw2_conv_ae.py ("untuned") are compared twice: cross-validated on few images, and
+trained on all images. hw2_conv_ae.py keeps its settings unless they lose both.
 """
 # sheet: S0.2
 
@@ -61,16 +61,16 @@ def errors(model, split):
 
 
 def main(run,
-         trials: "draws of random search; amount" = 12,
+         trials: "settings that random search tries; amount" = 12,
          short: "steps of a training on few images; amount" = 200,
          long: "steps of a training on all images; amount" = 1000,
-         folds: "k, parts of the cross-validation; 2 to 20; amount" = 4,
-         subset: "training images of the search, at most; >= 20; amount" = 10_000,
-         filters: "of the first convolution" = 16,
+         folds: "k of the k-fold cross-validation; 2 to 20; amount" = 4,
+         subset: "training images that the search uses; >= 20; amount" = 10_000,
+         filters: "in the first convolution" = 16,
          hidden: "width of the fully connected layer; >= 0" = 256,
          images: "training images used, validation included; amount" = 60_000):
     data = run.load(images)
-    torch.set_num_threads(1)  # sums in one order, so that each number of processes agrees
+    torch.set_num_threads(1)  # one order of summation: the same table from any torchrun
     few = Split(data.train.x[:subset], data.train.y[:subset])
 
     # --- draw settings, train, score, keep the best ------------------------------------------
@@ -96,9 +96,9 @@ def main(run,
     tuned, untuned = (errors(model, test) for model in models.values())
     run.scores(UNIT, cross_validated_mse=of_folds)
     run.scores(UNIT, table="test", test_mse=tuned, test_mse_untuned=untuned)
-    run.claim("On few images, the settings found are better than the untuned ones.",
+    run.claim("On few images, the settings found give a lower error than the untuned ones.",
               paired(of_folds["untuned"], of_folds["random search"]))
-    run.claim("On all images, the settings found are better than the untuned ones.",
+    run.claim("On all images, the settings found give a lower error than the untuned ones.",
               paired(untuned, tuned))
 
 

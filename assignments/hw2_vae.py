@@ -2,9 +2,9 @@ r"""Homework 2, advanced: a convolutional variational autoencoder (VAE), in nats
 
     python assignments/hw2_vae.py                under 5 minutes on 2 CPU cores
 
-The network is exercise 2's, with 2 D outputs and without its sigmoid. BCE is a sum over the
-784 pixels, KL a sum over the D latents; both are averaged over images only. Warm-up: the
-weight beta of KL rises from 0 to 1 in the first tenth of the training, so that latents are in
+The network is exercise 2's; its encoder has 2 D outputs, its decoder no sigmoid. BCE is a sum
+over 784 pixels, KL a sum over D latents; both are averaged over images only. Warm-up: the
+weight beta of KL rises from 0 to 1 in the first tenth of the training. So the latents are in
 use before they cost (hw2_vae_study.py). A second network has two latents, drawn as a plane.
 
     mu, log s^2 = encoder(x),   q(z|x) = N(mu, diag(s^2)),   p(z) = N(0, I),   z in R^D
@@ -35,7 +35,7 @@ def train(run, name, data, D, epochs, beta):
     decoder = run.network(nn.Sequential(          # without the sigmoid: z -> logits
         *list(Decoder(D, s["filters"], s["hidden"]))[:-1]), bits=16)
     steps = epochs * steps_per_epoch(data.train, s["batch_size"])
-    # betas: with so few steps, the mean of squared gradients should forget sooner than 0.999
+    # beta2 is 0.97: 0.999 averages squared gradients over too many of so few steps
     optimizer = torch.optim.AdamW([*encoder.parameters(), *decoder.parameters()],
                                   s["learning_rate"], betas=(0.9, 0.97), fused=True)
     schedule = one_cycle(optimizer, steps)
@@ -43,7 +43,7 @@ def train(run, name, data, D, epochs, beta):
                         schedule=schedule):
         for x, _ in batches(data.train, s["batch_size"], run.generator):
             t = (schedule.last_epoch + 1) / steps
-            if s.get("augmented") and t <= 0.6:         # the rest settles on unchanged images
+            if s.get("augmented") and t <= 0.6:         # the other steps see unchanged images
                 x = augment.random_affine(x, run.noise, degrees=7, scale=0.07, shear=0.07,
                                           share=s["augmented"])
             mu, logvar = encoder(x).chunk(2, dim=1)     # (B, 2D) -> (B, D) twice
@@ -59,14 +59,14 @@ def train(run, name, data, D, epochs, beta):
 
 
 def main(run,
-         latent: "D, size of the code; 1 to 783" = 20,
+         latent: "D, dimension of the code; 1 to 783" = 20,
          epochs: "passes over the training images; amount" = 20,
          batch_size: "images per step; >= 2" = 128,
          learning_rate: "peak of the one-cycle schedule" = 8e-3,
-         filters: "of the first convolution; each further one has twice as many" = 16,
+         filters: "in the first convolution; each further one has twice as many" = 16,
          hidden: "width of the fully connected layer at the coarsest level" = 256,
-         augmented: "share of images rotated and sheared, in 60% of the steps; 0 to 1" = 0.0,
-         plane_epochs: "passes of the network with two latents; amount" = 4,
+         augmented: "share of augmented images, in the first 60% of steps; 0 to 1" = 0.0,
+         plane_epochs: "epochs of the network with two latents; amount" = 4,
          images: "training images used, validation included; amount" = 60_000):
     data, networks, title = run.load(images), [], f"{latent} latents"
     for name, D, n in (("two latents", 2, plane_epochs), (title, latent, epochs)):
@@ -89,7 +89,7 @@ def main(run,
     z = torch.randn(40, latent, generator=torch.Generator().manual_seed(run.seed))
     run.pictures("samples", f"{title}, z ~ N(0, I) decoded",
                  samples=infer(decoder, z.to(run.device)).sigmoid())
-    # at the quantiles of N(0, 1), so that each image stands for as much of p(z)
+    # at the quantiles of N(0, 1): each image stands for the same probability under p(z)
     q = torch.special.ndtri((torch.arange(15, device=run.device) + 0.5) / 15)
     rows = {f"{b:+.2f}": torch.stack([q, b.expand(15)], dim=1) for b in q.flip(0)}
     run.pictures("plane", "two latents, the plane decoded: z_1 to the right, z_2 upwards",

@@ -1,16 +1,16 @@
-r"""Homework 2, advanced: what does the weight beta of the KL do in hw2_vae.py?
+r"""Homework 2, advanced, a study: what is the effect of the weight beta of the KL?
 
     minimise   E_x [ BCE + beta KL ],   BCE a sum over P = 784 pixels, KL a sum over D latents
 
     python assignments/hw2_vae_study.py          under 5 minutes on 2 CPU cores
 
-With beta = 1 the sum is -ELBO. With BCE as a mean over pixels and KL as a sum over latents, as
-in many programs, beta is 784. No latent is then worth its KL: q(z|x) becomes the prior for
-every x (the posterior collapses), and the decoder's best output is the mean image. Two repairs
-are tried. Warm-up (Sonderby et al. 2016) raises beta from 0 in the first half, to the wrong
-weight or to the right one. The other repair is the right weight after a third with the wrong.
+With beta = 1 the sum is -ELBO. Many programs take BCE as a mean over pixels but KL as a sum
+over latents; then beta is 784. No latent then saves as much BCE as its KL costs, so q(z|x)
+becomes the prior for every x: the posterior collapses. The mean image is then the decoder's
+best output. Two repairs are tried. Warm-up (Sonderby et al. 2016) raises beta from 0 in the
+first half, to 784 or to 1. The other repair is beta = 784 for a third, and then beta = 1.
 
-All trainings have as many steps and share their seeds. The test images are not read.
+All trainings have the same number of steps and the same seeds. Test images are not read.
 """
 # sheet: S0.5a
 
@@ -39,14 +39,14 @@ CONSTANT = (0.25, 1, 4, 16)
 
 
 def main(run,
-         latent: "D, size of the code; 1 to 783" = 20,
+         latent: "D, dimension of the code; 1 to 783" = 20,
          epochs: "passes over the training images; amount" = 3,
          seeds: "trainings of each kind; amount" = 3,
          batch_size: "images per step; >= 2" = 128,
          learning_rate: "peak of the one-cycle schedule" = 8e-3,
-         filters: "of the first convolution; each further one has twice as many" = 16,
+         filters: "in the first convolution; each further one has twice as many" = 16,
          hidden: "width of the fully connected layer at the coarsest level" = 256,
-         subset: "training images of these; amount" = 15_000,
+         subset: "training images in each training; amount" = 15_000,
          images: "training images used, validation included; amount" = 60_000):
     data, shown = run.load(images), {}
     few = dataclasses.replace(data, train=Split(data.train.x[:subset], data.train.y[:subset]))
@@ -69,7 +69,7 @@ def main(run,
     run.scores("nats per image; active units: latents with Var mu > 0.01", val_bce=bces,
                val_kl=kls, val_nats=nats | {"best constant image": level}, active_units=used)
     title = f"{latent} latents, {len(few.train.x):,} images"
-    run.curves("trade", f"{title}, what beta trades", "nats per image, validation", x="beta",
+    run.curves("trade", f"{title}, KL against BCE", "nats per image, validation", x="beta",
                log_x=True, **{
                    term: (CONSTANT, [statistics.mean(values[f"beta {b}"]) for b in CONSTANT])
                    for term, values in (("BCE", bces), ("KL", kls), ("BCE + KL", nats))})
@@ -79,13 +79,13 @@ def main(run,
     others = [*map(min, *(nats[f"beta {b}"] for b in CONSTANT if b != 1))]
     run.claim("Of the constant weights from 1/4 to 16, beta = 1 gives the lowest -ELBO.",
               paired(others, nats["beta 1"]))
-    run.claim("With beta = 4 the codes hold fewer nats of KL than with beta = 1.",
+    run.claim("With beta = 4 the KL is smaller than with beta = 1.",
               paired(kls["beta 1"], kls["beta 4"]))
     for words, name in (("With beta = 784", "beta 784"),
                         ("Also with beta rising from 0 to 784,", "beta 0 to 784")):
         run.claim(f"{words} the posterior collapses: no latent is used in any training.",
                   max(used[name]) == 0, most_used=max(used[name]))
-    run.claim("Beginning with beta = 784 ends at a higher -ELBO than beta = 1 throughout.",
+    run.claim("First beta = 784, then beta = 1 has a higher -ELBO than beta = 1 throughout.",
               paired(nats["beta 784, then 1"], nats["beta 1"]))
 
 

@@ -117,8 +117,9 @@ HEADLINES = {  # script -> its headline numbers, each with its words in results/
     "hw1_tuning": {"test_accuracy": "test accuracy of the best",
                    "test_accuracy_untuned": "untuned"},
     "hw1_features": {"receptive_fields_that_agree": "receptive fields as computed",
-                     "told_right_smoothness": "maximising inputs classified correctly",
-                     "told_right_no_regularisation": "without regularisation"},
+                     "classified_correctly_smoothness":
+                         "maximising inputs classified correctly",
+                     "classified_correctly_no_regularisation": "without regularisation"},
     "hw2_conv_ae": {"test_mse": "test MSE", "test_mse_fully_connected": "fully connected",
                     "pca_test_mse": "PCA"},
     "hw2_conv_ae_study": {"test_mse_base": "test MSE of the base",
