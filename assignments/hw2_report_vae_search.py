@@ -121,8 +121,9 @@ def main(run,
               off < 1 if comparable else None, Adadelta=constant, reported=100.99326)
     run.claim("If its learning rate falls, Adadelta ends more than 1 nat lower.",
               constant - falling > 1, constant=constant, falling=falling)
-    run.claim("The training of hw2_report_vae.py ends more than 1 nat lower still.",
-              falling - ours > 1, Adadelta_falling=falling, ours=ours)
+    lower = min(constant, falling)
+    run.claim("The training of hw2_report_vae.py ends more than 1 nat below both of these.",
+              lower - ours > 1, lower_of_both=lower, ours=ours)
 
 
 SIZES = {"quick": {"population": 3, "generations": 2, "seeds": 1, "subset": 200, "epochs": 1,
