@@ -3,7 +3,7 @@ r"""Assignment 8, exercise 1: an autoencoder of MNIST, 784-100-30-100-784. Begin
     python assignments/asst8_fc_ae.py            under a minute on 2 CPU cores
 
 The simplest script, in the exercise's order like all others. `main`'s keywords are the flags.
-`run` loads the data, counts the epochs and keeps what was found. Formulas stand in minidl/.
+`run` loads the data, counts the epochs and records the results. The formulas are in minidl/.
 
 The loss is the binary cross-entropy (BCE) in nats per image. The sigmoid is inside it, where
 it cannot overflow, and must not be taken twice: theory/appendix/test_losses.py, (4) and (5).
@@ -55,7 +55,7 @@ def main(run,
     autoencoder = run.network(build())
     run.layers(autoencoder, to_unit(data.val.x[:1]))
 
-    # betas: with so few steps, the mean of squared gradients should forget sooner than 0.999
+    # beta2 is 0.98: 0.999 averages squared gradients over too many of so few steps
     optimizer = torch.optim.Adam(autoencoder.parameters(), learning_rate, betas=(0.9, 0.98),
                                  fused=True)
     schedule = one_cycle(optimizer, epochs * steps_per_epoch(data.train, batch_size))
@@ -67,7 +67,7 @@ def main(run,
             run.track(len(x), train_bce=loss)
         run.log(val_bce=evaluate(lambda x, _: bce(autoencoder(x), x), data.val, autoencoder))
 
-    # --- the test set, read once, beside the best linear code of the same size ---------------
+    # --- the test set, read once; compared with the best linear code of the same size --------
     test, linear = data.test(), pca.fit(data.train.x, 30)
     x = to_unit(test.x)
     methods = {"autoencoder": nn.Sequential(autoencoder, nn.Sigmoid()),
@@ -83,10 +83,10 @@ def main(run,
     some = torch.randperm(len(x), generator=run.generator)[:12]
     run.pictures("reconstructions", "30-dimensional codes of random test images; below, the "
                  "autoencoder's MSE", error["autoencoder"][some], x=x[some], **methods)
-    run.claim("With a 30-dimensional code, the network reconstructs better than PCA.",
+    run.claim("With a 30-dimensional code, the network's error is lower than PCA's.",
               paired(error["PCA"], error["autoencoder"]))
     train, val = (run.history[name][-1] for name in ("train_bce", "val_bce"))
-    run.claim("The loss on new images is at most 5% above that on training images.",
+    run.claim("The loss on validation images is at most 5% above that on training images.",
               val <= 1.05 * train, training=train, validation=val)
 
 

@@ -1,12 +1,12 @@
-r"""Assignment 8, exercise 1: what do torch's default weights cost a network of SELUs?
+r"""Assignment 8, exercise 1, a study: how bad are torch's default weights for SELU?
 
     python assignments/asst8_fc_ae_study.py            under 3 minutes on 2 CPU cores
 
-With variance 1/n each layer brings the variance of activations nearer to 1. With 1/(3n) it
-shrinks from layer to layer, down to what the biases add (theory/appendix/test_losses.py, (11)
-and (12)). This is measured in exercise 1's autoencoder, which has 3 layers of SELU, and in
-deeper ones, 784-100-...-100-30-100-...-100-784. Trainings are paired by seed, with the same
-orders and steps. The learning rate is the same for all.
+With weights of variance 1/n, each layer brings the variance of the activations nearer to 1.
+With 1/(3n) it shrinks from layer to layer, down to what the biases add: see (11) and (12) of
+theory/appendix/test_losses.py. This is measured in exercise 1's autoencoder, which has 3
+layers of SELU, and in deeper ones, 784-100-...-100-30-100-...-100-784. Seeds are paired; the
+order of images, the number of steps and the learning rate are the same for all.
 
     x -> selu(W x + b) -> ...,   LeCun's normal: Var(W) = 1/n for n inputs, b = 0
                                  torch's default: W and b uniform, of variance 1/(3n)
@@ -45,7 +45,7 @@ def build(depth, start):
 
 @torch.no_grad()
 def deviations(network, x):
-    """The standard deviation over images and units, of x and behind each SELU."""
+    """The standard deviation over images and units, of x and after each SELU."""
     found = [x.std().item()]
     for layer in network:
         x = layer(x)
@@ -55,7 +55,7 @@ def deviations(network, x):
 
 
 def main(run,
-         seeds: "trainings of each depth and start; amount" = 3,
+         seeds: "trainings of each depth and initialisation; amount" = 3,
          epochs: "passes over the training images; amount" = 3,
          batch_size: "images per step" = 128,
          learning_rate: "peak of the one-cycle schedule" = 4e-3,
@@ -82,7 +82,7 @@ def main(run,
 
     run.scores("nats per image", val_bce=final)
     run.results.figure("loss", plot.dots(
-        final, f"{run.title}: loss by start and depth, a dot per seed",
+        final, f"{run.title}: loss by initial weights and depth, a dot per seed",
         "validation BCE, nats per image"))
     run.curves("activations", "activations before training",
                "standard deviation over images and units", "layer of SELU, 0: the pixels",
@@ -92,10 +92,10 @@ def main(run,
             for depth in DEPTHS}
     run.claim("LeCun's normal gives exercise 1's network a lower loss than torch's default.",
               paired(final["default 3 layers"], final["lecun 3 layers"]))
-    run.claim("Torch's default costs a network of 15 layers more than one of 3.",
+    run.claim("Torch's default raises the loss of 15 layers more than the loss of 3.",
               paired(cost[15], cost[3]))
     ours, default = (before[f"{start} 15 layers"][-1] for start in ("lecun", "default"))
-    run.claim("Before training, the standard deviation behind 15 layers is at least twice as "
+    run.claim("Before training, the standard deviation after 15 layers is at least twice as "
               "large with LeCun's normal.", ours > 2 * default, lecun=ours, default=default)
 
 

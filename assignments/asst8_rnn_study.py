@@ -5,9 +5,9 @@ r"""Assignment 8, exercise 4, a study: which part of the remedy lets the network
 The remedy of asst8_rnn.py, "cured", starts from small embeddings and W_hh = I, clips the
 gradient, and moves W_hh slowly. Here one of these at a time is torch's default, or W_hh is
 another orthogonal matrix. Embeddings from N(0, 1) saturate tanh, and torch's W_hh shrinks the
-gradient. Either makes the product below vanish, so early words do not act at first. Through
-an orthogonal W_hh the gradient reaches as far as through I, but less is learned: reach alone
-is not enough. For each seed, all variants see the same few reviews in the same order.
+gradient. Either makes the product below vanish, so early words have no influence at first.
+With an orthogonal W_hh the gradient reaches as far as with I, but the accuracy is lower: reach
+alone is not enough. For each seed, all variants see the same few reviews in the same order.
 
     do/dh_t = W_hq diag(1 - h_n^2) W_hh ... diag(1 - h_{t+1}^2) W_hh         if h_n is read
 """
@@ -49,7 +49,7 @@ def build(name, V):
 def reach(net, split, longest, reviews=64):
     """log10 |do/dh_{T-k}|, k = 0 ... T - 1: its mean over some reviews of T words or more.
 
-    T: half of the reviews are as long, or `longest`. In float64: float32 ends at 1e-45.
+    T is the median length, at most `longest`. In float64, since float32 ends at 1e-45.
     """
     T = min(longest, int(split.lengths.median()))
     w, _ = split.padded((split.lengths >= T).nonzero().flatten()[:reviews], T)
@@ -62,8 +62,8 @@ def main(run,
          seeds: "trainings of each variant; amount" = 3,
          batch_size: "reviews per step" = 64,
          learning_rate: "peak of the one-cycle schedule" = 1e-3,
-         longest: "words of a review that are read, its last ones; >= 2; amount" = 100,
-         vocabulary: "most frequent words that have a number" = 20_000,
+         longest: "words read per review, its last ones; >= 2; amount" = 100,
+         vocabulary: "V, the number of most frequent words that are kept" = 20_000,
          reviews: "training reviews used, validation included; amount" = 6000):
     data = run.load_reviews(reviews, vocabulary)
     accuracy, norms = {name: [] for name in VARIANTS}, {name: [] for name in VARIANTS}
@@ -96,21 +96,21 @@ def main(run,
     per_word = {name: [10 ** ((k[-1] - k[0]) / (len(k) - 1)).item() for k in seen]
                 for name, seen in norms.items()}
     run.scores("fraction", val_accuracy=accuracy, paired_gain=gain)
-    run.scores("|do/dh_t| over |do/dh_{t+1}| at the start, geometric mean", table="gradient",
+    run.scores("|do/dh_t| / |do/dh_{t+1}| before training, geometric mean", table="gradient",
                gradient_per_word=per_word)
     run.results.figure("variants", plot.dots(
-        accuracy, f"{run.title}: one change at a time, a dot per seed, a bar at the mean",
-        "accuracy, fraction of the validation reviews"))
+        accuracy, f"{run.title}: one change at a time (dot: one seed, bar: mean)",
+        "accuracy, fraction of validation reviews"))
     means = {name: 10 ** torch.stack(norms[name]).mean(dim=0) for name in (
         CURED, ORTHOGONAL, LARGE, UNIFORM, TORCH)}
     run.results.figure("gradient", plot.curves(
         {name: (range(len(k)), k.tolist()) for name, k in means.items()},
         f"{run.title}: how far back the gradient reaches before training",
         "words before the last one", "|do/dh_t|, geometric mean", log_y=True))
-    run.claim("The identity start classifies more reviews correctly than torch's default.",
+    run.claim("Identity initialisation gives a higher accuracy than torch's default.",
               paired(accuracy[CURED], accuracy[TORCH]))
     for name, sentence in (
-            (LARGE, "Small words help: words from N(0, 1) give a lower accuracy."),
+            (LARGE, "Small embeddings help: those from N(0, 1) give a lower accuracy."),
             (UNIFORM, "W_hh = I helps: a uniform W_hh gives a lower accuracy."),
             (FAST, "A small rate for W_hh helps: the full rate gives a lower accuracy.")):
         run.claim(sentence, paired(accuracy[CURED], accuracy[name]))

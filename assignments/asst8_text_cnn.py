@@ -1,14 +1,14 @@
-r"""Assignment 8, exercise 5: a 1-D CNN classifies film reviews. Its sizes, its parameters.
+r"""Assignment 8, exercise 5: a 1-D CNN classifies film reviews; its sizes and parameters.
 
     python assignments/asst8_text_cnn.py            under 5 minutes on 2 CPU cores
 
 Parameters: C_k (D k + 1) for each k, 52 + 125, and 2 (sum_k C_k + 1) = 20 for V and a: 197.
-E has D more for each word. theory/test_textcnn.py proves all of it.
+E adds D parameters per word. theory/test_textcnn.py proves all of it.
 
 In a batch, short reviews are padded. A window that reaches into the padding is ignored, since
 it could be the maximum. A review of fewer than k words has one window, with zeros at its end.
-The baselines are a bag of words, which ignores the order, and words and pairs of words with
-naive Bayes' weights (minidl/bag_of_words.py). Left out: pretrained embeddings.
+The baselines are a bag of words, which ignores the order, and a bag of words and word pairs
+with naive Bayes' weights (minidl/bag_of_words.py). Left out: pretrained embeddings.
 
                                                      in Figure 15.14, one sentence
     w         T words, as rows of the table E                     (11,)
@@ -39,7 +39,7 @@ class MaxOverTime(nn.Module):
     """Z (B, C, windows) -> m (B, C), the largest ReLU(Z) of the windows inside the review."""
 
     def forward(self, Z, inside):
-        return (Z.relu() * inside).max(dim=2).values    # outside 0, which is above no ReLU
+        return (Z.relu() * inside).max(dim=2).values    # outside: 0, never above a ReLU
 
 
 class TextCNN(nn.Module):
@@ -48,7 +48,7 @@ class TextCNN(nn.Module):
     def __init__(self, words, D, channels, dropout=0.5):
         super().__init__()
         self.E = nn.Embedding(words, D, padding_idx=0)  # the padding's row is 0 and stays 0
-        self.E.weight.data *= 0.1  # what is learned soon outweighs the random start
+        self.E.weight.data *= 0.1  # small: training soon outweighs the random start
         self.convolutions = nn.ModuleList(nn.Conv1d(D, C, k) for k, C in channels.items())
         self.pool, self.dropout = MaxOverTime(), nn.Dropout(dropout)
         self.output = nn.Linear(sum(channels.values()), 2)  # o = V m + a
@@ -67,15 +67,15 @@ class TextCNN(nn.Module):
 
 def main(run,
          epochs: "passes over the training reviews; amount" = 4,
-         embedding: "D, dimensions of a word's embedding" = 100,
-         narrowest: "k of the smallest windows; the largest have 5 words; 1 to 5" = 3,
-         channels: "filters of each k" = 100,
+         embedding: "D, dimension of a word's embedding" = 100,
+         narrowest: "smallest k; the largest is 5; 1 to 5" = 3,
+         channels: "C_k, filters for each k" = 100,
          batch_size: "reviews per step" = 64,
          learning_rate: "peak of the one-cycle schedule" = 2e-3,
-         word_dropout: "share of the words that a training step does not see; 0 to 0.9" = 0.2,
-         dropout: "share of m that a training step does not see; 0 to 0.9" = 0.5,
-         longest: "words of a training review that are read, its last ones; amount" = 400,
-         vocabulary: "most frequent words that have a number" = 20_000,
+         word_dropout: "share of words that are hidden in a training step; 0 to 0.9" = 0.2,
+         dropout: "share of m that is set to 0 in a training step; 0 to 0.9" = 0.5,
+         longest: "words read per training review, its last ones; amount" = 400,
+         vocabulary: "V, the number of most frequent words that are kept" = 20_000,
          reviews: "training reviews used, validation included; amount" = 25_000):
     data = run.load_reviews(reviews, vocabulary)
     size = len(data.words), embedding, dict.fromkeys(range(narrowest, 6), channels)
@@ -83,7 +83,7 @@ def main(run,
     # --- (a) all sizes, (b) the number of parameters: of the figure's network and of ours ----
     sentence = torch.ones(1, 11, dtype=torch.long), torch.tensor([11])
     of_figure = run.layers(TextCNN(13, 6, {2: 4, 4: 5}), *sentence, name="layers_15_14")
-    run.scores("trained numbers", table="parameters", parameters_15_14=of_figure,
+    run.scores("trained parameters", table="parameters", parameters_15_14=of_figure,
                parameters=run.layers(TextCNN(*size), *sentence, name="layers_trained"))
 
     run.seed_everything(run.seed)
@@ -102,7 +102,7 @@ def main(run,
         if nats == min(run.history["val_loss"]):
             run.keep("best", net.state_dict())
         if epoch == epochs:
-            net.load_state_dict(run.kept["best"])   # as it was with the least validation loss
+            net.load_state_dict(run.kept["best"])   # the lowest validation loss
     bags = {"bag of words": bag_of_words.fit(data.train, data.val, len(data.words)),
             "words and pairs": bag_of_words.fit(data.train, data.val, len(data.words), True)}
 
@@ -113,13 +113,13 @@ def main(run,
     val = {"CNN": min(zip(history["val_loss"], history["val_accuracy"], strict=True))[1]}
     val |= {name: bag.val_accuracy for name, bag in bags.items()}
     run.scores("fraction", own="CNN", test_accuracy=right, val_accuracy=val)
-    run.curves("loss", "loss over training", "mean cross-entropy, nats",
+    run.curves("loss", "training and validation loss", "mean cross-entropy, nats",
                training=history["train_loss"], validation=history["val_loss"])
     run.claim("The network of Figure 15.14 has 197 parameters besides its embeddings.",
               of_figure - 13 * 6 == 197)
     run.claim("The CNN classifies more test reviews correctly than the bag of words.",
               paired(right["CNN"], right["bag of words"]))
-    run.claim("Words and pairs with naive Bayes' weights are more accurate than the CNN.",
+    run.claim("The bag of words and pairs classifies more of them correctly than the CNN.",
               paired(right["words and pairs"], right["CNN"]))
 
 

@@ -2,9 +2,9 @@ r"""Exercise 2, task 2: task 1's encoder and a small MLP classify the digits.
 
     python assignments/ex2_classifier.py            under 3 minutes on 2 CPU cores
 
-Both parts start from random weights. The MLP has two layers, since a plane in a code of d = 12
-need not separate a class from the others. It ends in logits: F.cross_entropy contains the
-softmax. With a second softmax, no loss could fall below log(e + 9) - 1 = 1.46.
+Both parts start from random weights. The MLP has two layers, since a hyperplane in R^12 may
+not separate a class from the others. It ends in logits: F.cross_entropy contains the softmax.
+With a second softmax, no loss could fall below log(e + 9) - 1 = 1.46.
 
 Training images are rotated, scaled, sheared and shifted at random, which keeps their class.
 The last fifth of the epochs trains on unchanged digits. The training curves are measured on
@@ -38,13 +38,13 @@ class MLP(nn.Sequential):
 
 
 def main(run,
-         latent: "d, size of the code" = 12,
+         latent: "d, dimension of the code" = 12,
          epochs: "passes over the training images; amount" = 10,
          batch_size: "images per step; >= 2" = 128,
          learning_rate: "peak of the one-cycle schedule" = 4e-3,
-         filters: "of the first convolution; each further one has twice as many" = 16,
+         filters: "in the first convolution; each further one has twice as many" = 16,
          hidden: "width of the fully connected layer before the code, 0 for none; >= 0" = 256,
-         augmented: "share of images rotated and shifted, until the last fifth; 0 to 1" = 1.0,
+         augmented: "share of augmented images, in the first 80% of epochs; 0 to 1" = 1.0,
          images: "training images used, validation included; amount" = 60_000):
     data = run.load(images)
     classifier = run.network(nn.Sequential(Encoder(latent, filters, hidden),
@@ -86,12 +86,12 @@ def main(run,
     run.scores("fraction", **{f"{k}_accuracy": values[-1] for k, values in accuracy.items()})
     run.scores("nats, mean cross-entropy", table="cross_entropies",
                **{f"{k}_cross_entropy": values[-1] for k, values in nats.items()})
-    run.claim("More than 99 of 100 test images are classified correctly.",
+    run.claim("More than 99% of the test images are classified correctly.",
               accuracy["test"][-1] > 0.99, accuracy=accuracy["test"][-1])
     run.claim("The accuracy on training images is higher than on test images.",
               accuracy["train"][-1] > accuracy["test"][-1],
               training=accuracy["train"][-1], test=accuracy["test"][-1])
-    run.claim("The test cross-entropy is lowest after the last epoch: training so long does "
+    run.claim("The test cross-entropy is lowest after the last epoch, so the training does "
               "not over-fit.", nats["test"][-1] == min(nats["test"]), last=nats["test"][-1],
               lowest=min(nats["test"]))
 

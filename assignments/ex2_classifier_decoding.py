@@ -1,9 +1,9 @@
-r"""Exercise 2, task 3: what is left of a digit in the code of a classifier.
+r"""Exercise 2, task 3: how much of a digit is left in the code of a classifier?
 
     python assignments/ex2_classifier_decoding.py     under 5 minutes once tasks 1, 2 have run
 
 The decoder is trained as in task 1, so that only the encoders differ. From the class alone,
-the best reconstruction is the class's median image; its error is reported beside both.
+the best reconstruction is the class's median image; its error is reported for comparison.
 
 (a) Cross-entropy rewards the class alone. The L1 error counts every pixel: the code must
 contain how a digit is written, and the class only where it changes pixels. A linear classifier
@@ -14,8 +14,8 @@ several images share a code, the best decoding in L1 is their median, which vari
 reconstruction needs no more distance than the images have.
 
 A code has no unit: its within-class variances W_c are compared with its total variance T, its
-distances with sqrt T. T is the within-class variance plus the between-class one, so (b) and
-(c) are one fact about a code. Reconstructions, in the unit of a pixel, show each by itself.
+distances with sqrt T. T is the within-class plus the between-class variance, so for a code (b)
+and (c) say the same. Reconstructions have the unit of a pixel and show each separately.
 
     z = encoder(x), of task 2 and fixed,   x_hat = decoder(z), new, with task 1's layers
     minimise over the decoder alone   E_x 1/784 sum_p |x_hat_p - x_p|
@@ -40,7 +40,7 @@ def main(run,
          epochs: "passes over the training images; amount" = 10,
          batch_size: "images per step; >= 2" = 128,
          learning_rate: "peak of the one-cycle schedule" = 8e-3,
-         augmented: "share of images rotated and sheared, until the last fifth; 0 to 1" = 0.0,
+         augmented: "share of augmented images, in the first 80% of epochs; 0 to 1" = 0.0,
          images: "training images used, validation included; amount" = 60_000):
     data = run.load(images)
     autoencoder = run.trained("ex2_conv_ae", "autoencoder", images=images)
@@ -55,7 +55,7 @@ def main(run,
     optimizer = torch.optim.AdamW(decoder.parameters(), learning_rate, betas=(0.9, 0.97),
                                   fused=True)
     schedule = schedules.one_cycle(optimizer, epochs * steps_per_epoch(data.train, batch_size))
-    with frozen(encoder):       # running statistics included; an error where one moves
+    with frozen(encoder):       # with its running statistics; an error where one changes
         for epoch in run.epochs(epochs, "decoder of the classifier's code", encoder=encoder,
                                 decoder=decoder, optimizer=optimizer, schedule=schedule):
             for x, _ in batches(data.train, batch_size, run.generator):
@@ -67,7 +67,7 @@ def main(run,
                 run.track(len(x), train_l1=loss)
             run.log(val_l1=l1(infer(decoding, val_x), val_x))
 
-    # --- the test set, read once and last: both losses, beside that of the class alone -------
+    # --- the test set, read once and last: both losses, and that of the class alone ----------
     test, nets = data.test(), {"autoencoder": autoencoder, "classifier": decoding}
     x, y = to_unit(test.x), test.y
     x_hat = {name: infer(net, x) for name, net in nets.items()}
@@ -83,7 +83,7 @@ def main(run,
     run.pictures("digits", "test images; below, the L1 error from the classifier's code",
                  error["classifier"][six], x=x[six],
                  **{name: images[six] for name, images in x_hat.items()})
-    run.claim("From the classifier's code, the same decoder makes larger errors.",
+    run.claim("From the classifier's code, a decoder of the same layers makes larger errors.",
               paired(error["classifier"], error["autoencoder"]))
 
     z = {name: infer(net[0], x) for name, net in nets.items()}
@@ -93,8 +93,8 @@ def main(run,
              for name in nets}
     run.scores("fraction", table="a_class",
                **{f"{name}_linear_accuracy": values for name, values in right.items()})
-    run.claim("(a) A linear classifier of the classifier's code is more accurate than one of "
-              "the autoencoder's.", paired(right["classifier"], right["autoencoder"]))
+    run.claim("(a) A linear classifier is more accurate on the classifier's code than on the "
+              "autoencoder's.", paired(right["classifier"], right["autoencoder"]))
     answer_b_and_c(run, data.classes, y, z, x_hat | {"input": x})
 
 
@@ -113,7 +113,7 @@ def answer_b_and_c(run, classes, y, codes, images):
     within = {name: s.within.mean() for name, s in images.items()}
     apart = {name: s.pairs.mean() for name, s in images.items()}
     in_codes = codes["autoencoder"].fisher < codes["classifier"].fisher  # F = B/W, W+B = T
-    run.claim("(b) Inside a class, the autoencoder's codes and reconstructions vary more.",
+    run.claim("(b) Within a class, the autoencoder's codes and reconstructions vary more.",
               in_codes and within["autoencoder"] > within["classifier"], **within)
     run.claim("(c) Classes lie further apart in the classifier's codes and reconstructions.",
               in_codes and apart["classifier"] > apart["autoencoder"], **apart)

@@ -3,8 +3,8 @@ r"""Exercise 2, task 1: a convolutional autoencoder, 28x28 digits through a code
     python assignments/ex2_conv_ae.py            under 5 minutes on 2 CPU cores
 
 Convolutions with few filters find strokes, which are local. Stride 2 halves the image three
-times, 28 -> 14 -> 7 -> 4, by weights that are learned. What the 4x4 cells mean together is
-global: a fully connected layer maps them to d numbers (with `--hidden 0`, a convolution).
+times, 28 -> 14 -> 7 -> 4, with learned weights. The 4x4 cells together describe the digit: a
+fully connected layer maps them to a d-dimensional code (with `--hidden 0`, a convolution).
 GELU passes a gradient where ReLU is flat. Batch normalisation and the sigmoid keep training
 away from the all-black image, a local optimum (ex2_conv_ae_study.py measures each choice).
 
@@ -58,13 +58,13 @@ class Decoder(nn.Sequential):
 
 
 def main(run,
-         latent: "d, size of the code; 1 to 783" = 12,
+         latent: "d, dimension of the code; 1 to 783" = 12,
          epochs: "passes over the training images; amount" = 10,
          batch_size: "images per step; >= 2" = 128,
          learning_rate: "peak of the one-cycle schedule" = 8e-3,
-         filters: "of the first convolution; each further one has twice as many" = 16,
+         filters: "in the first convolution; each further one has twice as many" = 16,
          hidden: "width of the fully connected layer before the code, 0 for none; >= 0" = 256,
-         augmented: "share of images rotated and sheared, until the last fifth; 0 to 1" = 0.0,
+         augmented: "share of augmented images, in the first 80% of epochs; 0 to 1" = 0.0,
          images: "training images used, validation included; amount" = 60_000):
     data = run.load(images)
     val = to_unit(data.val.x)
@@ -78,7 +78,7 @@ def main(run,
     for epoch in run.epochs(epochs, "autoencoder", autoencoder=autoencoder,
                             optimizer=optimizer, schedule=schedule):
         for x, _ in batches(data.train, batch_size, run.generator):
-            if augmented and epoch <= 0.8 * epochs:     # the end settles on unchanged images
+            if augmented and epoch <= 0.8 * epochs:     # the last epochs see unchanged images
                 x = augment.random_affine(x, run.noise, degrees=10, scale=0.1, shear=0.1,
                                           share=augmented)
             loss = l1(autoencoder(x), x).mean()     # E_x 1/784 sum_p |x_hat_p - x_p|
@@ -86,7 +86,7 @@ def main(run,
             run.track(len(x), train_l1=loss)
         run.log(val_l1=l1(infer(autoencoder, val), val))
 
-    # --- the test set, read once, beside the best linear code of the same size --------------
+    # --- the test set, read once; compared with the best linear code of the same size --------
     test, linear = data.test(), pca.fit(data.train.x, latent)
     x, first = to_unit(test.x), first_of_each_class(test.y)
     methods = {"autoencoder": autoencoder, "PCA": linear.reconstruct}
@@ -99,7 +99,7 @@ def main(run,
                  ours[first], x=x[first], **methods)
     run.claim("With a code of the same size, the network's error is smaller than PCA's.",
               paired(of_pca, ours))
-    run.claim("The error is below half that of a black image.", paired(0.5 * black, ours))
+    run.claim("The error is less than half that of a black image.", paired(0.5 * black, ours))
 
 
 SIZES = {"quick": {"epochs": 2, "images": 3000},

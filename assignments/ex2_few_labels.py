@@ -5,8 +5,8 @@ r"""Exercise 2, task 4: only 100 training images have a label.
 The network is task 2's. It has thousands of parameters for each label, so it can memorise the
 100 images: their loss goes to 0. The loss of held-out images stops falling after a few dozen
 steps. This is over-fitting. The held-out accuracy does not fall, so it alone would not show
-it. The 100 are the sheet's own, the first of the training file (`torch.arange(100)`): 5 images
-of one class, 14 of another. A seed changes the weights and the order.
+it. The 100 are the sheet's: the first of the training file (`torch.arange(100)`), 5 images of
+one class, 14 of another. A seed changes the weights and the order.
 
 The best remedy is augmentation: each time an image is shown, it is rotated, scaled, sheared
 and shifted a little. The network never sees the same image twice, and it learns which changes
@@ -37,7 +37,7 @@ def main(run,
          rounds: "rounds of 30 steps in each training; amount" = 10,
          batch_size: "images per step; >= 2" = 50,
          learning_rate: "peak of the one-cycle schedule" = 3e-3,
-         filters: "of the first convolution, as in task 1" = 16,
+         filters: "in the first convolution, as in task 1" = 16,
          hidden: "width of the fully connected layer, as in task 1; >= 0" = 256,
          images: "training images used, validation included; amount" = 60_000):
     data = run.load(images)
@@ -79,19 +79,19 @@ def main(run,
                    x=f"rounds of {ROUND} steps", log_y=metric == "loss", **{
                        f"{kind}, {words}": mean[kind][f"{part}_{metric}"]
                        for kind in kinds
-                       for part, words in (("train", "the 100"), ("val", "held out"))})
+                       for part, words in (("train", "training"), ("val", "held out"))})
     end = {(kind, key): [history[key][-1] for history in histories[kind]]
            for kind in kinds for key in mean[kind]}
     gap = {kind: [a - b for a, b in zip(end[kind, "train_accuracy"], end[kind, "val_accuracy"],
                                         strict=True)] for kind in kinds}
-    run.scores("fraction, the 100 less held-out images", table="overfitting",
+    run.scores("fraction, training minus held-out images", table="overfitting",
                overfitting_gap={"plain": gap["plain"], "best": gap["augmentation"]})
-    run.claim("Over-fitting: the 100 end with a higher accuracy than held-out images.",
+    run.claim("Over-fitting: the final accuracy is higher on the 100 than on held-out images.",
               paired(end["plain", "train_accuracy"], end["plain", "val_accuracy"]))
-    run.claim("The loss of held-out images ends at more than ten times that of the 100.",
+    run.claim("The final loss on held-out images is more than ten times that on the 100.",
               min(end["plain", "val_loss"]) > 10 * max(end["plain", "train_loss"]),
               the_100=mean["plain"]["train_loss"][-1], held_out=mean["plain"]["val_loss"][-1])
-    run.claim("Augmentation makes that gap in accuracy smaller.",
+    run.claim("Augmentation makes the gap between these two accuracies smaller.",
               paired(gap["plain"], gap["augmentation"]))
     run.claim("Augmentation raises the test accuracy.",
               paired(accuracy["augmentation"], accuracy["plain"]))

@@ -3,13 +3,13 @@ r"""Homework 1, classification: which of ten kinds of clothes does an image show
     p(c | x) = softmax(network(x))_c,   minimise  E -log p(y | x), the cross-entropy, in nats
 
     python assignments/hw1_classification.py            under 5 minutes on 2 CPU cores
-    python assignments/hw1_classification.py --full     the number in the README
+    python assignments/hw1_classification.py --full     the best number
 
 The MLP sees 784 numbers in no order. The CNN sees an image: its filters are the same at every
 place, and pooling makes a shift of a few pixels matter less. Regularisation: weight decay,
 dropout (MLP), batch normalisation, and half of the training images mirrored, since a mirrored
-shoe is a shoe. In cross-validation each image is classified by networks trained without it.
---full trains larger networks for longer, with more augmentation, and leaves the folds out.
+shoe is a shoe. In cross-validation, each image is classified by networks trained without it.
+--full trains larger networks for longer, with more augmentation and no cross-validation.
 """
 # sheet: S1.1b, S1.3, S1.4
 
@@ -27,7 +27,7 @@ from minidl.tune import folds as cut
 
 
 def MLP(hidden, classes):
-    """x (B, 1, 28, 28) -> logits (B, classes), by layers of `hidden` and half as many."""
+    """x (B, 1, 28, 28) -> logits (B, classes), by layers of `hidden` and hidden / 2 units."""
     def layer(a, b):
         return nn.Linear(a, b, bias=False), nn.BatchNorm1d(b), nn.ReLU(), nn.Dropout(0.15)
     return nn.Sequential(nn.Flatten(), *layer(28 * 28, hidden), *layer(hidden, hidden // 2),
@@ -48,13 +48,13 @@ def CNN(filters, classes, pooled=0):
 
 
 def convolution(inputs, outputs, stride=1, pool=False):
-    """3x3, batch normalisation, ReLU. Pooling first leaves a quarter of them to normalise."""
+    """3x3, pooling, batch normalisation, ReLU; after pooling, 1/4 as much to normalise."""
     return (nn.Conv2d(inputs, outputs, 3, stride, padding=1, bias=False),
             *([nn.MaxPool2d(2)] if pool else []), nn.BatchNorm2d(outputs), nn.ReLU())
 
 
 class Residual(nn.Sequential):
-    """x + f(x): the layers learn what is to be added, and gradients pass by them."""
+    """x + f(x): the layers learn a correction of x, and gradients can go around them."""
 
     def forward(self, x):
         return x + super().forward(x)
@@ -82,16 +82,16 @@ def train(run, name, network, split, held_out=None):
 
 
 def main(run,
-         folds: "parts of the cross-validation, 1 for none; amount" = 3,
+         folds: "k of the k-fold cross-validation, 1 for none; amount" = 3,
          mlp_epochs: "passes over the training images, MLP; amount" = 10,
-         epochs: "the same, CNN; amount" = 5,
-         filters: "of the CNN's first convolution" = 24,
-         pooled: "1 to pool after it instead of a stride of 2: slower, better; 0 to 1" = 0,
+         epochs: "passes over the training images, CNN; amount" = 5,
+         filters: "in the CNN's first convolution" = 24,
+         pooled: "1: pooling after it instead of its stride 2, better, slow; 0 to 1" = 0,
          hidden: "width of the MLP's first layer; >= 2" = 512,
          batch_size: "images per step; >= 2" = 128,
          learning_rate: "peak of the one-cycle schedule" = 6e-3,
          label_smoothing: "share of the target spread over all classes, CNN; 0 to 1" = 0.1,
-         shift: "pixels that training images are moved by, at most, CNN" = 0,
+         shift: "largest random shift of training images in pixels, CNN" = 0,
          images: "training images used, validation included; amount" = 60_000):
     data = run.load(images)
     C, networks, history, of_folds = len(data.classes), {}, {}, {"mlp": [], "cnn": []}
@@ -107,7 +107,7 @@ def main(run,
         run.layers(networks[kind], to_unit(data.val.x[:1]), name=f"layers_{kind.lower()}")
         train(run, kind, networks[kind], data.train, data.val)
         history[kind] = run.history
-    run.curves("loss", "loss over training", NATS, log_y=True, **{
+    run.curves("loss", "training and validation loss", NATS, log_y=True, **{
         f"{kind}, {words}": values[key] for kind, values in history.items()
         for key, words in (("train_loss", "training"), ("val_loss", "validation"))})
 
@@ -126,7 +126,7 @@ def main(run,
              for kind, network in networks.items()}
     run.scores(FRACTION, test_accuracy=right,
                **({"cross_validated_accuracy": of_folds} if folds > 1 else {}))
-    run.bars("errors_by_class", "test images", "share classified wrongly", data.classes, **{
+    run.bars("errors_by_class", "test images", "error, fraction of images", data.classes, **{
         kind.upper(): [1 - r[test.y == c].cpu().double().mean() for c in range(C)]
         for kind, r in right.items()})
     run.claim("The CNN classifies more test images correctly than the MLP.",

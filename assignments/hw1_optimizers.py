@@ -7,12 +7,12 @@ r"""Homework 1: initialisation, optimizer, regularisation, one change at a time.
     python assignments/hw1_optimizers.py             under 4 minutes on 2 CPU cores
 
 Two tasks, an MLP each: images, and so few noisy points that the network learns the noise. Both
-over-fit, so the training error stands beside the test error. Each optimizer has the learning
-rate that is best on validation. Other variants have the base's rate, so one may be better than
-it appears here. Early stopping keeps the weights of the round that is best on validation.
+over-fit, so the training error is shown beside the test error. Each optimizer has the learning
+rate that is best on validation. All other variants have the base's rate; another rate might
+suit them better. Early stopping keeps the weights of the round that is best on validation.
 
-From zeros, a ReLU passes no gradient, and only the last bias moves. The gradient of l1 |w|
-does not shrink with w, so it brings weights to 0; the gradient of l2 w^2 does.
+From zero weights, a ReLU passes no gradient, so only the last bias is trained. The gradient of
+l1 |w| does not shrink with w, so it brings weights to 0. The gradient of l2 w^2 shrinks.
 """
 # sheet: S1.2
 
@@ -70,7 +70,7 @@ def train(run, task, name, rate, design):
 
 
 def best_rate(run, task, optimizer):
-    """-> the rate of the optimizer's grid that ends best on validation, and a table's row."""
+    """-> the optimizer's learning rate that is best on validation, and its row of a table."""
     found = {}
     for rate in OPTIMIZERS[optimizer][2][:run.settings["rates"]]:
         run.seed_everything(run.seed + 1000)
@@ -82,14 +82,14 @@ def best_rate(run, task, optimizer):
 
 def main(run,
          seeds: "trainings of each variant; amount" = 3,
-         rounds: "rounds of training; for images one pass each; amount" = 12,
+         rounds: "rounds of training, one pass over the images each; amount" = 12,
          rates: "learning rates tried for each optimizer; amount" = 5,
          images: "training images used; amount" = 5000,
          points: "training points; >= 2; amount" = 40):
     data, rows, done, near_zero = run.load(12 * images), [], {}, {}  # 1 in 12 to validate
     tasks = classification(data, images), regression(points, run.generator, run.device)
 
-    # --- training: each optimizer's rate, then every variant with every seed -----------------
+    # --- training: choose each optimizer's rate; then train every variant with every seed ----
     for task in tasks:
         found = {name: best_rate(run, task, name) for name in OPTIMIZERS}
         rows += [row for _, row in found.values()]
@@ -108,7 +108,7 @@ def main(run,
                                       for n in ("base", *names) if n != "early stopping"})
     run.table("rates", rows, "Learning rates, chosen on validation")
 
-    # --- the test sets, read once; the training sets beside them -----------------------------
+    # --- the test sets, read once; the training sets for comparison --------------------------
     scores = {}
     for task in tasks:
         test, nets = task.test(), done[task.name]
@@ -133,7 +133,7 @@ def main(run,
     for name in ("early stopping", "dropout 0.2", "L2 0.001"):
         run.claim(f"Regularisation by {name} raises the test accuracy.",
                   paired(accuracy[name], accuracy["base"]))
-    run.claim("L1 brings more weights near 0 than L2 of the same strength.", paired(
+    run.claim("With L1, more weights end near 0 than with L2 of the same strength.", paired(
         near_zero["L1 0.001 classification"], near_zero["L2 0.001 classification"]))
 
 

@@ -4,9 +4,9 @@ r"""Homework 1, regression: an unknown function from few noisy points, with gaps
     minimise over networks g   1/n sum_i (g(x_i) - y_i)^2
 
     python assignments/hw1_regression.py               under 5 minutes on 2 CPU cores
-    python assignments/hw1_regression.py --csv MINE    points of your own, a line `x,y` each
+    python assignments/hw1_regression.py --csv MINE    your own points, one `x,y` per line
 
-No g has a smaller expected test error than f, which has sigma^2. "Untuned" is the median
+The smallest possible expected test error is sigma^2, that of g = f. "Untuned" is the median
 trial. The fit is the mean of k networks, each trained without one fold; the band is 2 std.
 """
 # sheet: S1.1a, S1.3
@@ -36,7 +36,7 @@ def build(width, layers, kind):
 
 
 def fit(settings, x, y, scale, seed):
-    """Train a network on all points in each step; it sees x and y with deviation 1."""
+    """Train a network on all points in each step; x and y are standardised for it."""
     torch.manual_seed(seed)
     (x_mean, x_std), (y_mean, y_std) = scale
     u, v = ((x - x_mean) / x_std).float(), ((y - y_mean) / y_std).float()
@@ -66,8 +66,8 @@ def errors(networks, scale, x, y):
 def main(run,
          points: "training points; amount" = 300,
          trials: "settings tried by random search; amount" = 40,
-         folds: "parts of the cross-validation; >= 2; amount" = 5,
-         csv: "file of your own points, a line x,y each" = ""):
+         folds: "k of the k-fold cross-validation; >= 2; amount" = 5,
+         csv: "file of your own points, one x,y per line" = ""):
     (x, y), test, run.title, digest = load(csv, points, run.generator)
     run.folder.agree({"content": digest})
     run.data, scale = run.title, ((x.mean(), x.std()), (y.mean(), y.std()))
@@ -79,11 +79,11 @@ def main(run,
                x[val], y[val]).mean().item() for train, val in parts))
     best = tune.random_search(search, SPACE, trials, run.seed)
     ranked = sorted((trial for trial in search.done if "score" in trial), key=tune.score_of)
-    run.table("best", [best["settings"] | tune.at_edge(SPACE, best["settings"])], "The best")
+    run.table("best", [best["settings"] | tune.at_edge(SPACE, best["settings"])], "Best trial")
     run.results.figure("trials", plot.trials(ranked, f"{run.title}: {trials} trials",
                                              "cross-validated MSE", tune.logarithmic(SPACE)))
 
-    # --- the fit: the networks of the k folds, of the tuned settings and the untuned ---------
+    # --- the fit: k networks, one per fold, with the tuned and with the untuned settings -----
     tuned, untuned = ([fit(trial["settings"], x[train], y[train], scale, run.seed + i)
                        for i, (train, _) in enumerate(parts)]
                       for trial in (best, ranked[(len(ranked) - 1) // 2]))
@@ -93,14 +93,14 @@ def main(run,
                test_mse_untuned=of_untuned.mean(), cross_validated_mse=best["score"])
     run.claim("Tuned networks have a smaller test error than untuned ones.",
               paired(of_untuned, of_tuned))
-    for noise in floor.values():  # none of a file's points
+    for noise in floor.values():  # unknown for points from a file
         run.claim("The test error of the tuned networks is within 10% of the noise floor.",
                   of_tuned.mean() < 1.1 * noise, ratio=of_tuned.mean() / noise)
     u = torch.linspace(x.min(), x.max(), 400, dtype=x.dtype)
     g = outputs(tuned, scale, u[:, None])[..., 0]
     lines = {"fit": (u, g.mean(dim=0))} | ({} if csv else {"f": (u, f(u))})
     run.results.figure("fit", plot.curves(
-        lines, f"{run.title}: fit and band (2 deviations over the folds)", "x", "y",
+        lines, f"{run.title}: fit and band (2 standard deviations)", "x", "y",
         points=(x[:, 0], y[:, 0]), band=(u, g.mean(dim=0), 2 * g.std(dim=0))))
 
 

@@ -4,13 +4,13 @@ r"""Homework 2: an autoencoder of Fashion-MNIST, convolutional and fully connect
     minimise   E_x 1/784 sum_p (x_hat_p - x_p)^2               (MSE, mean squared error)
 
     python assignments/hw2_conv_ae.py            under 5 minutes on 2 CPU cores
-    python assignments/hw2_conv_ae.py --full     the number in the README
+    python assignments/hw2_conv_ae.py --full     the best number
 
 The convolutional one is exercise 2's with d = 16: ex2_conv_ae.py explains its layers. The
 fully connected one does not know which pixels are neighbours and learns each place by itself.
 The homework expects similar errors, since the images are small. PCA is the baseline: no linear
 d-dimensional code has a smaller MSE on the training images. Its pixels are clipped to [0, 1],
-as the sigmoid does for the networks. hw2_tuning.py compares these settings with a search's.
+as the sigmoid does for the networks. hw2_tuning.py searches for better settings of training.
 """
 # sheet: S0.1a
 
@@ -45,14 +45,14 @@ class FullyConnected(nn.Sequential):
 
 
 def main(run,
-         latent: "d, size of the code; 1 to 783" = 16,
+         latent: "d, dimension of the code; 1 to 783" = 16,
          epochs: "passes over the training images, convolutional; amount" = 16,
-         fc_epochs: "the same, fully connected; amount" = 12,
+         fc_epochs: "passes over the training images, fully connected; amount" = 12,
          batch_size: "images per step; >= 2" = 128,
          learning_rate: "peak of the one-cycle schedule" = 6e-3,
-         filters: "of the first convolution; each further one has twice as many" = 16,
+         filters: "in the first convolution; each further one has twice as many" = 16,
          hidden: "width of the fully connected layer before the code, 0 for none; >= 0" = 256,
-         augmented: "share of images rotated and sheared, until the last tenth; 0 to 1" = 0.0,
+         augmented: "share of augmented images, in the first 90% of epochs; 0 to 1" = 0.0,
          images: "training images used, validation included; amount" = 60_000):
     data = run.load(images)
     val = to_unit(data.val.x)
@@ -70,7 +70,7 @@ def main(run,
         for epoch in run.epochs(n, kind, autoencoder=autoencoder, optimizer=optimizer,
                                 schedule=schedule):
             for x, _ in batches(data.train, batch_size, run.generator):
-                if augmented and epoch <= 0.9 * n:      # the end settles on unchanged images
+                if augmented and epoch <= 0.9 * n:      # the last epochs see unchanged images
                     x = random_affine(x, run.noise, degrees=10, scale=0.1, shear=0.1,
                                       share=augmented)
                 loss = mse(autoencoder(x), x).mean()    # (x_hat - x)^2, over pixels, images
@@ -79,7 +79,7 @@ def main(run,
             run.log(val_mse=mse(infer(autoencoder, val), val))
         networks[kind], history[kind] = autoencoder, run.history
 
-    # --- the test set, read once, beside the best linear code of the same size ---------------
+    # --- the test set, read once; compared with the best linear code of the same size --------
     test, linear = data.test(), pca.fit(data.train.x, latent)
     x = to_unit(test.x)
     methods = networks | {
@@ -95,8 +95,8 @@ def main(run,
                  "one's MSE", [f"{data.classes[test.y[i]]}\n{conv[i]:.4f}" for i in index],
                  x=x[index], **methods)
     for kind, error in (("convolutional", conv), ("fully connected", connected)):
-        run.claim(f"With a code of the same size, the {kind} autoencoder reconstructs better "
-                  "than PCA.", paired(best_linear, error))
+        run.claim(f"With a code of the same size, the {kind} autoencoder's error is lower "
+                  "than PCA's.", paired(best_linear, error))
     run.claim("The fully connected autoencoder's error is closer to the convolutional one's "
               "than to PCA's.", paired(best_linear - connected, connected - conv))
 

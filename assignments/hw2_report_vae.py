@@ -1,4 +1,4 @@
-r"""Homework 2, a student's report of 2021: its convolutional VAE of MNIST, trained anew.
+r"""Homework 2, a student's report of 2021: its convolutional VAE of MNIST, trained again.
 
     h = relu(conv(x)),   mu = to_mu(h),   log s^2 = to_logvar(h),   z = mu + s eps in R^20
     logits = t_conv(relu(from_latent(z))),   p(x|z) = Bernoulli(sigmoid(logits))
@@ -6,11 +6,11 @@ r"""Homework 2, a student's report of 2021: its convolutional VAE of MNIST, trai
 
     python assignments/hw2_report_vae.py         under 5 minutes on 2 CPU cores
 
-The network is the report's blueprint, its layers named by their roles: to_mu is its fc21,
-to_logvar fc22, from_latent fc3. BCE and KL are sums over pixels and latents, the loss is their
-mean over images. A VAE trained on clean images takes noise for strokes: in the report a five
-became an eight. In the plane of two components the digits overlap, for KL pulls codes towards
-N(0, I), which varies as much in every direction.
+The network has the report's layers, named here by their roles: to_mu is its fc21, to_logvar
+fc22, from_latent fc3. BCE and KL are sums over pixels and latents, averaged over images. A VAE
+trained on clean images takes noise for strokes: in the report a five became an eight. In the
+plane of the first two principal components the digits overlap. The reason is the KL: it pulls
+the codes towards N(0, I), which has the same variance in every direction.
 """
 # sheet: S2.1, S2.3, S2.4, S2.5, S2.6
 
@@ -41,7 +41,7 @@ class ConvVAE(nn.Module):
 
     def decode(self, z):
         h = nn.functional.relu(self.from_latent(z))      # (B, 21632)
-        # a pixel's 32 channels lie side by side: which unit is which is the layer's to learn
+        # a pixel's 32 channels are adjacent units; the linear layer can learn any order
         return self.t_conv(h.view(-1, 26, 26, 32).permute(0, 3, 1, 2))  # (B, 1, 28, 28)
 
     def forward(self, x):
@@ -51,10 +51,10 @@ class ConvVAE(nn.Module):
 
 
 def train(run, name, data, epochs, batch_size, learning_rate):
-    """-> a network, its history, and by epoch 20 samples, then 20 reconstructions."""
+    """-> a network, its history, and for some epochs 20 samples and 20 reconstructions."""
     vae = run.network(ConvVAE(), bits=16)
-    # a step of Adam moves every weight by about the rate, whatever its gradient, and so a sum
-    # of 21,632 products much further than one of 9 or 20 (Yang and Hu 2021): it gets a quarter
+    # Adam moves each weight by about the rate. So a sum of 21,632 products moves much further
+    # than a sum of 9 or 20 (Yang and Hu 2021), and is given a quarter of the rate
     wide = (vae.to_mu, vae.to_logvar)
     optimizer = torch.optim.AdamW(
         [{"params": layer.parameters(), "lr": learning_rate / (4 if layer in wide else 1)}
@@ -79,7 +79,7 @@ def train(run, name, data, epochs, batch_size, learning_rate):
 
 def main(run,
          epochs: "passes over the training images; amount" = 8,
-         seeds: "trainings; amount" = 1,
+         seeds: "trainings, each with another seed; amount" = 1,
          batch_size: "images per step" = 128,
          learning_rate: "peak of the one-cycle schedule" = 8e-3,
          images: "training images used, validation included; amount" = 60_000):
@@ -93,7 +93,7 @@ def main(run,
     run.pictures("reconstructions", "mean images at the mean codes of validation images",
                  x=to_unit(data.val.x[:20]),
                  **{epoch: images[20:] for epoch, images in kept.items()})
-    # --- PCA of the z of 20,000 training images; validation digits read from its components --
+    # --- PCA of the z of 20,000 training images; validation digits classified from it --------
     z, val_z = (elbo_terms(vae.encode, vae.decode, x, run.seed).z
                 for x in (data.train.x[:20_000], data.val.x))
     code, y, correct = pca.fit(z, 20), data.train.y[:20_000], {}
@@ -102,7 +102,7 @@ def main(run,
         probe = linear_probe(z[:, :d], y)
         correct[f"{d}"] = (probe(val_z[:, :d]).argmax(dim=1) == data.val.y).cpu().double()
     run.scores("fraction, by components", table="projections", probe_accuracy=correct)
-    run.claim("The digits overlap less in 20 dimensions than in the plane of two components.",
+    run.claim("A linear classifier is more accurate with 20 principal components than with 2.",
               paired(correct["20"], correct["2"]))
     for d, n in ((2, len(z)), (3, min(2000, len(z)))):
         run.results.figure(f"latents_{d}d", plot.scatter(
@@ -118,7 +118,7 @@ def main(run,
     run.curves("loss", "the two terms of the loss", "nats per image", log_y=True, **history)
     run.claim("The report's network reaches a lower test loss here than in the report.",
               paired([reported] * seeds, nats) if data.name == "mnist" else None)
-    # --- denoising: the nearest training image tells which digit an image shows --------------
+    # --- denoising: an image is classified as its nearest training image ---------------------
     x, train_x, error, same = to_unit(test.x[:1000]), to_unit(data.train.x), {}, {}
     noisy = noise.gaussian(x, 0.5, torch.Generator().manual_seed(run.seed))
     mu = infer(lambda x: vae.encode(x)[0], noisy)

@@ -2,10 +2,10 @@ r"""Homework 2, advanced: SimCLR. What can be learned from images without their 
 
     python assignments/hw2_simclr.py [--full]     without it, under 5 minutes on 2 CPU cores
 
-A linear classifier (probe) tests the features h of the frozen encoder. Others test raw pixels
-and the same encoder untrained, trained as an autoencoder (ae), and trained with all labels.
-The loss NT-Xent (Chen et al. 2020, minidl/contrastive.py) is a cross-entropy: which of 2N - 1
-other views shows the same image? It is log(2N - 1) where all views are alike.
+A linear classifier (probe) tests the features h of the frozen encoder. Other probes test raw
+pixels and the same encoder: untrained, trained as an autoencoder (ae), and trained with all
+labels. The loss NT-Xent (Chen et al. 2020, minidl/contrastive.py) is a cross-entropy: which of
+2N - 1 other views shows the same image? It is log(2N - 1) if all views have the same v.
 
     h = encoder(x),  v = head(h);  each of N images is augmented twice at random: 2N views
     minimise the mean of l_i over all views i; p, the partner of i, shows the same image
@@ -55,10 +55,10 @@ def main(run,
          batch_size: "images per step, N; >= 4" = 256,
          learning_rate: "peak of the one-cycle schedule" = 3e-3,
          tau: "the temperature; >= 0.001" = 0.2,
-         filters: "of the encoder's first convolution; 8 times as many features; >= 2" = 32,
+         filters: "in the encoder's first convolution; features are 8 times this; >= 2" = 32,
          images: "training images used, validation included; amount" = 60_000):
     data, g = run.load(images), run.noise
-    mirror = data.name == "fashion-mnist"  # a mirrored digit is another one, or none
+    mirror = data.name == "fashion-mnist"  # a mirrored digit is another digit, or none
     heads = {"ae": lambda: Decoder(filters),
              "supervised": lambda: nn.Linear(8 * filters, len(data.classes)),
              "SimCLR": lambda: Head(8 * filters)}
@@ -87,8 +87,8 @@ def main(run,
 
     curve = run.history["train_loss"]  # of the last training, SimCLR's
     alike = math.log(2 * min(batch_size, len(data.train.y)) - 1)
-    run.curves("loss", "NT-Xent", "nats a view", training=curve, all_alike=alike)
-    run.claim("SimCLR's loss ends below half of its value where all views are alike.",
+    run.curves("loss", "NT-Xent", "nats per view", training=curve, all_alike=alike)
+    run.claim("SimCLR's loss ends below half of log(2N - 1), its value for identical views.",
               curve[-1] < 0.5 * alike, training=curve[-1], all_alike=alike)
     x = to_unit(data.train.x[:12])
     run.pictures("views", "training images, and two views of each", x=x,
@@ -104,7 +104,7 @@ def main(run,
     for a, b, words in (("SimCLR", "raw pixels", "raw pixels"),
                         ("SimCLR", "ae", "the autoencoder's features"),
                         ("supervised", "SimCLR", "SimCLR features")):
-        run.claim(f"A linear probe of {a} features is more accurate than one of {words}.",
+        run.claim(f"A linear probe on {a} features is more accurate than one on {words}.",
                   paired(right[a], right[b]))
 
 

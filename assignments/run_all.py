@@ -1,7 +1,7 @@
-r"""Every script in one size, those first that others take their networks from.
+r"""Run every script in one size; a script whose network others use comes before them.
 
     python assignments/run_all.py            about an hour on 2 CPU cores
-    python assignments/run_all.py --quick    do they all run: 3 minutes
+    python assignments/run_all.py --quick    does every script run? 3 minutes
     python assignments/run_all.py --full     the best numbers: a night and a day
     python assignments/run_all.py --resume   continue where it was stopped or killed
     python assignments/run_all.py --ledger   no run: keep the finished runs in results/, write
@@ -10,9 +10,9 @@ r"""Every script in one size, those first that others take their networks from.
                                              numbers in results/?
 
 Each script is a process of its own; its folder in outputs/ holds what it printed, log.txt.
-Small networks gain little from a second core, so as many scripts run at a time as there are
-cores, one thread each (--jobs); on a GPU one at a time. Failures are listed at the end, and
-the exit status is then 1; the other scripts still run.
+Small networks gain little from a second core. So one script per core runs at a time, with one
+thread each (--jobs); on a GPU, one script at a time. If a script fails, the others still run.
+Failures are listed at the end, and the exit status is then 1.
 """
 
 import argparse
@@ -37,8 +37,8 @@ from minidl.publish import kept, readme, restamp
 
 HERE = Path(__file__).parent
 STARTED = "\n$ python "  # in a log: here a script was started
-# script -> those whose trained networks it takes; the longest come first where there is a
-# choice, or one of them would be left running alone at the end
+# script -> the scripts whose trained networks it takes. Where there is a choice, the longest
+# come first, so that none of them runs alone at the end
 NEEDS = {
     "hw1_classification": (), "ex2_conv_ae": (), "hw2_conv_ae": (),
     "hw2_conv_ae_study": (), "hw2_vae": (), "hw2_simclr": (), "hw2_denoising": (),
@@ -78,7 +78,7 @@ def main(argv=None):
 
 
 def run_all(flags, common):
-    """Run the scripts, tell how long each took and why some failed -> exit status."""
+    """Run the scripts, print how long each took and why some failed -> exit status."""
     state_file = flags.out / "run_all.json"
     state = begun(state_file, flags.resume, common)
     started = time.perf_counter()
@@ -117,21 +117,21 @@ def parse(argv):
         "run_all.py", description=__doc__, allow_abbrev=False,
         formatter_class=argparse.RawDescriptionHelpFormatter)
     size = parser.add_mutually_exclusive_group()
-    size.add_argument("--quick", action="store_true", help="does it run")
+    size.add_argument("--quick", action="store_true", help="does every script run?")
     size.add_argument("--full", action="store_true", help="the best numbers")
     parser.add_argument("--device", choices=cli.DEVICES, default="auto")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--data-dir", metavar="DIR", help="where data sets lie")
+    parser.add_argument("--data-dir", metavar="DIR", help="folder of the data sets")
     parser.add_argument("--out", type=Path, default=Path("outputs"), metavar="DIR")
     parser.add_argument("--only", nargs="+", choices=NEEDS, default=list(NEEDS),
                         metavar="SCRIPT", help="these scripts, by name")
     parser.add_argument("--jobs", type=int, help="scripts at a time")
-    parser.add_argument("--resume", action="store_true", help="go on with an earlier run")
+    parser.add_argument("--resume", action="store_true", help="continue an earlier run")
     parser.add_argument("--ledger", action="store_true",
-                        help="run none: keep the results of --out, write the README's table")
+                        help="no run: keep the results of --out, write the README's tables")
     parser.add_argument("--restamp", nargs="*", choices=NEEDS, metavar="SCRIPT",
-                        help="run small amounts of the code of then and of now: is what is "
-                             "kept in results/, of all or of these scripts, still the same?")
+                        help="short runs of the old and the present code: are the numbers in "
+                             "results/, of all or of these scripts, still the same?")
     flags = parser.parse_args(argv)
     if flags.jobs is None:
         alone = flags.device != "cpu" and torch.cuda.is_available()
@@ -200,14 +200,14 @@ def start(name, flags, common):
 
 
 def goes_on(folder):
-    """Does a script that run_all.py started still run? It outlives a kill -9 of that, and is
-    waited for: it would refuse another in its folder, and then leaves it little to do."""
+    """Does a script of an earlier run_all.py still run? It survives a kill -9 of run_all.py.
+    It is waited for, since it would refuse a second run in its folder."""
     with alone(folder / "log.txt") as granted:
         return not granted
 
 
 def ledger(out, root=HERE.parent):
-    """Keep the finished runs, write the README's table, say whose code has changed since."""
+    """Keep the finished runs, write the README's tables, say whose code has changed since."""
     told = kept.keep(out, root)
     readme.write(root)
     old = [script for script, content in readme.kept(root).items()
