@@ -1,6 +1,7 @@
 """minidl/data/images.py and sources.py: which data set, checked how, split and batched how."""
 
 import gzip
+import math
 import os
 import shutil
 import stat
@@ -8,6 +9,7 @@ import stat
 import numpy as np
 import pytest
 import torch
+from whole_runs import start, write_images
 
 import data_download
 from minidl import idx
@@ -137,6 +139,26 @@ def test_files_that_do_not_fit_are_one_sentence_with_the_folder(folder, changes)
         idx.write(folder / name, change(idx.read(folder / name)))
     with pytest.raises(DataError, match=r"stripes.*found.*expected"):
         load("mnist", str(folder))  # the test files, too: not after an hour of training
+
+
+@pytest.mark.parametrize(("images", "odd"), [
+    *((n, {}) for n in (1, 3, 4, 5)), (None, {"n": 0}), (None, {"n": 1, "tests": 4}),
+    (None, {"classes": [3]}), (None, {"tests": 1}), (None, {"tests": 0})])
+def test_too_few_images_for_a_mean_or_a_class_are_one_sentence_before_any_training(
+        tmp_path, images, odd):
+    folder = write_images(tmp_path / "odd", **odd)
+    with pytest.raises(DataError, match=r"odd.*: found .*expected .*"):
+        load("fashion-mnist", str(folder), images=images)
+
+
+@pytest.mark.parametrize("odd", [
+    {"n": 6, "tests": 4, "classes": [0, 1]}, {"change": lambda x: 0 * x}])
+def test_the_fewest_images_that_do_and_black_ones_have_an_answer(tmp_path, odd):
+    """Of all-black images PCA has no direction, and each error and deviation is 0."""
+    folder = write_images(tmp_path / "odd", **odd)
+    content = start("asst8_fc_ae", tmp_path / "out", "--data", str(folder), data="mnist",
+                    figures=True)
+    assert all(math.isfinite(entry["value"]) for entry in content["numbers"].values())
 
 
 def test_gzipped_files_do_as_well(folder, small):

@@ -10,6 +10,7 @@ import random
 import re
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import tarfile
@@ -71,6 +72,26 @@ ANSWERS = {  # of the mirrors that always say the same
 
 def silent(request):
     request.server.release.wait(PATIENCE)
+
+
+def stalled(request):
+    send(request, PACKED[:HALF], length=len(PACKED))
+    request.server.release.wait(PATIENCE)
+
+
+def reset(request):
+    """Half the file, then the connection is broken off, not closed."""
+    send(request, PACKED[:HALF], length=len(PACKED))
+    request.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    request.connection.close()
+
+
+def redirect(request):
+    send(request, b"", 302, Location=request.path.replace("redirect", "good"))
+
+
+def redirects_to_itself(request):
+    send(request, b"", 302, Location=request.path)
 
 
 def waits_then_good(request):
@@ -182,10 +203,10 @@ def write(path, content):
 
 
 # One mirror misbehaves ---------------------------------------------------------------------
-HANGING = ["silent", "drips"]
-SENT_SOME = ["cut_short", "drips"]  # and nothing wrong
-MISBEHAVING = [*sorted({*ANSWERS} - {"ignores_range"}), *HANGING, "endless",
-               "escapes", "huge_numbers"]
+HANGING = ["silent", "stalled", "drips"]
+SENT_SOME = ["cut_short", "stalled", "drips", "reset"]  # and nothing wrong
+MISBEHAVING = [*sorted({*ANSWERS} - {"ignores_range"}), *HANGING, "reset", "endless",
+               "redirects_to_itself", "escapes", "huge_numbers"]
 
 
 @pytest.mark.parametrize("bad", MISBEHAVING)
@@ -197,7 +218,7 @@ def test_a_mirror_that_misbehaves_puts_nothing_in_place_and_the_next_one_serves(
     assert f"{server.url}/{bad}" in sentence and f"{IMAGES}.gz" in sentence
     assert str(folder / "mnist") in sentence and sentence.isprintable()
     left = files(folder)
-    if bad in SENT_SOME:  # the time-out of a busy machine may overtake it
+    if bad in SENT_SOME:  # a reset, or the time-out of a busy machine, may overtake it
         assert PACKED.startswith(left.pop(PART, b""))
     assert left == {}
     assert server.sent < 2**27  # 1 MiB is allowed; the rest is what the sockets buffer
@@ -208,7 +229,7 @@ def test_a_mirror_that_misbehaves_puts_nothing_in_place_and_the_next_one_serves(
 def test_what_is_right_costs_no_request_and_what_is_wrong_is_replaced(server, folder):
     write(folder / PLACE, OTHER)
     assert data_download.missing("mnist", folder) == []  # looks at names only
-    assert ask(server, folder, "good") == [None]
+    assert ask(server, folder, "redirect") == [None, None]
     assert files(folder) == RIGHT
     assert ask(server, folder, "good") == []
     (folder / PLACE).unlink()

@@ -123,6 +123,12 @@ def test_an_empty_review_is_one_unknown_word(tmp_path):
     assert emptied.words.count("(unknown)") == 1  # however frequent
 
 
+def test_bytes_that_are_not_utf8_belong_to_no_word(tmp_path):
+    odd = dict.fromkeys(TEXTS, b"\xff\xfe good\x80film \xc3")
+    corpus = load(write_folder(tmp_path / "films", odd))
+    assert set(texts_of(corpus, corpus.train)) == {"good film"}
+
+
 @pytest.mark.parametrize("lacking", FOLDERS)
 def test_a_missing_class_folder_is_named(tmp_path, lacking):
     some = {name: text for name, text in TEXTS.items() if not name.startswith(lacking)}

@@ -43,6 +43,14 @@ def test_a_room_imports_no_room_above_it(file):
     assert [other for other in uses(file) if room(other) > room(file)] == []
 
 
+def test_the_imports_have_no_cycle():
+    waiting, done = {file: uses(file) - {file} for file in FILES}, set()
+    while ready := [file for file, needs in waiting.items() if needs <= done]:
+        done.update(ready)
+        waiting = {file: needs for file, needs in waiting.items() if file not in done}
+    assert waiting == {}
+
+
 def test_an_import_that_goes_the_wrong_way_would_be_found():
     found = [*imported("import torch\nfrom minidl.lab import run, infer\nimport minidl.idx")]
     assert found == [Path("minidl/lab/run.py"), Path("minidl/lab/__init__.py"),

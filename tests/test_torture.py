@@ -8,6 +8,7 @@ import os
 import random
 import re
 import signal
+from pathlib import Path
 
 import killing
 import mutating
@@ -58,6 +59,16 @@ def test_a_file_is_replaced_whole_whatever_a_killed_process_left(tmp_path, monke
     assert (tmp_path / LEFT).exists() != locks  # a killed process's: cleared away
 
 
+def test_of_two_writers_of_one_file_each_writes_its_own_and_the_last_one_stays(tmp_path):
+    path = tmp_path / "results.json"
+    with whole_file(path) as first:
+        first.write_text("first")
+        with whole_file(path) as second:
+            second.write_text("second")
+        assert path.read_text() == "second" and first.exists()
+    assert content(tmp_path) == {"results.json": b"first"}
+
+
 def test_an_error_in_the_block_leaves_the_old_file_and_names_it(tmp_path):
     path = tmp_path / "results.json"
     path.write_text("old")
@@ -82,6 +93,25 @@ def test_a_folder_is_one_runs_until_it_is_killed_and_a_second_one_is_refused(
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
     start(tmp_path)
+
+
+def without_rights(folder):
+    """A user who is not root, and may not write to the folder."""
+    os.chdir(folder)  # where it is, others' folders may be in the way
+    folder.chmod(0o555)
+    if not os.getuid():
+        os.setuid(65534)
+    print(*torture.ends(Path()), *torture.ends(Path("new")))
+
+
+def test_a_folder_that_is_read_only_is_one_sentence_and_stays_as_it_is(tmp_path):
+    start(tmp_path)
+    before = content(tmp_path)
+    _, said, _ = killing.finished(without_rights, tmp_path)
+    tmp_path.chmod(0o755)
+    assert "2 torture.py: --out .: found a folder that cannot be written to" in said
+    assert "2 torture.py: new: found 'Permission denied'" in said and said.count("\n") == 3
+    assert content(tmp_path) == before
 
 
 # --- what lies in the folder: damaged, malicious, cut off -----------------------------------
