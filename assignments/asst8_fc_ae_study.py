@@ -82,7 +82,7 @@ def main(run,
 
     run.scores("nats per image", val_bce=final)
     run.results.figure("loss", plot.dots(
-        final, f"{run.title}: loss by initial weights and depth, a dot per seed",
+        final, f"{run.title}: loss by initial weights and depth",
         "validation BCE, nats per image"))
     run.curves("activations", "activations before training",
                "standard deviation over images and units", "layer of SELU, 0: the pixels",

@@ -116,7 +116,8 @@ def main(run,
     ok |= {name: correct(bag.outputs(test), test.y) for name, bag in bags.items()}
     val |= {name: bag.val_accuracy for name, bag in bags.items()}
     run.scores("fraction", test_accuracy=ok, val_accuracy=val)
-    run.curves("loss", "training and validation loss", "mean cross-entropy, nats", **losses)
+    run.curves("loss", "the loss; unpacked reads h_T, last and best read h_n",
+               "mean cross-entropy, nats", **losses)
     run.claim("Identity initialisation, read at the last real word, gives a higher accuracy "
               "on test reviews than default initialisation, read after the padding.",
               paired(ok["last"], ok["unpacked"]))

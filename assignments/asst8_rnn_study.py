@@ -99,8 +99,7 @@ def main(run,
     run.scores("|do/dh_t| / |do/dh_{t+1}| before training, geometric mean", table="gradient",
                gradient_per_word=per_word)
     run.results.figure("variants", plot.dots(
-        accuracy, f"{run.title}: one change at a time (dot: one seed, bar: mean)",
-        "accuracy, fraction of validation reviews"))
+        accuracy, f"{run.title}: one change at a time", "accuracy on validation reviews"))
     means = {name: 10 ** torch.stack(norms[name]).mean(dim=0) for name in (
         CURED, ORTHOGONAL, LARGE, UNIFORM, TORCH)}
     run.results.figure("gradient", plot.curves(

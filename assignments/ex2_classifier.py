@@ -79,8 +79,8 @@ def main(run,
             accuracy[name].append(right)
             error[name].append(1 - right)
     for name, unit, lines in (("cross_entropy", "mean cross-entropy, nats", nats),
-                              ("error", "error, fraction of images", error),
-                              ("accuracy", "accuracy, fraction of images", accuracy)):
+                              ("error", "share of images classified wrongly", error),
+                              ("accuracy", "accuracy", accuracy)):
         run.curves(name, f"d = {latent}, {name}".replace("_", "-"), unit,
                    log_y=name != "accuracy", **lines)
     run.scores("fraction", **{f"{k}_accuracy": values[-1] for k, values in accuracy.items()})

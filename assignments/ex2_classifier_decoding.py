@@ -77,8 +77,8 @@ def main(run,
     run.scores("mean |x - x_hat| per pixel", test_l1=error["classifier"],
                autoencoder_test_l1=error["autoencoder"],
                class_median_test_l1=l1(to_unit(medians)[y], x))
-    run.curves("loss", "decoder of the classifier's code", "mean |x - x_hat| per pixel",
-               log_y=True)
+    run.curves("loss", "loss history, decoder of the classifier's code",
+               "mean |x - x_hat| per pixel", log_y=True)
     six = first_of_each_class(y, 6)
     run.pictures("digits", "test images; below, the L1 error from the classifier's code",
                  error["classifier"][six], x=x[six],
@@ -108,7 +108,7 @@ def answer_b_and_c(run, classes, y, codes, images):
                within_share={name: 1 / (1 + s.fisher) for name, s in spaces.items()})
     run.scores("square roots of T", table="c_distance", class_distance={
         name: (s.pairs / s.total**0.5).mean().item() for name, s in spaces.items()})
-    run.bars("b_within", "variance in each class", "within-class / total variance", classes,
+    run.bars("b_within", "variance of the codes", "in a class / of all codes", classes,
              **{name: s.within / s.total for name, s in codes.items()})
     within = {name: s.within.mean() for name, s in images.items()}
     apart = {name: s.pairs.mean() for name, s in images.items()}

@@ -94,7 +94,7 @@ def main(run,
     black = l1(torch.zeros_like(x), x)                  # the error of the all-black image
     run.scores("mean |x - x_hat| per pixel", test_l1=ours, PCA_test_l1=of_pca,
                black_image_test_l1=black)
-    run.curves("loss", f"d = {latent}", "mean |x - x_hat| per pixel", log_y=True)
+    run.curves("loss", f"loss history, d = {latent}", "mean |x - x_hat| per pixel", log_y=True)
     run.pictures("digits", f"d = {latent}, test images; below, the autoencoder's L1",
                  ours[first], x=x[first], **methods)
     run.claim("With a code of the same size, the network's error is smaller than PCA's.",

@@ -107,9 +107,9 @@ def main(run,
         name: parameter_count(nets[name][0]) for name in VARIANTS})
     run.results.figure("designs", plot.dots(
         {name: score[name] for name in VARIANTS},
-        f"{run.title}: one change from the base, one dot per seed", unit))
+        f"{run.title}: one change from the base, test images", unit))
     shown = ("convolution to the code", *CODES, "base", *COLLAPSE)
-    run.pictures("reconstructions", "reconstructions, first seed", x=x[first],
+    run.pictures("reconstructions", "reconstructed test images, first seed", x=x[first],
                  **{name: nets[name][0] for name in shown})
     run.claim("(a) Fully connected layers around the code give a smaller error than as many "
               "parameters in convolutions.", paired(score["the same, more filters"], base))

@@ -74,8 +74,8 @@ def main(run,
     run.scores("nats, mean cross-entropy", table="cross_entropy", test_cross_entropy=ce)
 
     mean = {kind: averaged(histories[kind]) for kind in kinds}
-    for metric, unit in (("loss", "cross-entropy, nats"), ("accuracy", "fraction of images")):
-        run.curves(metric, f"100 labels: {metric}, mean of the seeds", unit,
+    for metric, unit in (("loss", "mean cross-entropy, nats"), ("accuracy", "accuracy")):
+        run.curves(metric, f"{metric} with 100 labels, mean of the seeds", unit,
                    x=f"rounds of {ROUND} steps", log_y=metric == "loss", **{
                        f"{kind}, {words}": mean[kind][f"{part}_{metric}"]
                        for kind in kinds

@@ -86,11 +86,11 @@ def main(run,
                paired_gain_augmented=gain_augmented)
 
     mean = {method: averaged(histories[method]) for method in METHODS}
-    for metric, unit in (("loss", "cross-entropy, nats"), ("accuracy", "fraction of images")):
-        run.curves(metric, f"100 labels: {metric}, mean of the seeds", unit,
+    for metric, unit in (("loss", "mean cross-entropy, nats"), ("accuracy", "accuracy")):
+        run.curves(metric, f"{metric} with 100 labels, mean of the seeds", unit,
                    x=f"rounds of {ROUND} steps", log_y=metric == "loss", **{
                        f"{method}, {words}": mean[method][f"{part}_{metric}"]
-                       for part, words in (("val", "held out"), ("train", "training"))
+                       for part, words in (("train", "training"), ("val", "held out"))
                        for method in METHODS if part == "val" or method in METHODS[:2]})
     run.claim("From task 1's encoder, the test accuracy is higher than from random weights.",
               paired(accuracy["transfer"], accuracy["plain"]))

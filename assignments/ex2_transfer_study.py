@@ -74,7 +74,7 @@ def main(run,
                paired_gain=[b - a for a, b in zip(accuracy[WITHOUT], accuracy[WITH],
                                                   strict=True)])
     mean = {method: averaged(histories[method]) for method in nets}
-    run.curves("accuracy", "100 labels: held-out images, mean of the seeds",
+    run.curves("accuracy", "held-out images with 100 labels, mean of the seeds",
                "fraction of images", x=f"rounds of {ROUND} steps",
                **{f"{method}, accuracy": mean[method]["val_accuracy"] for method in nets},
                unlabelled_images_that_are_trusted=mean[WITH]["trusted"])

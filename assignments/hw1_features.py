@@ -64,7 +64,7 @@ def main(run,
     run.table("receptive_fields", rows, "Receptive fields in pixels")
     run.results.figure("receptive_fields", plot.fields(
         gradients, squares, f"{run.title}: |d unit / d pixel|, mean over 64 images of noise; "
-        "outlined: the formula"))
+        "outlined: the receptive field by the formula"))
     agree = sum(row["agree"] for row in rows)
     run.results.number("receptive_fields_that_agree", agree, "layers", n=len(rows))
     run.claim("In every layer, the region where the gradient is not 0 is the receptive field "

@@ -92,7 +92,7 @@ def main(run,
         for key, words in (("train_mse", "training"), ("val_mse", "validation"))})
     index = first_of_each_class(test.y)
     run.pictures("reconstructions", "first test image of each class; below, the convolutional "
-                 "one's MSE", [f"{data.classes[test.y[i]]}\n{conv[i]:.4f}" for i in index],
+                 "one's MSE", [f"{conv[i]:.4f}\n{data.classes[test.y[i]]}" for i in index],
                  x=x[index], **methods)
     for kind, error in (("convolutional", conv), ("fully connected", connected)):
         run.claim(f"With a code of the same size, the {kind} autoencoder's error is lower "

@@ -66,7 +66,7 @@ def main(run,
             errors[kind, at] = {"noisy image": mse(noisy, x)} | {
                 name: mse(infer(f, noisy), x) for name, f in methods.items()}
             if at == LEVEL:
-                run.pictures(f"images_{slug(kind)}", f"{kind} noise of level {at}",
+                run.pictures(f"images_{slug(kind)}", f"test images, {kind} noise, level {at}",
                              x=noisy[first], clean=x[first], **methods)
     report(run, errors)
 
@@ -90,8 +90,9 @@ def report(run, errors):
         run.scores("PSNR of test images, dB, at 20, 50, 80%", table=f"psnr_{slug(kind)}",
                    **{f"psnr_{slug(kind)}_{100 * at:.0f}": psnr[kind, at] for at in LEVELS})
         run.curves(f"psnr_{slug(kind)}", f"{kind} noise", "PSNR of test images, dB",
-                   x="noise level", **{f: (LEVELS, [psnr[kind, at][f] for at in LEVELS])
-                                 for f in ("noisy image", *BASELINES, name)})
+                   x=f"noise level (networks trained at {LEVEL})", **{
+                       f: (LEVELS, [psnr[kind, at][f] for at in LEVELS])
+                       for f in ("noisy image", *BASELINES, name)})
         gain[kind] = psnr[kind, LEVEL][name] - psnr[kind, LEVEL][baseline]
         run.claim(f"Trained on {kind} noise, the network beats all baselines by over 1 dB.",
                   paired(10**-0.1 * found[baseline], found[name]), gain=gain[kind])  # 1 dB

@@ -79,7 +79,7 @@ def project(run, axes, z, y, classes):
         labels = [f"component {i + 1}, {part:.0%} of the variance" if "PCA" in name else
                   f"t-SNE {i + 1}" for i, part in enumerate(axes.explained[:p.shape[1]])]
         run.results.figure(f"codes_{slug(name)}", plot.scatter(
-            p, y, classes, f"{run.title}: {len(y):,} test images, {name}", labels))
+            p, y, classes, f"{run.title}: codes of {len(y):,} test images, {name}", labels))
     run.scores("fraction", table="projections", trustworthiness=kept, probe_accuracy=right)
     plane, other = "PCA, 2-D", "t-SNE, 2-D"
     run.claim("In 2-D, t-SNE has a higher trustworthiness than PCA.",

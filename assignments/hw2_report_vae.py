@@ -106,7 +106,7 @@ def main(run,
               paired(correct["20"], correct["2"]))
     for d, n in ((2, len(z)), (3, min(2000, len(z)))):
         run.results.figure(f"latents_{d}d", plot.scatter(
-            z[:n, :d], y[:n], data.classes, f"{run.title}: {n:,} latents, PCA",
+            z[:n, :d], y[:n], data.classes, f"{run.title}: PCA of {n:,} training images' z",
             [f"component {i + 1}, {code.explained[i]:.1%} of the variance" for i in range(d)]))
 
     # --- the test set, read once -------------------------------------------------------------
@@ -128,7 +128,7 @@ def main(run,
         same[name] = (data.train.y[nearest(x_hat, train_x)[1]] == test.y[:1000]).cpu().double()
     run.scores("MSE; fraction of equal digits", table="denoising", mse=error, same_digit=same)
     run.pictures("denoising", "test images, Gaussian noise of level 0.5",
-                 x=x[:20], **{name: x_hat[:20] for name, x_hat in outputs.items()})
+                 clean_image=x[:20], **{name: x_hat[:20] for name, x_hat in outputs.items()})
     run.claim("The VAE's image is nearer to the clean image than the noisy one is.",
               paired(error["noisy image"], error["plain VAE"]))
     run.claim("The noisy image is classified correctly more often than the VAE's image of it.",

@@ -73,7 +73,7 @@ def main(run,
     run.scores("fraction of validation images", augmentations=accuracy)
     run.results.figure("augmentations", plot.dots(
         accuracy, f"{data.title}: SimCLR, augmentations of the views",
-        "validation accuracy of a linear probe (dot: one seed, bar: mean)"))
+        "validation accuracy of a linear probe"))
     run.claim("All augmentations together give more accurate features than none.",
               paired(everything, accuracy["none"]))
     run.claim("Without changes of brightness, the features are less accurate than with all.",

@@ -93,7 +93,7 @@ def main(run,
     q = torch.special.ndtri((torch.arange(15, device=run.device) + 0.5) / 15)
     rows = {f"{b:+.2f}": torch.stack([q, b.expand(15)], dim=1) for b in q.flip(0)}
     run.pictures("plane", "two latents, the plane decoded: z_1 to the right, z_2 upwards",
-                 [f"{a:+.2f}" for a in q.tolist()],
+                 [f"{a:.1f}" for a in q.tolist()],
                  **{b: infer(plane_decoder, z).sigmoid() for b, z in rows.items()})
     difference = paired(plane.bce + plane.kl, found.bce + found.kl)
     run.claim("-ELBO is lower with the larger code than with two latents.", difference)

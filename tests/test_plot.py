@@ -55,18 +55,63 @@ def test_a_curve_goes_through_its_points_and_a_number_is_a_dotted_level():
 
 @pytest.mark.parametrize("names", [
     ["train l1", "val l1", "black image"], ["A, training", "A, validation", "B, training"],
-    ["plain, the 100", "plain, held out", "augmented, held out"]])
-def test_the_splits_of_one_method_share_a_colour_and_differ_in_dashes(names):
-    drawn = plot.curves({name: ([1, 2], [3, 4]) for name in names}, "t", "x", "y")
+    ["plain, training", "plain, held out", "augmented, held out"]])
+def test_the_splits_of_one_method_share_a_colour_and_differ_in_dashes_and_markers(names):
+    drawn = plot.curves({name: ([1], [3]) for name in names}, "t", "x", "y")
     lines = drawn.axes[0].lines
     assert lines[0].get_color() == lines[1].get_color() != lines[2].get_color()
     assert [line.get_linestyle() for line in lines[:2]] == ["-", "--"]
+    assert [line.get_markerfacecolor() == "white" for line in lines[:2]] == [False, True]
 
 
-def test_21_curves_have_21_different_looks():
-    figure = plot.curves({str(i): ([0, 1], [i, i]) for i in range(21)}, "t", "x", "y")
+def test_training_validation_and_test_curves_have_three_kinds_of_dashes():
+    names = ("training", "validation", "test")
+    drawn = plot.curves({name: ([1, 2], [3, 4]) for name in names}, "t", "x", "y")
+    lines = drawn.axes[0].lines
+    assert [line.get_linestyle() for line in lines] == ["-", "--", "-."]
+    assert len({line.get_color() for line in lines}) == 1
+
+
+def test_keys_of_a_history_are_named_in_words_and_a_methods_splits_stand_together():
+    keys = ["train bce", "train kl", "val bce", "val kl", "net 1 train loss", "val"]
+    lines = plot.curves({key: ([1, 2], [3, 4]) for key in keys}, "t", "x", "y").axes[0].lines
+    assert [line.get_label() for line in lines] == [
+        "BCE, training", "BCE, validation", "KL, training", "KL, validation",
+        "net 1, loss, training", "validation"]
+
+
+@pytest.mark.parametrize("points", [2, 100])
+def test_21_curves_have_21_different_looks(points):
+    figure = plot.curves({str(i): (range(points), [i] * points) for i in range(21)},
+                         "t", "x", "y")
     looks = {(line.get_color(), line.get_marker()) for line in figure.axes[0].lines}
     assert len(looks) == 21
+
+
+@pytest.mark.parametrize("n", [2, 3, 4])
+@pytest.mark.parametrize("name", ["A", "a method", "a method with a longer name"])
+def test_the_names_of_a_methods_two_curves_stand_side_by_side_or_below_each_other(n, name):
+    names = [f"{name} {i}, {split}" for i in range(n) for split in ("training", "held out")]
+    figure = plot.curves({key: ([1, 2], [3, 4]) for key in names}, "t", "x", "y")
+    boxes = {text.get_text(): box for text, box in drawn(figure).items()}
+    rows = sorted({round(boxes[key].y0, 2) for key in names}, reverse=True)
+    columns = sorted({round(boxes[key].x0, 1) for key in names})
+    for one, other in zip(names[::2], names[1::2], strict=True):
+        (row, column), (row_2, column_2) = (
+            (rows.index(round(boxes[key].y0, 2)), columns.index(round(boxes[key].x0, 1)))
+            for key in (one, other))
+        assert (row_2 - row, column_2 - column) in ((0, 1), (1, 0)), (one, other)
+
+
+@pytest.mark.parametrize("count", [2, 10, 12, 26])
+@pytest.mark.parametrize("name", ["{}", "class {}, of a long name"])
+def test_a_legend_is_read_in_the_order_of_the_classes(count, name):
+    names = [name.format(c) for c in range(count)]
+    figure = plot.scatter(torch.rand(count, 2), torch.arange(count), names, "t", "xy")
+    boxes = drawn(figure)
+    texts = sorted(figure.legends[0].get_texts(),
+                   key=lambda text: (-round(boxes[text].y0, 2), boxes[text].x0))
+    assert words(texts) == names
 
 
 def cells(axes):
@@ -148,14 +193,16 @@ def test_each_class_has_its_own_look_and_all_its_points(dims):
 
 
 def test_trials_have_the_axes_that_they_were_drawn_from_and_failures_are_left_out():
-    done = [{"settings": {"rate": 10.0 ** -i, "layers": i, "kind": "ab"[i % 2]},
-             "score": i + 1.0} for i in range(4)]
+    done = [{"settings": {"rate": 10.0 ** -i, "layers": i, "kind": "ab"[i % 2],
+                          "batch": (64, 128)[i % 2]}, "score": i + 1.0} for i in range(4)]
     done.append({"settings": {"rate": 1.0, "layers": 9, "kind": "c"}, "failure": "nan"})
-    rate, layers, kind = plot.trials(done, "t", "error", ["rate"]).axes
+    rate, layers, kind, batch, *_ = plot.trials(done, "t", "share of errors", ["rate"]).axes
+    assert all("%" in word for word in words(ticks(rate.yaxis)))
     assert rate.get_xscale() == "log" and layers.get_xscale() == "linear"
     assert sorted(layers.lines[0].get_xdata()) == [0, 1, 2, 3]
     assert list(rate.lines[1].get_xydata()[0]) == [1.0, 1.0]  # the star: least score
     assert words(kind.get_xticklabels()) == ["a", "b"]
+    assert words(batch.get_xticklabels()) == ["64", "128"]
 
 
 # --- what a reader can read -----------------------------------------------------------------
@@ -173,7 +220,7 @@ FIGURES = {
     "image_rows": lambda n, s: plot.image_rows({n: IMAGES, f"{s} ": IMAGES, s: IMAGES}, n,
                                                [s] * 20),
     "labels": lambda n, s: plot.image_rows({s: IMAGES}, n, [n] * 20),
-    "signed": lambda n, s: plot.image_rows({n: IMAGES + 1}, n, signed=True),
+    "signed": lambda n, s: plot.image_rows({n: IMAGES + 1, s: IMAGES}, n, signed=True),
     "dots": lambda n, s: plot.dots({n: [1, 2], f"{n} 2": [3]}, n, n),
     "bars": lambda n, s: plot.bars({n: [1.0] * 10, s: [2.0] * 10}, [NAME] * 10, n, n, n),
     "trials": lambda n, s: plot.trials(
@@ -232,7 +279,8 @@ def test_a_run_of_few_epochs_has_whole_epochs_on_its_axis(epochs, wanted):
     assert words(ticks(axes.xaxis)) == wanted
 
 
-@pytest.mark.parametrize("label", ["share of images", "fraction", "test accuracy, fraction"])
+@pytest.mark.parametrize("label", [
+    "share of images", "fraction", "test accuracy, fraction", "error, fraction of images"])
 def test_accuracies_are_in_per_cent(label):
     axes = plot.curves({"a": ([1, 5], [0.7, 0.9]), "PCA": 0.825}, "t", "x", label).axes[0]
     assert words(ticks(axes.yaxis)) == ["70%", "75%", "80%", "85%", "90%"]

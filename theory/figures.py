@@ -10,6 +10,7 @@ import argparse
 import sys
 from pathlib import Path
 
+import matplotlib
 import torch
 import torch.nn.functional as F
 from matplotlib import colormaps
@@ -20,7 +21,7 @@ from matplotlib.patches import Rectangle
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # minidl, in a bare checkout
 
 from minidl.conv import conv1d, conv2d
-from minidl.lab.plot import COLOURS
+from minidl.lab.plot import COLOURS, STYLE, WIDTH
 
 
 def jacobian_1d(n, k, **geometry):
@@ -42,7 +43,7 @@ def draw_cell(axes, column, row, width, colour, text, faded=False):
     axes.add_patch(Rectangle((column, row), width, 1, facecolor=colour, edgecolor="#999999",
                              linewidth=0.6, alpha=0.25 if faded else 1))
     if text:
-        axes.text(column + width / 2, row + 0.5, text, ha="center", va="center", fontsize=10,
+        axes.text(column + width / 2, row + 0.5, text, ha="center", va="center", fontsize=7,
                   color="#666666" if faded else "white" if dark else "black",
                   in_layout=False)  # it is inside its box; measuring hundreds takes seconds
 
@@ -57,10 +58,11 @@ def draw_matrix(axes, J, colours, labels, title, kept=lambda i, j: True, first=0
                       faded=not kept(i, first + j))
     axes.set(xlim=(first - 0.1, first + n + 0.1), ylim=(m + 0.1, -0.1), aspect="equal",
              xticks=[], yticks=[], anchor="N")
-    axes.set_title(title, fontsize=12)
+    axes.set_title(title)
     axes.spines[:].set_visible(False)
 
 
+@matplotlib.rc_context(STYLE)
 def toeplitz():
     """T(w), and what stride, padding and dilation make of it."""
     n, k = 8, 3
@@ -70,11 +72,11 @@ def toeplitz():
               ("padding 1 deletes the outer columns of n + 2", jacobian_1d(n + 2, k),
                {"kept": lambda i, j: 0 <= j < n, "first": -1}, 1),
               ("dilation 2 spreads the diagonals", jacobian_1d(n, k, dilation=2), {}, 1)]
-    figure = Figure(figsize=(10, 8.3), layout="constrained")
-    figure.suptitle("The Jacobian of a 1-D convolution is banded Toeplitz", fontsize=14)
+    figure = Figure(figsize=(WIDTH, 6), layout="constrained")
+    figure.suptitle("The Jacobian of a 1-D convolution is banded Toeplitz")
     grid = figure.subplots(2, 2, height_ratios=(6, 8)).flat
     for axes, (title, J, changes, stride) in zip(grid, panels, strict=True):
-        draw_matrix(axes, J, COLOURS, [f"$w_{u}$" for u in range(k)], title, **changes)
+        draw_matrix(axes, J, COLOURS, ["w₀", "w₁", "w₂"], title, **changes)
         rows = range(0, len(J), stride)
         axes.set_xticks([j + 0.5 for j in range(n)], range(n))
         axes.set_yticks([row + 0.5 for row in rows], range(len(rows)))
@@ -83,12 +85,12 @@ def toeplitz():
     return figure
 
 
+@matplotlib.rc_context(STYLE)
 def doubly_block_toeplitz():
     """A Toeplitz arrangement of Toeplitz blocks, for two kernels."""
-    figure = Figure(figsize=(11, 8), layout="constrained")
+    figure = Figure(figsize=(WIDTH, 5.2), layout="constrained")
     figure.suptitle("The Jacobian of a 2-D convolution is doubly block Toeplitz:\n"
-                    "block (i, r), from input row r to output row i, is T(w[r - i])",
-                    fontsize=14)
+                    "block (i, r), from input row r to output row i, is T(w[r - i])")
     for axes, (n, k) in zip(figure.subplots(2, 1, height_ratios=(5, 9)), [(3, 2), (5, 3)],
                             strict=True):
         m = n - k + 1
@@ -102,14 +104,14 @@ def doubly_block_toeplitz():
     return figure
 
 
+@matplotlib.rc_context(STYLE)
 def strided_pooling():
     """Zhang's example: max pooling by 2 of a signal, and of the signal shifted by 1 and 2."""
     x = torch.tensor([[0.0, 0, 1, 1, 0, 0, 1, 1]])
     colours = colormaps["cividis"]([0.15, 1.0])
-    figure = Figure(figsize=(12, 3), layout="constrained")
+    figure = Figure(figsize=(WIDTH, 1.9), layout="constrained")
     figure.suptitle("Max pooling with stride 2 is not time invariant:\n"
-                    "a shift by 2 comes out as a shift by 1, a shift by 1 as no shift of y",
-                    fontsize=14)
+                    "a shift by 2 comes out as a shift by 1, a shift by 1 as no shift of y")
     for a, axes in enumerate(figure.subplots(1, 3)):
         shifted = x.roll(a, 1)
         pooled = F.max_pool1d(shifted, 2)
@@ -121,8 +123,8 @@ def strided_pooling():
                       [1.15, 1.4, 1.4, 1.15], color="black", linewidth=1)
         axes.set(xlim=(-0.1, 8.1), ylim=(2.9, -0.1), aspect="equal", xticks=[],
                  yticks=[0.5, 2.3], yticklabels=["x", "y"])
-        axes.set_title(f"x shifted by {a}" if a else "x and its maxima y", fontsize=12)
-        axes.tick_params(length=0, labelsize=12)
+        axes.set_title(f"x shifted by {a}" if a else "x and its maxima y")
+        axes.tick_params(length=0)
         axes.spines[:].set_visible(False)
     return figure
 
@@ -138,7 +140,7 @@ def main(argv=None):
     out = parser.parse_args(argv).out
     out.mkdir(parents=True, exist_ok=True)
     for name, figure in FIGURES.items():
-        figure().savefig(out / f"{name}.png", dpi=150)
+        figure().savefig(out / f"{name}.png", dpi=240)
         print(out / f"{name}.png")
 
 

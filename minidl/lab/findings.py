@@ -128,15 +128,17 @@ class Findings:
                      for key, row in rows.items()}
         if x is not None:
             shown = {"input": x} | shown
-        labels = [label if isinstance(label, str) else f"{label:.3f}" for label in labels]
+        labels = [label if isinstance(label, str) else
+                  f"{label:#.3g}" if label < 100 else f"{label:.0f}" for label in labels]
         self.results.figure(name, plot.image_rows(shown, f"{self.title}: {title}", labels,
                                                   columns))
 
-    def bars(self, name, title, unit, names, **groups):
-        """Draw bars side by side: for each of `names` a value of every group."""
+    def bars(self, name, title, unit, classes, **groups):
+        """Draw bars side by side: for each of the classes a value of every group."""
         groups = {key.replace("_", " "): [float(value) for value in values]
                   for key, values in groups.items()}
-        self.results.figure(name, plot.bars(groups, names, f"{self.title}: {title}", "", unit))
+        self.results.figure(name, plot.bars(groups, classes, f"{self.title}: {title}", "class",
+                                            unit))
 
 
 def _summary(value):

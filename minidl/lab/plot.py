@@ -2,8 +2,9 @@
 
 Drawn without pyplot: no window system, no state between figures. Their look is in
 figures.mplstyle. A name of any length goes on in a further line, and the figure grows until
-its axes have their size, so that nothing is cut. Numbers on axes are written out. Ten classes
-have Petroff's ten colours (2021, arXiv:2107.02270) and markers. Checked in tests/test_plot.py.
+its axes have their size, so that nothing is cut. Numbers on axes are written out. Classes, and
+more than seven curves, have Petroff's ten colours (2021, arXiv:2107.02270) and markers.
+Checked in tests/test_plot.py.
 """
 
 import functools
@@ -28,33 +29,36 @@ WIDTH = STYLE["figure.figsize"][0]  # inches
 CLASSES = ["#3f90da", "#ffa90e", "#bd1f01", "#94a4a2", "#832db6", "#a96b59", "#e76300",
            "#b9ac70", "#717581", "#92dadd"]
 MARKERS = "o^s"
-SPLITS = {"train": "training", "val": "validation"}  # in the names of curves
-HELD_OUT = r"\b(validation|held out|test)\b"
-ANY_SPLIT = rf"{HELD_OUT}|\b(training|the 100)\b|\W+"
+SPLITS = {"train": "training", "val": "validation"}  # in the keys of a run's history
+DASHES = {r"\btest\b": "-.", r"\b(validation|held out)\b": "--"}  # by a curve's name
+ANY_SPLIT = "|".join([*DASHES, r"\btraining\b", r"\W+"])
 
 
 @matplotlib.rc_context(STYLE)
 def curves(lines, title, x_label, y_label, log_y=False, log_x=False, points=None, band=None):
     """lines: name -> (x values, y values), a curve; or one number, a dotted level.
 
-    Curves of one method that differ in the split have one colour: full for training, dashed
-    for what is held out. points: (x, y), dots without a line; band: (x, middle, half width).
+    Curves of one method that differ in the split have one colour: full for training; dashed,
+    with hollow markers, for what is held out. points: (x, y), dots without a line; band: (x,
+    middle, half width).
     """
-    labels = [re.sub(r"\b(train|val)\b", lambda m: SPLITS[m[0]], name) for name in lines]
-    methods = [re.sub(ANY_SPLIT, " ", label).strip() for label in labels]
-    looks = {method: i for i, method in enumerate(dict.fromkeys(methods))}
+    methods = {name: re.sub(ANY_SPLIT, " ", _readable(name)).strip() for name in lines}
+    looks = {method: i for i, method in enumerate(dict.fromkeys(methods.values()))}
+    colours = COLOURS if len(looks) <= len(COLOURS) else CLASSES
     figure, axes = _figure()
     _label(axes, x_label, y_label)
     _ticks(axes.yaxis, log_y)
     show = axes.yaxis.get_major_formatter()
-    for line, label, method in zip(lines.values(), labels, methods, strict=True):
-        look = {"color": COLOURS[looks[method] % len(COLOURS)]}
+    for name in sorted(lines, key=lambda name: looks[methods[name]]):
+        line, label, i = lines[name], _readable(name), looks[methods[name]]
+        look = {"color": colours[i % len(colours)], "label": label}
         if isinstance(line, float):
-            axes.axhline(line, linestyle=":", label=f"{label} ({show(line)})", **look)
-        else:
-            marker = MARKERS[looks[method] // len(COLOURS) % 3] if len(line[0]) < 40 else ""
-            axes.plot(*line, "--" if re.search(HELD_OUT, label) else "-", label=label,
-                      marker=marker, **look)
+            axes.axhline(line, linestyle=":", **look | {"label": f"{label} ({show(line)})"})
+            continue
+        dashes = next((d for split, d in DASHES.items() if re.search(split, label)), "-")
+        if len(line[0]) < 40 or len(looks) > len(colours):  # a colour twice: another marker
+            look |= {"marker": MARKERS[i % len(MARKERS)], "markevery": len(line[0]) // 40 + 1}
+        axes.plot(*line, dashes, markerfacecolor="white" if dashes != "-" else None, **look)
     if points is not None:
         axes.plot(*points, "o", color="#888888", markersize=2, alpha=0.6, label="points")
     if band:
@@ -63,13 +67,24 @@ def curves(lines, title, x_label, y_label, log_y=False, log_x=False, points=None
     _ticks(axes.xaxis, log_x, values=[x for line in lines.values() if isinstance(line, tuple)
                                       for x in line[0]])
     axes.grid()
-    _legend(figure, axes)
+    _legend(figure, axes, pairs=len(looks) < len(lines))
     return _fitted(figure, title)
+
+
+def _readable(name):
+    """A key of run.history as it is read: "net train bce" is "net, BCE, training"."""
+    key = re.fullmatch(r"(?:(.*) )?(train|val)(?: (\w+))?", name)
+    if not key:
+        return name
+    method, split, metric = key.groups("")
+    metric = metric.upper() if len(metric) < 4 else metric
+    return ", ".join(filter(None, (method, metric, SPLITS[split])))
 
 
 @matplotlib.rc_context(STYLE)
 def image_rows(rows, title, column_labels=(), columns=20, signed=False):
     """rows: name -> images (N, 1, H, W) in [0, 1], one labelled row each, 0 black, 1 white.
+    One row alone needs no name.
 
     What does not fit beside each other, or is more than `columns`, goes on in a further block
     of the same rows, below. Spaces tell rows of the same name apart. signed: of any values,
@@ -78,7 +93,7 @@ def image_rows(rows, title, column_labels=(), columns=20, signed=False):
     limit = max(float(abs(images).max()) for images in rows.values())
     colours = ({"cmap": "PuOr", "vmin": -limit, "vmax": limit} if signed else
                {"cmap": "gray", "vmin": 0, "vmax": 1})
-    names = [_wrapped(name.strip(), 1.3) for name in rows]
+    names = [_wrapped(name.strip(), 1.3) for name in rows] if len(rows) > 1 else [""]
     labels = [_wrapped(str(label), 0.45, 7) for label in column_labels]
     N, room = len(next(iter(rows.values()))), WIDTH - _width(names) - 0.3
     side = max(0.3, _width(labels, 7) + 0.06, _height(names))  # inches, as all of these
@@ -117,8 +132,8 @@ def _side_by_side(images):
 
 @matplotlib.rc_context(STYLE)
 def dots(groups, title, x_label):
-    """groups: name -> values; a row each with a dot a value and, of several, a bar at their
-    mean."""
+    """groups: name -> a value per seed; a row each, with a dot per seed and, of several, a bar
+    at their mean."""
     names = [_wrapped(name, 2.2, 7.5) for name in groups]
     figure, axes = _figure()
     for row, values in enumerate(groups.values()):
@@ -131,6 +146,8 @@ def dots(groups, title, x_label):
     axes.set_ylim(len(groups) - 0.5, -0.5)
     _ticks(axes.xaxis)
     axes.grid()
+    several = any(len(values) > 1 for values in groups.values())
+    title += f"; a dot per seed{', a bar at their mean' if several else ''}"
     return _fitted(figure, title, max(0.24, _height(names)) * len(groups))
 
 
@@ -156,31 +173,34 @@ def bars(groups, names, title, x_label, y_label):
 
 @matplotlib.rc_context(STYLE)
 def trials(done, title, y_label, log=()):
-    """Every trial of a search, its score against each parameter; the best one marked.
+    """Every trial of a search, its score against each parameter; the best one has a star.
 
-    Failures are left out. log: the parameters that have a logarithmic axis.
+    Failures are left out. log: the parameters that have a logarithmic axis. Of others, words
+    stand side by side, and so do three whole numbers or fewer.
     """
     done = sorted((trial for trial in done if "score" in trial), key=lambda t: t["score"])
     names, scores = list(done[0]["settings"]), [trial["score"] for trial in done]
     figure, *grid = _figure(len(names), 3, sharey=True)
     for axes, name in zip(grid, names, strict=True):
         values = [trial["settings"][name] for trial in done]
-        words = isinstance(values[0], str)
-        kinds = sorted(set(values)) if words else []
+        kinds = sorted(set(values))
+        words = isinstance(values[0], str) or (len(kinds) < 4 and name not in log and all(
+            float(kind).is_integer() for kind in kinds))
         x = [kinds.index(value) for value in values] if words else values
         axes.plot(x, scores, "o", alpha=0.7)
-        axes.plot(x[0], scores[0], "*", markersize=10)
+        axes.plot(x[0], scores[0], "*", markersize=10, clip_on=False)
         first = axes.get_subplotspec().is_first_col()
         _label(axes, name.replace("_", " "), y_label if first else "", 1, 1.5)
         if words:
-            axes.set_xticks(range(len(kinds)), [_wrapped(kind, 0.9 / len(kinds), 7.5)
+            kinds = [kind if isinstance(kind, str) else number(kind) for kind in kinds]
+            axes.set_xticks(range(len(kinds)), [_wrapped(kind, 1 / len(kinds), 7.5)
                                                 for kind in kinds])
             axes.set_xlim(-0.5, len(kinds) - 0.5)
         else:
             _ticks(axes.xaxis, name in log, 4, values)
-        _ticks(axes.yaxis, log=True, most=5)
         axes.grid()
-    return _fitted(figure, title, 1.2)
+    _ticks(grid[0].yaxis, log=True, most=5)  # the axis of all panels
+    return _fitted(figure, f"{title}; star: the best", 1.2)
 
 
 @matplotlib.rc_context(STYLE)
@@ -242,7 +262,7 @@ def fields(gradients, squares, title):
 def scatter(points, y, names, title, axis_labels):
     """points (N, 2) or (N, 3), a colour and a marker a class of y (N,)."""
     points, y = points.cpu().numpy(), y.cpu().numpy()
-    dims, size = points.shape[1], min(3, 200 / len(points) ** 0.5)
+    dims, size = points.shape[1], min(4, 200 / len(points) ** 0.5)
     figure, axes = _figure(projection="3d" if dims == 3 else None)
     for c, name in enumerate(names):
         if (y == c).any():
@@ -250,11 +270,11 @@ def scatter(points, y, names, title, axis_labels):
                       alpha=0.6, label=name, markersize=size, markeredgewidth=0)
     _label(axes, *axis_labels[:2], 3)
     if dims == 3:  # its labels run beside the box, which the layout does not reckon with
-        axes.set_zlabel(_wrapped(axis_labels[2], 2))
+        axes.set_zlabel(_wrapped(axis_labels[2], 1.6))
         axes.set_box_aspect(None, zoom=0.85)
-    else:
-        for axis in (axes.xaxis, axes.yaxis):
-            _ticks(axis)
+        _ticks(axes.zaxis)
+    for axis in (axes.xaxis, axes.yaxis):
+        _ticks(axis)
     axes.grid()
     _legend(figure, axes, markerscale=6 / size)
     return _fitted(figure, title, 4.2)
@@ -289,19 +309,30 @@ def _fitted(figure, title, height=2.4, width=None):
     return figure
 
 
-def _label(axes, x_label, y_label="", across=4, up=2):
+def _label(axes, x_label, y_label="", across=4, up=2.3):
     """across, up: inches, after which a label goes on in a further line."""
     axes.set(xlabel=_wrapped(x_label.removesuffix(", fraction"), across),
              ylabel=_wrapped(y_label.removesuffix(", fraction"), up))
 
 
-def _legend(figure, axes, **options):
-    """The names below the axes, as many beside each other as fit; of one alone none."""
+def _legend(figure, axes, pairs=False, **options):
+    """The names below the axes, in rows of one length; of one name alone none.
+
+    Read across. pairs: the two of a method stand below each other, or beside.
+    """
     handles, names = axes.get_legend_handles_labels()
-    if len(names) > 1:
+    n = len(names)
+    if n > 1:
         names = [_wrapped(name, WIDTH / 2 - 0.8) for name in names]
-        columns = min(len(names), int((WIDTH - 0.2) / (_width(names) + 0.6)))
-        figure.legend(handles, names, loc="outside lower center", ncols=columns, **options)
+        rows = math.ceil(n / min(n, int((WIDTH - 0.2) / (_width(names) + 0.6))))
+        columns = math.ceil(n / rows)
+        if pairs and rows > 2:
+            columns = max(1, columns - columns % 2)
+        order = [i for c in range(columns) for i in range(c, n, columns)]  # it fills columns
+        if pairs and rows == 2:
+            order = range(n)
+        figure.legend([handles[i] for i in order], [names[i] for i in order], ncols=columns,
+                      loc="outside lower center", **options)
 
 
 def _ticks(axis, log=False, most=7, values=()):
@@ -319,7 +350,7 @@ def _ticks(axis, log=False, most=7, values=()):
             axis.axes.set(**{f"{axis.axis_name}lim": (min(values) - 1, max(values) + 1)})
         axis.set_major_locator(MaxNLocator(most, integer=whole, min_n_ticks=3,
                                            steps=[1, 2, 5, 10]))
-    percent = re.match(r"(fraction|share)\b|.*\baccuracy\b", axis.get_label_text())
+    percent = re.search(r"\b(fraction|share|accuracy)\b", axis.get_label_text())
     axis.set_major_formatter(FuncFormatter(
         lambda x, _=0: f"{number(round(100 * x, 6))}%" if percent else number(x)))
 
@@ -333,10 +364,15 @@ class _LogTicks(Locator):
     def __call__(self):
         low, high = self.axis.get_view_interval()
         decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-        for steps in ((1,), (1, 3), (1, 2, 5), (1, 1.5, 2, 3, 5, 7)):
-            found = [s * 10.0**d for d in decades for s in steps if low <= s * 10.0**d <= high]
-            if len(found) >= 3:
-                return found[::math.ceil(len(found) / self.most)]
+        powers, *finer = (
+            [s * 10.0**d for d in decades for s in steps if low <= s * 10.0**d <= high]
+            for steps in ((1,), (1, 3), (1, 2, 5), (1, 1.5, 2, 3, 5, 7)))
+        if len(powers) > self.most:
+            return powers[::math.ceil(len(powers) / self.most)]
+        for least in (4, 3):
+            for found in (powers, *finer):
+                if least <= len(found) <= self.most:
+                    return found
         return MaxNLocator(self.most, min_n_ticks=3,
                            steps=[1, 2, 5, 10]).tick_values(low, high)
 
@@ -373,5 +409,6 @@ def _wrapped(text, inches, size=8):
     letters, wrapped = len(text), text
     while letters > 1 and (width := _width([wrapped], size)) > inches:
         letters = max(1, min(letters - 1, int(letters * inches / width)))  # of a line
-        wrapped = "\n".join(textwrap.fill(line, letters) for line in text.split("\n"))
+        wrapped = "\n".join(textwrap.fill(line, letters, break_on_hyphens=False)
+                            for line in text.split("\n"))
     return wrapped
