@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -48,6 +49,13 @@ def test_importing_a_script_runs_nothing_and_torch_numpy_matplotlib_are_all_it_n
                           cwd=ROOT / "assignments", check=True)
     assert len(done.stdout.splitlines()) == 1 and done.stderr == ""
     assert {"torch", "numpy", "matplotlib"} <= set(done.stdout.split())
+
+
+def test_the_readme_names_the_oldest_versions_that_pip_may_install():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    oldest = ["Python" + project["requires-python"], *project["dependencies"]]
+    words = " ".join(README.split())
+    assert [bound for bound in oldest if bound.replace(">=", " ") not in words] == []
 
 
 def test_the_code_imports_the_four_packages_and_the_standard_library_only():

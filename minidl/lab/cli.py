@@ -181,11 +181,8 @@ def _seed(text):
 
 def _device(wanted):
     """The device of this name; auto: what torch finds beside the CPU, else the CPU."""
-    if hasattr(torch, "accelerator"):  # torch 2.6
-        there = torch.accelerator.is_available()
-        found = torch.accelerator.current_accelerator() if there else None
-    else:
-        found = torch.device("cuda") if torch.cuda.is_available() else None
+    there = torch.accelerator.is_available()
+    found = torch.accelerator.current_accelerator() if there else None
     if wanted not in ("auto", "cpu", found and found.type):
         other = found.type if found else "no such device"
         raise RunError(f"--device {wanted}: torch finds {other}, expected a device that is "
