@@ -77,7 +77,8 @@ def _locked_file_beside(path):
 
 def _clear_abandoned(path):
     """Remove what killed processes left of the file: what is there and not locked."""
-    for left in path.parent.glob(f".{glob.escape(path.name)}.*.tmp") if fcntl else ():
+    names = f".{glob.escape(path.name)}.{16 * '[0-9a-f]'}.tmp"
+    for left in path.parent.glob(names) if fcntl else ():
         with contextlib.suppress(OSError):
             handle = os.open(left, os.O_WRONLY)
             try:

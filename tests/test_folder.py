@@ -47,6 +47,32 @@ def test_a_larger_finished_run_is_not_replaced_without_a_word(tmp_path, there, s
         assert content(tmp_path) == before
 
 
+@pytest.mark.parametrize(("there", "size", "good"), [
+    ("full", "default", False), ("full", "full", True), ("default", "quick", True)])
+def test_the_hours_of_a_full_run_count_before_its_end(tmp_path, there, size, good):
+    Folder(tmp_path, {}, size=there).begin()
+    Folder(tmp_path, {}, size=size)  # no hour was spent yet
+    Folder(tmp_path, {}, size=there).path("checkpoints/model.pt").write_text("hours")
+    if good:
+        Folder(tmp_path, {}, size=size).begin()
+    else:
+        with pytest.raises(FolderError, match=f"an unfinished {there} run.*another --out"):
+            Folder(tmp_path, {}, size=size)
+    assert (content(tmp_path) == {}) is good
+
+
+def test_a_link_to_a_folder_elsewhere_is_not_written_through(tmp_path):
+    mine, out = tmp_path / "models", tmp_path / "out"
+    mine.mkdir(), out.mkdir()
+    (mine / "first.pt").write_text("mine")
+    (out / "checkpoints").symlink_to(mine)
+    with pytest.raises(FolderError, match=r"checkpoints: found a link to another place"):
+        Folder(out, {}).path("checkpoints/first.pt")
+    (tmp_path / "linked").symlink_to(out)  # --out itself may be one
+    Folder(tmp_path / "linked", {}).path("loss.png").write_text("a run's")
+    assert content(mine) == {"first.pt": "mine"} and (out / "loss.png").exists()
+
+
 def test_a_file_that_no_run_wrote_is_not_replaced(tmp_path):
     (tmp_path / "loss.png").write_text("mine")
     with pytest.raises(FolderError, match=r"loss\.png: found a file that is no run's"):
@@ -80,7 +106,8 @@ def test_a_resumed_run_finds_its_files_and_must_be_made_by_the_same(tmp_path):
         Folder(tmp_path, {}, resume=True).agree({"data": "glyphs"})
 
 
-@pytest.mark.parametrize("text", ["[\xff", "3", "{}", '{"made_by": {}, "files": 3}'])
+@pytest.mark.parametrize("text", ["[\xff", "3", "{}", '{"made_by": {}, "files": 3}',
+                                  '{"made_by": {}, "files": [3]}'])
 def test_a_record_that_is_no_runs_is_one_sentence_and_stays(tmp_path, text):
     (tmp_path / "run.json").write_text(text)
     for resume in (False, True):

@@ -50,12 +50,13 @@ def test_a_file_is_replaced_whole_whatever_a_killed_process_left(tmp_path, monke
     if not locks:
         monkeypatch.setattr(files, "fcntl", None)
     path, other = tmp_path / "results.json", tmp_path / LEFT.replace("results", "other")
-    for left in (path, tmp_path / LEFT, other):
+    mine = tmp_path / ".results.json.mine.tmp"
+    for left in (path, tmp_path / LEFT, other, mine):
         left.write_text("old")
     with whole_file(path) as beside:
         beside.write_text("new")
         assert path.read_text() == "old"
-    assert path.read_text() == "new" and other.exists()
+    assert path.read_text() == "new" and other.exists() and mine.exists()
     assert (tmp_path / LEFT).exists() != locks  # a killed process's: cleared away
 
 
@@ -160,7 +161,7 @@ def test_a_log_that_was_cut_off_twice_loses_those_two_trials_and_no_other(tmp_pa
     assert kept() == 4
     log.write_bytes(log.read_bytes() + b'\n\xff\xfe\n{"settings": 1, "budget": 2}\n[]\n3\n'
                     + b"[" * 100_000 + b'\n{"settings": {}, "budget": null, "seconds": 1, '
-                    b'"score": NaN}\n')
+                    b'"score": NaN, "made_by": ""}\n')
     assert kept() == 4
 
 

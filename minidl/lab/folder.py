@@ -1,6 +1,7 @@
 """A run's folder: of what lies there, a run replaces and removes its own files only.
 
-    run.json    {"made_by": what a run must share to go on there, "files": [names]}
+    run.json    {"size": the run's, "made_by": what a run must share to go on there,
+                 "files": [names]}
 
 A file is listed there before it is written. Whatever else is in the folder is the user's.
 Checked in tests/test_folder.py.
@@ -27,18 +28,19 @@ class Folder:
 
     def __init__(self, out, made_by, resume=False, size="full"):
         self.out, self.made_by, self.resume = Path(out), dict(made_by), resume
+        self.size = size
         self.out.mkdir(parents=True, exist_ok=True)
         self.record, self.begun = self.out / "run.json", False
-        self.earlier_by, self.earlier = self._read()
+        self.earlier_by, self.earlier, self.earlier_size = self._read()
         self.files = list(self.earlier) if resume else []
         self.agree({})
         if "results.json" not in self.earlier and (self.out / "results.json").exists():
             raise FolderError(f"{self.out}: found a results.json that is no run's, "
                               "expected none; name another --out")
-        larger = SIZES[SIZES.index(size) + 1:]
-        if not resume and (found := self._finished_size()) in larger:
-            raise FolderError(f"{self.out}: found a finished {found} run, which this {size} "
-                              "one would replace, expected none larger; name another --out")
+        state, found = self._worth()
+        if not resume and found in SIZES[SIZES.index(size) + 1:]:
+            raise FolderError(f"{self.out}: found {state} {found} run, which this {size} one "
+                              "would replace, expected none larger; name another --out")
 
     def begin(self):
         """Remove what an earlier run listed: it would pass for this one's. Once, not before
@@ -61,16 +63,20 @@ class Folder:
     def path(self, name):
         """The path of a file that the run is about to write, listed as its own.
 
-        FolderError where a file of that name is there that no run wrote.
+        FolderError where a file of that name is there that no run wrote, or where a link
+        leads to a folder elsewhere, which a run neither clears away nor looks through.
         """
+        path = self.out / name
+        if not path.parent.resolve().is_relative_to(self.out.resolve()):
+            raise FolderError(f"{path.parent}: found a link to another place, expected a "
+                              f"folder in {self.out}")
         self.begin()
         if name not in self.files:
-            if self.out / name in self.others:
-                raise FolderError(f"{self.out / name}: found a file that is no run's, "
+            if path in self.others:
+                raise FolderError(f"{path}: found a file that is no run's, "
                                   "expected none; move it away, then add --resume")
             self.files.append(name)
             self._write()
-        path = self.out / name
         path.parent.mkdir(parents=True, exist_ok=True)
         return path
 
@@ -83,25 +89,32 @@ class Folder:
             compare(self.record, *({key: one[key] for key in both}
                                    for one in (self.earlier_by, self.made_by)))
 
-    def _finished_size(self):
-        """The size of the finished run that is here; None where there is none."""
+    def _worth(self):
+        """-> "a finished", size of such a run here; of --full, whose hours count before its
+        end, "an unfinished"; else None, None."""
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-            return json.loads((self.out / "results.json").read_bytes())["size"]
+            return "a finished", json.loads((self.out / "results.json").read_bytes())["size"]
+        begun = any((self.out / name).exists() for name in self.earlier)
+        return ("an unfinished", "full") if self.earlier_size == "full" and begun else (
+            None, None)
 
     def _read(self):
-        """-> made_by and files of the run that was here before."""
+        """-> made_by, files and size of the run that was here before."""
         try:
             found = json.loads(self.record.read_bytes())
-            if not (isinstance(found["made_by"], dict) and isinstance(found["files"], list)):
+            made_by, files = found["made_by"], found["files"]
+            if not (isinstance(made_by, dict) and isinstance(files, list)
+                    and {*map(type, files)} <= {str}):
                 raise ValueError("no settings and files")
-            return found["made_by"], found["files"]
+            return made_by, list(files), found.get("size")
         except FileNotFoundError:
-            return {}, []
+            return {}, [], None
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise CheckpointError(f"{self.record}: found damaged content ({error!r}), "
                                   "expected a run's settings; name another --out") from error
 
     def _write(self):
         with whole_file(self.record) as beside:
-            beside.write_text(json.dumps({"made_by": self.made_by, "files": self.files},
-                                         indent=1) + "\n", encoding="utf-8")
+            beside.write_text(json.dumps({"size": self.size, "made_by": self.made_by,
+                                          "files": self.files}, indent=1) + "\n",
+                              encoding="utf-8")
