@@ -127,7 +127,7 @@ def test_a_checkpoint_in_the_place_of_another_trainings_is_not_gone_on_from(tmp_
 
 
 def test_two_trainings_of_one_name_are_a_mistake_of_the_script(tmp_path):
-    with pytest.raises(ValueError, match="two trainings 'a'"):
+    with pytest.raises(ValueError, match="two are 'a'"):
         train(tmp_path, names=("a", "a"))
 
 

@@ -136,6 +136,12 @@ def test_a_trial_that_raises_or_diverges_is_recorded_and_never_the_best(tmp_path
     assert {"ArithmeticError: diverged", "the score is nan"} == set(failures)
 
 
+def test_a_log_of_another_search_or_run_has_none_of_this_ones_trials(tmp_path):
+    scores = [Trials(lambda *_, i=i: i, tmp_path, made_by)([{"x": 1}])[0]["score"]
+              for i, made_by in enumerate(["one", "other", "one"])]
+    assert scores == [0, 1, 0]
+
+
 def test_where_every_trial_fails_the_search_says_why(tmp_path):
     with pytest.raises(SearchError, match="ZeroDivisionError"):
         random_search(Trials(lambda *_: 1 / 0, tmp_path), SPACE, 3, seed=0)

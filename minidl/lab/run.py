@@ -11,6 +11,7 @@ The loop is the script's own; nothing here calls back into it. Checked in tests/
 """
 
 import copy
+import json
 import math
 import platform
 import textwrap
@@ -66,7 +67,7 @@ class Run(Findings, Lending):
             "threads": torch.get_num_threads(), "torch": str(torch.__version__), **settings},
             resume, size)
         self.results = Results(self.out, self.folder.path)
-        self.names = {}  # of a checkpoint's file -> of its training
+        self.places = {}  # see _place
         self.title, self.bits, self.kept = script, 32, checkpoint.Kept()
         self.only = self.beside = None  # see minidl/lab/lending.py
         self._begin("")
@@ -114,9 +115,11 @@ class Run(Findings, Lending):
 
     def trials(self, name, objective):
         """The Trials of a search, logged in the run's folder: one that was killed goes on."""
-        logs = [self.folder.path(f"trials/{slug(name)}/rank_{rank}.jsonl")
+        place = self._place("trials", name)
+        logs = [self.folder.path(f"{place}/rank_{rank}.jsonl")
                 for rank in range(ranks.rank_and_size()[1])]
-        return Trials(objective, logs[0].parent)
+        made_by = json.dumps({"search": name, **self.folder.made_by}, sort_keys=True)
+        return Trials(objective, logs[0].parent, stamp.mark(made_by))
 
     def epochs(self, n, name="model", *, every=1, **parts):
         """Yield 1 ... n; after each, print a line and keep a checkpoint of all `parts`.
@@ -134,7 +137,7 @@ class Run(Findings, Lending):
             yield from self._lend(n, name, every, parts)
             return
         parts = {**parts, "kept": self.kept}
-        path = self.folder.path(self._file_of(name))
+        path = self.folder.path(f"{self._place('checkpoints', name)}.pt")
         made_by = self.made_by(name, n)
         self.history, before, done = {}, 0.0, 0
         start = time.perf_counter()
@@ -226,15 +229,15 @@ class Run(Findings, Lending):
         self.folder.agree({"data": data.name, "content": data.digest})
         return data
 
-    def _file_of(self, name):
-        """Where a training's checkpoint lies; no two trainings share one."""
-        if name in self.names.values():
-            raise ValueError(f"two trainings {name!r}: each would go on from the other's end")
-        file = slug(name)
-        while file in self.names:
-            file += "_"
-        self.names[file] = name
-        return f"checkpoints/{file}.pt"
+    def _place(self, kind, name):
+        """Where a training's or a search's files lie; no two of a run share a place."""
+        if (kind, name) in self.places.values():
+            raise ValueError(f"{kind}: two are {name!r}, and share all that they resume from")
+        place = f"{kind}/{slug(name)}"
+        while place in self.places:
+            place += "_"
+        self.places[place] = kind, name
+        return place
 
     def _begin(self, label, steps=0):
         self._label, self._line, self._steps = label, Line(), steps

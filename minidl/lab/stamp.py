@@ -42,10 +42,13 @@ def imports(path):
 
 def code_of(script, root=ROOT):
     """One hash of `files_of`: a run goes on, and a network is taken over, by the same code."""
-    hashed = hashlib.sha256()
-    for path in files_of(script, root):
-        hashed.update(f"{path.name}\0{path.read_text('utf-8')}\0".encode())
-    return hashed.hexdigest()[:12]
+    return mark("".join(f"{path.name}\0{path.read_text('utf-8')}\0"
+                        for path in files_of(script, root)))
+
+
+def mark(text):
+    """A short hash of a text."""
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 def git(root, *words):

@@ -24,15 +24,16 @@ class Trials:
     "failure", "seconds"}.
     """
 
-    def __init__(self, objective, folder):
-        self.objective, self.folder = objective, Path(folder)
+    def __init__(self, objective, folder, made_by=""):
+        """made_by: what the trials of a log must share to count; of others a log has none."""
+        self.objective, self.folder, self.made_by = objective, Path(folder), made_by
         self.rank, self.size = ranks.rank_and_size()
         self.folder.mkdir(parents=True, exist_ok=True)
         self.log = self.folder / f"rank_{self.rank}.jsonl"
         if self.log.exists():  # without a last line that a kill or a full disk cut off
             os.truncate(self.log, self.log.read_bytes().rfind(b"\n") + 1)
         self.done = []  # every trial, in the order in which they were proposed
-        self.known = self._gather(_read_logs(self.folder))
+        self.known = self._gather(self._read_logs())
 
     def __call__(self, proposals, budget=None):
         """-> a trial for each of the settings."""
@@ -65,7 +66,7 @@ class Trials:
         trial["seconds"] = time.perf_counter() - start
         try:
             with self.log.open("a", encoding="utf-8", newline="\n") as log:
-                log.write(json.dumps(trial) + "\n")
+                log.write(json.dumps(trial | {"made_by": self.made_by}) + "\n")
         except OSError as error:
             error.filename = str(self.log)  # a full disk's error names no file
             raise
@@ -75,22 +76,22 @@ class Trials:
         """The union over all ranks, each of which may have a disk of its own."""
         return {key: trial for one in ranks.gather(dict(trials)) for key, trial in one.items()}
 
+    def _read_logs(self):
+        """The whole lines of all logs; one that a kill cut off is a trial that did not end."""
+        found = {}
+        for path in sorted(self.folder.glob("rank_*.jsonl")):
+            for line in path.read_bytes().split(b"\n"):
+                try:
+                    trial = json.loads(line)
+                    if trial.pop("made_by") == self.made_by and math.isfinite(
+                            trial["seconds"]) and ("failure" in trial or math.isfinite(
+                                trial["score"])):
+                        found[_key(trial)] = trial
+                except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+                    continue  # no whole trial
+        return found
+
 
 def _key(trial):
     return json.dumps({"settings": trial["settings"], "budget": trial["budget"]},
                       sort_keys=True)
-
-
-def _read_logs(folder):
-    """Every whole line of every log; one that a kill cut off is a trial that did not end."""
-    found = {}
-    for path in sorted(folder.glob("rank_*.jsonl")):
-        for line in path.read_bytes().split(b"\n"):
-            try:
-                trial = json.loads(line)
-                if math.isfinite(trial["seconds"]) and ("failure" in trial or math.isfinite(
-                        trial["score"])):
-                    found[_key(trial)] = trial
-            except (ValueError, KeyError, TypeError, RecursionError):  # no whole trial
-                continue
-    return found
