@@ -77,7 +77,8 @@ def main(run,
     run.results.figure("activation_profile", plot.heatmap(
         (profiles / profiles.amax(dim=1, keepdim=True).clamp(min=1e-12)).T.cpu().numpy(),
         data.classes, f"{run.title}: activation profiles of the last convolution's units",
-        "unit, sorted by its most active class", "class", "mean, relative to its largest"))
+        "unit, sorted by its most active class", "class",
+        "mean activation / the unit's largest"))
     excited = {when: features.excitation(net, known) for when, net in both.items()}
     before, after = (features.selectivity(features.profile(layers[-1], known.y, C))
                      for layers in excited.values())
@@ -86,8 +87,9 @@ def main(run,
     some = [e.std(dim=0).topk(units).indices.tolist() for e in excited["after"]]
     index = first_of_each_class(data.val.y)
     shown = features.shown_maps(network, to_unit(data.val.x[index]), some)
-    run.pictures("feature_maps", "feature maps of a validation image of each class",
-                 ["input", *(f"conv {i}\nunit {u}" for i, c in enumerate(some, 1) for u in c)],
+    run.pictures("feature_maps", "feature maps of a validation image of each class;\n"
+                 "below, the number of the convolution and of its unit",
+                 ["input", *(f"{i}\n{u}" for i, c in enumerate(some, 1) for u in c)],
                  **{data.classes[data.val.y[i]]: shown[b, :, None]
                     for b, i in enumerate(index)})
 

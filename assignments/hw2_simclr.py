@@ -87,12 +87,13 @@ def main(run,
 
     curve = run.history["train_loss"]  # of the last training, SimCLR's
     alike = math.log(2 * min(batch_size, len(data.train.y)) - 1)
-    run.curves("loss", "NT-Xent", "nats per view", training=curve, all_alike=alike)
+    run.curves("loss", "the NT-Xent loss", "nats per view", training=curve,
+               if_all_views_were_alike=alike)
     run.claim("SimCLR's loss ends below half of log(2N - 1), its value for identical views.",
               curve[-1] < 0.5 * alike, training=curve[-1], all_alike=alike)
     x = to_unit(data.train.x[:12])
     run.pictures("views", "training images, and two views of each", x=x,
-                 **{words: view(x, g, mirror) for words in ("view", "partner")})
+                 **{words: view(x, g, mirror) for words in ("view 1", "view 2")})
     # --- probes of each kind of features; the test set, read once ----------------------------
     test, right = data.test(), {}
     for name, encoder in encoders.items():

@@ -91,7 +91,7 @@ def main(run,
                  samples=infer(decoder, z.to(run.device)).sigmoid())
     # at the quantiles of N(0, 1): each image stands for the same probability under p(z)
     q = torch.special.ndtri((torch.arange(15, device=run.device) + 0.5) / 15)
-    rows = {f"{b:+.2f}": torch.stack([q, b.expand(15)], dim=1) for b in q.flip(0)}
+    rows = {f"{b:.1f}": torch.stack([q, b.expand(15)], dim=1) for b in q.flip(0)}
     run.pictures("plane", "two latents, the plane decoded: z_1 to the right, z_2 upwards",
                  [f"{a:.1f}" for a in q.tolist()],
                  **{b: infer(plane_decoder, z).sigmoid() for b, z in rows.items()})

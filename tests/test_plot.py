@@ -88,8 +88,8 @@ def test_21_curves_have_21_different_looks(points):
     assert len(looks) == 21
 
 
-@pytest.mark.parametrize("n", [2, 3, 4])
-@pytest.mark.parametrize("name", ["A", "a method", "a method with a longer name"])
+@pytest.mark.parametrize("n", [2, 3])
+@pytest.mark.parametrize("name", ["a method", "a method with a longer name"])
 def test_the_names_of_a_methods_two_curves_stand_side_by_side_or_below_each_other(n, name):
     names = [f"{name} {i}, {split}" for i in range(n) for split in ("training", "held out")]
     figure = plot.curves({key: ([1, 2], [3, 4]) for key in names}, "t", "x", "y")
@@ -103,9 +103,8 @@ def test_the_names_of_a_methods_two_curves_stand_side_by_side_or_below_each_othe
         assert (row_2 - row, column_2 - column) in ((0, 1), (1, 0)), (one, other)
 
 
-@pytest.mark.parametrize("count", [2, 10, 12, 26])
-@pytest.mark.parametrize("name", ["{}", "class {}, of a long name"])
-def test_a_legend_is_read_in_the_order_of_the_classes(count, name):
+@pytest.mark.parametrize("count, name", [(10, "{}"), (12, "class {}, of a long name")])
+def test_a_legend_is_read_across_in_the_order_of_the_classes(count, name):
     names = [name.format(c) for c in range(count)]
     figure = plot.scatter(torch.rand(count, 2), torch.arange(count), names, "t", "xy")
     boxes = drawn(figure)
@@ -143,6 +142,12 @@ def test_images_from_black_to_white_go_on_in_blocks_below(columns, widths):
         assert words(axes.get_xticklabels()) == list(itertools.islice(labels, width))
         for image in axes.images:
             assert image.get_clim() == (0, 1) and image.get_cmap().name == "gray"
+
+
+def test_a_grid_of_many_rows_fits_on_a_page():
+    rows = {f"class {c}": IMAGES for c in range(10)}
+    figure = plot.image_rows(rows, "t", [f"unit {i}" for i in range(20)])
+    assert len(figure.axes) == 2 and figure.get_figheight() < 9.5  # A4, less its margins
 
 
 def test_signed_images_share_one_scale_that_is_symmetric():

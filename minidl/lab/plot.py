@@ -99,7 +99,7 @@ def image_rows(rows, title, column_labels=(), columns=20, signed=False):
     side = max(0.3, _width(labels, 7) + 0.06, _height(names))  # inches, as all of these
     blocks = math.ceil(N / min(columns, int(room / side)))
     columns = math.ceil(N / blocks)
-    side = min(max(side, 0.62), room / columns)
+    side = max(side, min(0.62, room / columns, 7.5 / (len(rows) * blocks)))  # a page is high
     figure, *grid = _figure(blocks)
     for block, axes in enumerate(grid):
         shown = slice(block * columns, (block + 1) * columns)
