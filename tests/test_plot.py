@@ -89,7 +89,7 @@ def test_21_curves_have_21_different_looks(points):
 
 
 @pytest.mark.parametrize("n", [2, 3])
-@pytest.mark.parametrize("name", ["a method", "a method with a longer name"])
+@pytest.mark.parametrize("name", ["a method", "a longer method"])
 def test_the_names_of_a_methods_two_curves_stand_side_by_side_or_below_each_other(n, name):
     names = [f"{name} {i}, {split}" for i in range(n) for split in ("training", "held out")]
     figure = plot.curves({key: ([1, 2], [3, 4]) for key in names}, "t", "x", "y")

@@ -276,7 +276,7 @@ def scatter(points, y, names, title, axis_labels):
     for axis in (axes.xaxis, axes.yaxis):
         _ticks(axis)
     axes.grid()
-    _legend(figure, axes, markerscale=6 / size)
+    _legend(figure, axes, markerscale=6 / size, handlelength=1)
     return _fitted(figure, title, 4.2)
 
 
@@ -323,8 +323,9 @@ def _legend(figure, axes, pairs=False, **options):
     handles, names = axes.get_legend_handles_labels()
     n = len(names)
     if n > 1:
-        names = [_wrapped(name, WIDTH / 2 - 0.8) for name in names]
-        rows = math.ceil(n / min(n, int((WIDTH - 0.2) / (_width(names) + 0.6))))
+        names = [_wrapped(name, WIDTH / 2 - 1) for name in names]
+        sample = options.get("handlelength", STYLE["legend.handlelength"]) * 8 / 72
+        rows = math.ceil(n / min(n, int((WIDTH - 0.2) / (_width(names) + sample + 0.38))))
         columns = math.ceil(n / rows)
         if pairs and rows > 2:
             columns = max(1, columns - columns % 2)
