@@ -262,7 +262,7 @@ def fields(gradients, squares, title):
 def scatter(points, y, names, title, axis_labels):
     """points (N, 2) or (N, 3), a colour and a marker a class of y (N,)."""
     points, y = points.cpu().numpy(), y.cpu().numpy()
-    dims, size = points.shape[1], min(4, 200 / len(points) ** 0.5)
+    dims, size = points.shape[1], min(3.5, 200 / len(points) ** 0.5)
     figure, axes = _figure(projection="3d" if dims == 3 else None)
     for c, name in enumerate(names):
         if (y == c).any():
