@@ -103,7 +103,7 @@ def begun(state_file, resume, common):
         earlier = json.loads(state_file.read_bytes())
         found, _ = earlier["flags"], dict(earlier["seconds"])
     except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise UserError(f"{state_file}: found a file that is no run's, expected none; name "
+        raise UserError(f"{state_file}: found a file that no run wrote, expected none; name "
                         "another --out") from error
     if resume and found != common:
         raise UserError(f"{state_file}: found {found}, expected a run with flags {common}; "

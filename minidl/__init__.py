@@ -1,10 +1,10 @@
-"""minidl: deep learning from scratch. Here lies the subject, one concept a file.
+"""minidl: deep learning from scratch. The formulas of the lectures, one concept per file.
 
-    data/       where examples come from
-    lab/        what a run needs and no lecture names: command line, checkpoints, figures
-    publish/    what is made of the source and of finished runs: companion, report, README
+    data/       data sets: images, film reviews, points
+    lab/        what a run needs besides: command line, checkpoints, figures
+    publish/    pages made from the source and from finished runs: companion, report, README
 """
 
 
 class UserError(ValueError):
-    """What the user can mend: one sentence, and no traceback."""
+    """A mistake that the user can correct: one sentence, and no traceback."""

@@ -1,7 +1,7 @@
 """Random changes of a whole batch of images at once, on its device.
 
-What is random is drawn where the generator is. A CPU's gives the same changes for any device;
-one of a GPU (`run.noise`) draws there and keeps no step waiting.
+Random numbers are drawn on the generator's device. A generator on the CPU gives the same
+changes on any device. One on the GPU (`run.noise`) is faster there.
 """
 
 import math
@@ -11,7 +11,7 @@ import torch.nn.functional as F
 
 
 def random_affine(x, generator, *, degrees=0.0, scale=0.0, shear=0.0, shift=0.0, share=1.0):
-    r"""Rotate, size, slant and shift each image: x'(p) = x(A p + t), bilinear, 0 outside.
+    r"""Rotate, scale, slant and shift each image: x'(p) = x(A p + t), bilinear, 0 outside.
 
         A = S^-1 K R,   R rotation by phi,  K = [1 k; 0 1] slant,  S size,   about the centre
 
@@ -36,7 +36,7 @@ def random_affine(x, generator, *, degrees=0.0, scale=0.0, shear=0.0, shift=0.0,
 
 
 def random_mirror(x, generator):
-    """Each image left to right with probability 1/2: x'[i, j] = x[i, W - 1 - j].
+    """Mirror each image left to right with probability 1/2: x'[i, j] = x[i, W - 1 - j].
 
     (B, C, H, W) -> the same.
     """
@@ -45,9 +45,9 @@ def random_mirror(x, generator):
 
 
 def random_shift(x, generator, pixels):
-    """Each image by whole pixels, up to so many in both directions, 0 from outside.
+    """Shift each image by whole pixels, at most `pixels` in each direction; 0 outside.
 
-    (B, C, H, W) -> the same. Nothing is interpolated, so nothing is blurred.
+    (B, C, H, W) -> the same. There is no interpolation, so no blur.
     """
     B, C, H, W = x.shape
     down, right = torch.randint(0, 2 * pixels + 1, (2, B, 1), generator=generator,
@@ -62,7 +62,7 @@ def random_shift(x, generator, pixels):
 def random_brightness(x, generator, strength):
     r"""x' = min(1, a x^g), log a and log g uniform in +- strength: brightness and contrast.
 
-    (B, C, H, W) in [0, 1] -> the same: one a and one g an image. Black stays black.
+    (B, C, H, W) in [0, 1] -> the same: one a and one g per image. Black stays black.
     """
     log_a, log_g = strength * (2 * _uniform(generator, 2, len(x), 1, 1, 1) - 1)
     return (log_a.exp().to(x.device) * x ** log_g.exp().to(x.device)).clamp(max=1)

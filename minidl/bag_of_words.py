@@ -1,4 +1,4 @@
-r"""Bags of words: logistic regression on which words a review has, and which pairs of words.
+r"""Bags of words: logistic regression on the words of a review, or on its words and pairs.
 
     x_v = 1 if v occurs in the review, else 0        v: a word, or two words side by side
     o = sum_v x_v r_v beta_v + b,   p(positive) = sigmoid(o)
@@ -25,7 +25,7 @@ class BagOfWords(NamedTuple):
     V: int
     pairs: bool
     longest: int | None    # words of a review that are read, its last ones
-    v: torch.Tensor        # (M,), rising: the numbers of the words and pairs that it knows
+    v: torch.Tensor        # (M,), sorted: the numbers of the words and pairs that it knows
     weight: torch.Tensor   # (M,), r_v beta_v
     b: torch.Tensor        # ()
     penalty: float         # lambda
@@ -40,7 +40,7 @@ class BagOfWords(NamedTuple):
 
 
 def fit(train, val, V, pairs=False, longest=None, lambdas=LAMBDAS):
-    """The BagOfWords of a vocabulary of V words that is most often right on validation."""
+    """The BagOfWords of V words, with the lambda of the highest validation accuracy."""
     review, v = _occurring(train, V, pairs, longest)
     v, place = v.unique(return_inverse=True)
     y, r = train.y.float(), torch.ones(len(v), device=train.y.device)
@@ -74,7 +74,7 @@ def _minimum(review, place, r, y, penalty, beta, b):
 def _occurring(split, V, pairs, longest):
     """-> the reviews (M,) and the words or pairs v (M,) that occur in them, once each.
 
-    A word is its number; word w behind word u is the pair (u + 1) V + w.
+    A word is its number; word w after word u is the pair (u + 1) V + w.
     """
     w, total = split.w.long(), V * (V + 1)
     review = torch.arange(len(split.y), device=w.device).repeat_interleave(split.lengths)

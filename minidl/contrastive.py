@@ -10,7 +10,7 @@ import torch.nn.functional as F
 
 
 def nt_xent(v, tau):
-    r"""The normalised, temperature-scaled cross-entropy, in nats a view:
+    r"""The normalised, temperature-scaled cross-entropy, in nats per view:
 
         l_i = -log( e^{s_ip / tau} / sum_{j != i} e^{s_ij / tau} ),   p = p(i)
 
@@ -26,6 +26,6 @@ def nt_xent(v, tau):
 def classify_partners(z, tau):
     r"""-log softmax over j != i of z_i . z_j / tau, at j = p(i). z (2N, D) -> (2N,)."""
     own = torch.eye(len(z), dtype=torch.bool, device=z.device)
-    s = (z @ z.T / tau).masked_fill(own, -torch.inf)  # i is most like i, and is no candidate
+    s = (z @ z.T / tau).masked_fill(own, -torch.inf)  # i is no candidate for itself
     i = torch.arange(len(z), device=z.device)
     return s.logsumexp(dim=1) - s[i, i.roll(len(z) // 2)]

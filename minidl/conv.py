@@ -1,7 +1,7 @@
 r"""Correlation and transposed convolution, forwards and backwards, by hand.
 
-What the field calls convolution (Murphy (2022), (14.5), (14.12), (14.15), (14.25)) correlates
-x (B, C, H, W) with w (O, C/G, k1, k2), with stride s, padding p, dilation d, x 0 outside:
+A convolutional layer correlates x (B, C, H, W) with w (O, C/G, k1, k2). Murphy (2022), (14.5),
+(14.12), (14.15), (14.25). s is the stride, p the padding, d the dilation; x is 0 outside:
 
     y[b,o,i,j] = b[o] + sum_{c,u,v} w[o,c,u,v] x[b, c, i s1 + u d1 - p1, j s2 + v d2 - p2]
 
@@ -17,7 +17,7 @@ H = k1 = 1. Without b, one number that is linear in each of three tensors says i
 (2) F does not care which of the three is the output: in the cycle x, w, y, x, ... each, t, is
     T(a, b) of the two after it, and with g = dL/dt, dL/da = A(b, g) and dL/db = B(g, a).
 (3) <Y(x, w), y> = F = <x, X(w, y)>: X is the adjoint of Y for fixed w, the transposed matrix.
-Errors: ValueError for what does not fit. Checked in tests/test_conv.py, used all over theory/.
+Errors: ValueError for shapes that do not fit. Checked in tests/test_conv.py, used in theory/.
 """
 
 from collections import namedtuple
@@ -45,8 +45,8 @@ def conv_transpose2d(x, w, b=None, stride=1, padding=0, output_padding=0, groups
                      dilation=1):
     """X(w, x) + b: (B, O, H', W'), (O, C/G, k1, k2), (C,) -> (B, C, H, W).
 
-    The adjoint of conv2d of the same settings. H = transposed_size(H', k1, s1, p1, o1, d1):
-    several H have the same H', output_padding (o1, o2) chooses.
+    The adjoint of conv2d with the same settings. H = transposed_size(H', k1, s1, p1, o1, d1):
+    several H have the same H'; output_padding (o1, o2) chooses one.
     """
     x, w, b = _checked(x, w, b, groups, True)
     s, p, extra, d = map(_pair, (stride, padding, output_padding, dilation))

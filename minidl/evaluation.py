@@ -1,6 +1,6 @@
-"""How good a network is: the mean of a metric over a split, a classifier's errors.
+"""How good a network is: the mean of a metric over a split, a classifier's accuracy.
 
-Everything here is in evaluation mode, and sums over examples, never a mean of batch means.
+Networks are in evaluation mode. Means are over all examples, never means of batch means.
 Checked in tests/test_metrics.py and tests/test_hw1_classification.py.
 """
 
@@ -14,7 +14,7 @@ FRACTION = "fraction"
 
 
 def to_unit(x):
-    """uint8 (B, ...) -> float32 in [0, 1]: bytes / 255. Floats are no bytes: they stay."""
+    """uint8 (B, ...) -> float32 in [0, 1]: bytes / 255. Floats are returned unchanged."""
     return x if x.is_floating_point() else x.float().div_(255)
 
 
@@ -22,8 +22,8 @@ def to_unit(x):
 def per_example(metric, split, *modules, batch_size=1000):
     """metric(x, y) of every example of a split, in order: -> (N,), on the split's device.
 
-    x comes in [0, 1]. The modules are in evaluation mode meanwhile (batch normalisation uses
-    its running statistics, dropout is off) and back in their own mode afterwards.
+    metric gets x in [0, 1]. The modules are in evaluation mode meanwhile: batch normalisation
+    uses its running statistics, dropout is off. Afterwards they have their earlier mode.
     """
     parts = zip(split.x.split(batch_size), split.y.split(batch_size), strict=True)
     with evaluating(*modules):
@@ -33,8 +33,8 @@ def per_example(metric, split, *modules, batch_size=1000):
 def evaluate(metric, split, *modules, batch_size=1000):
     """The mean of metric(x, y) over a split: the sum over all examples divided by N.
 
-    Never a mean of batch means, which an uneven last batch would weigh wrongly. Summed in
-    float64, so that the batch size does not show in the digits that are reported.
+    A mean of batch means would give the examples of a small last batch too much weight. Summed
+    in float64, so that the batch size does not change the digits that are reported.
     """
     values = per_example(metric, split, *modules, batch_size=batch_size)
     return values.cpu().double().sum().item() / len(values)
@@ -42,7 +42,7 @@ def evaluate(metric, split, *modules, batch_size=1000):
 
 @contextlib.contextmanager
 def evaluating(*modules):
-    """The modules in evaluation mode for the length of a `with`, then each as it was."""
+    """The modules in evaluation mode inside the `with`; then each in its earlier mode."""
     before = [(part, part.training) for module in modules for part in module.modules()]
     for module in modules:
         module.eval()
@@ -60,7 +60,7 @@ def nats_and_accuracy(classifier, split):
 
 
 def nats_and_accuracy_of(logits, y):
-    """The same of logits (N, C) and classes y (N,)."""
+    """The same from logits (N, C) and classes y (N,)."""
     logits, y = logits.cpu(), y.cpu()  # float64 is not on every device
     right = logits.argmax(dim=1) == y
     return F.cross_entropy(logits.double(), y).item(), right.double().mean().item()

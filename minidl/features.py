@@ -1,7 +1,7 @@
-r"""What excites the units of a convolutional network, and how selective they are.
+r"""The activations of the units of a convolutional network, and how selective they are.
 
-A layer is a convolution with all that follows up to its ReLU. Its feature maps are the inputs
-of that ReLU, so that a unit which is off still has a gradient. A channel is a unit, at many
+A layer is a convolution and what follows it, up to its ReLU. Its feature maps are the inputs
+of that ReLU, so that a unit which is off still has a gradient. A unit is a channel, at many
 places. Checked in tests/test_hw1_features.py.
 """
 
@@ -33,7 +33,7 @@ def maps(network, x):
 
 
 def excitation(network, split):
-    """Every layer's (N, C): how strongly each image excites each unit, at the best place."""
+    """Every layer's (N, C): each unit's activation by each image, at its most active place."""
     sizes = []
 
     def strongest(x, _):
@@ -45,8 +45,8 @@ def excitation(network, split):
 
 
 def profile(excited, y, classes):
-    """(N, C), (N,) -> (C, classes): a unit's mean excitation by the images of each class; 0
-    by a class without images."""
+    """(N, C), (N,) -> (C, classes): a unit's mean activation by the images of each class; 0
+    for a class without images."""
     n = torch.bincount(y, minlength=classes).clamp(min=1)
     return torch.stack([excited[y == c].sum(dim=0) / n[c] for c in range(classes)], dim=1)
 
@@ -54,8 +54,8 @@ def profile(excited, y, classes):
 def selectivity(profiles):
     r"""(a_max - a_rest) / (a_max + a_rest), a_rest the mean over the other classes.
 
-    (C, classes), not negative -> (C,): 0 all classes excite the unit alike (or none does), 1
-    one class alone does. Morcos et al. 2018.
+    (C, classes), not negative -> (C,). 0: all classes activate the unit equally, or none does.
+    1: only one class does. Morcos et al. 2018.
     """
     highest = profiles.amax(dim=1)
     rest = (profiles.sum(dim=1) - highest) / (profiles.shape[1] - 1)
@@ -63,20 +63,20 @@ def selectivity(profiles):
 
 
 def by_class(profiles):
-    """(C, classes) -> (C,): the units in the order of the class that excites them most, the
-    most selective first."""
+    """(C, classes) -> (C,): the units sorted by the class that activates them most, the most
+    selective first."""
     return (10 * profiles.argmax(dim=1) - selectivity(profiles)).argsort()
 
 
 def scale(activations):
-    """(N, C) -> (C,): the standard deviation of each, for divisions; never 0."""
+    """(N, C) -> (C,): the standard deviation of each unit, never 0, to divide by."""
     return activations.std(dim=0, correction=0).clamp(min=1e-6)
 
 
 @torch.no_grad()
 def shown_maps(network, x, chosen):
-    """x (B, 1, H, W) and, for the eye, maps after the ReLU: as large as x, each unit in shares
-    of its highest value here. chosen: the units of each layer. -> (B, 1 + all of them, H, W).
+    """x (B, 1, H, W) and maps after the ReLU, for a figure: enlarged to the size of x, each
+    unit divided by its largest value. chosen: units of each layer. -> (B, 1 + units, H, W).
     """
     layers = [m[:, units].relu() for m, units in zip(maps(network, x), chosen, strict=True)]
     shares = [m / m.amax(dim=(0, 2, 3), keepdim=True).clamp(min=1e-12) for m in layers]
@@ -84,7 +84,7 @@ def shown_maps(network, x, chosen):
 
 
 def with_new_weights(network):
-    """A copy of the network as it would start: weights drawn anew, running statistics too."""
+    """A copy of the network with new random weights and the initial running statistics."""
     new = copy.deepcopy(network)
     for part in new.modules():
         if hasattr(part, "reset_parameters"):

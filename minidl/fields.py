@@ -1,4 +1,4 @@
-r"""What a unit sees of the image: its receptive field by formula and by gradient.
+r"""The receptive field of a unit, by the formula and by the gradient.
 
 A unit is a layer's channel at one place (minidl/features.py). Checked in
 tests/test_hw1_features.py; the formula is proven in theory/appendix/test_shapes.py.
@@ -14,14 +14,14 @@ POINTWISE = (nn.ReLU, nn.SELU, nn.Sigmoid, nn.Dropout, nn.Identity, nn.BatchNorm
 
 
 def receptive_field(layers):
-    r"""What one unit sees, along an axis, through layers (k, s, p, d): -> size, jump, start.
+    r"""The inputs that one unit sees along an axis, by layers (k, s, p, d): size, jump, start.
 
         size = 1 + sum_l (k_l - 1) d_l jump_{l-1},   jump_l = s_1 ... s_l,
         start = - sum_l p_l jump_{l-1}
 
     k kernel, s stride, p padding, d dilation. Unit o sees the inputs start + o jump ..
-    start + o jump + size - 1, as far as there are such. Derived and checked against gradients
-    in theory/appendix/test_shapes.py, claim 50.
+    start + o jump + size - 1, as far as they exist. Derived and checked against gradients in
+    theory/appendix/test_shapes.py, claim 50.
     """
     size, jump, start = 1, 1, 0
     for k, s, p, d in layers:
@@ -34,8 +34,8 @@ def receptive_field(layers):
 def kernels(network, last):
     """(k, s, p, d) of every convolution and pooling from the input to the part `last`.
 
-    The parts run in their order, kernels are square. Beside x + f(x) the f counts: it sees
-    what x sees, and more. ValueError for a layer before `last` whose units see everything
+    The parts run in their order, kernels are square. In x + f(x) only f counts, since it sees
+    all that x sees. ValueError for a layer before `last` whose units see the whole image
     (fully connected, adaptive pooling).
     """
     layers = []
@@ -60,7 +60,7 @@ def gradient_map(network, layer, at, x):
     """Mean over images and a random mixture of units of |d unit(at, at) / d pixel|: (H, W).
 
     Max-pooling passes the gradient to the largest of four pixels only, and a ReLU that is off
-    passes none. So a single image shows a part of the receptive field, many images all of it.
+    passes none. So one image shows a part of the receptive field, and many images all of it.
     """
     x = x.clone().requires_grad_()
     with evaluating(network):  # batch statistics would tie every pixel to every unit
@@ -71,8 +71,8 @@ def gradient_map(network, layer, at, x):
 
 
 def by_gradient(network, layer, images, generator):
-    """-> gradient_map and the formula's first pixel, of the first unit whose field is all
-    inside, on images of noise that are large enough for it."""
+    """-> gradient_map and the formula's first pixel, for the first unit whose field is inside
+    the image; the images are noise and large enough for it."""
     size, jump, start = field(network, layer)
     at = -(start // jump)
     first = start + at * jump
@@ -83,7 +83,7 @@ def by_gradient(network, layer, images, generator):
 
 
 def support(gradient):
-    """(H, W) -> (first row, last row, first column, last column) that is not 0."""
+    """(H, W) -> (first row, last row, first column, last column) with a value other than 0."""
     rows, columns = ((gradient != 0).any(axis).nonzero()[:, 0].tolist() for axis in (1, 0))
     return rows[0], rows[-1], columns[0], columns[-1]
 

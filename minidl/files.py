@@ -1,4 +1,4 @@
-"""Files that are whole or not there; a folder that one process at a time writes to."""
+"""Files that are complete or absent; a folder to which one process at a time writes."""
 
 import contextlib
 import glob
@@ -14,11 +14,11 @@ except ImportError:  # Windows: no locks, so nothing is cleared away and nobody 
 
 @contextlib.contextmanager
 def whole_file(path):
-    """Yield a path beside `path` to write to; it is moved there when the block ends well.
+    """Yield a path beside `path` to write to; it becomes `path` if the block has no error.
 
-    A reader finds the old file or the whole new one, whenever the process is killed. An error
+    A reader finds the old file or the whole new one, even if the process is killed. An error
     in the block leaves nothing behind; an OSError names `path`. What a killed process left is
-    cleared away by the next that writes the file: it is locked while somebody writes it.
+    removed by the next process that writes the file. A lock shows that a process still writes.
     Checked in tests/test_torture.py.
     """
     path = Path(path)
@@ -38,10 +38,10 @@ def whole_file(path):
 
 @contextlib.contextmanager
 def alone(folder):
-    """Yield whether no other process is in such a block for this folder.
+    """Yield True if no other process is inside `alone` for this folder, else False.
 
-    The lock is on the folder itself: it leaves no file behind, and a kill gives it back.
-    Without locks (Windows, some network disks) it is always granted.
+    The lock is on the folder itself: it leaves no file behind, and ends with the process.
+    Without locks (Windows, some network disks) the answer is always True.
     """
     with contextlib.ExitStack() as stack:
         granted = True
@@ -53,7 +53,7 @@ def alone(folder):
 
 
 def lock(handle):
-    """-> False where another process has the lock; it ends with the handle or the process."""
+    """-> False if another process has the lock; it ends with the handle or the process."""
     with contextlib.suppress(AttributeError, OSError):
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -76,7 +76,7 @@ def _locked_file_beside(path):
 
 
 def _clear_abandoned(path):
-    """Remove what killed processes left of the file: what is there and not locked."""
+    """Remove what killed processes left of the file: partial files that are not locked."""
     names = f".{glob.escape(path.name)}.{16 * '[0-9a-f]'}.tmp"
     for left in path.parent.glob(names) if fcntl else ():
         with contextlib.suppress(OSError):

@@ -3,9 +3,9 @@ r"""How far the distribution of some features is from that of others, each taken
     d^2(N(mu_1, S_1), N(mu_2, S_2)) = |mu_1 - mu_2|^2 + tr(S_1 + S_2 - 2 (S_1 S_2)^(1/2))
 
 the squared Frechet (2-Wasserstein) distance; Dowson and Landau (1982). With features of the
-Inception network it is the FID of Heusel et al. (2017), to which other features' values do not
-compare. From finite samples it is too large: beside it belongs its value between two samples
-of real images of the same size. Checked in tests/test_frechet.py.
+Inception network it is the FID of Heusel et al. (2017). Values from other features cannot be
+compared with it. From finite samples it is too large. So report it with the distance between
+two samples of real images of the same size. Checked in tests/test_frechet.py.
 """
 
 import torch
@@ -27,8 +27,8 @@ def frechet_distance(features, others):
     """
     if features.shape[1:] != others.shape[1:] or min(len(features), len(others)) < 2:
         raise UserError(f"found features of shapes {tuple(features.shape)} and "
-                        f"{tuple(others.shape)}, expected two or more rows, one an image, of "
-                        "one width")
+                        f"{tuple(others.shape)}, expected two or more rows, one per image, "
+                        "of one width")
     (mu_1, S_1), (mu_2, S_2) = moments(features), moments(others)
     values, vectors = torch.linalg.eigh(S_1)
     R = vectors * values.clamp(min=0).sqrt() @ vectors.T

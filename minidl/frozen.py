@@ -1,4 +1,4 @@
-"""A module that must not learn, and the proof that it did not."""
+"""A module that must not be trained, and a check that it was not."""
 
 import contextlib
 
@@ -9,12 +9,12 @@ from minidl.evaluation import evaluating
 
 @contextlib.contextmanager
 def frozen(module):
-    """For the length of a `with`, nothing in the module changes; at its end that is checked.
+    """Inside the `with`, nothing in the module changes; this is checked at its end.
 
     Its parameters take no gradient, so an optimizer that is given all parameters skips them,
     weight decay included. Gradients from before must be cleared. The module is in evaluation
-    mode, since every forward pass in training mode moves batch normalisation's running
-    statistics, without an optimizer.
+    mode, since every forward pass in training mode changes the running statistics of batch
+    normalisation, without an optimizer.
 
     Raises RuntimeError with the names of what is not bit-identical afterwards.
     Checked in tests/test_frozen.py.

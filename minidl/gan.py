@@ -1,4 +1,4 @@
-r"""The losses of a GAN's two players, in nats an image, from logits a, D(x) = sigmoid(a(x)).
+r"""The losses of a GAN's two players, in nats per image, from logits a, D(x) = sigmoid(a(x)).
 
     min over G  max over D   V = E_x log D(x) + E_z log(1 - D(G(z)))
 
@@ -15,12 +15,12 @@ def discriminator_loss(real, fake):
 
 
 def saturating(fake):
-    r"""log(1 - D(G(z))), G's own term of V. Its slope, -sigmoid(a), is next to 0 where D is
+    r"""log(1 - D(G(z))), G's own term of V. Its derivative -sigmoid(a) is nearly 0 where D is
     sure that an image is generated, a -> -infinity."""
     return F.logsigmoid(-fake)  # softplus would do, but for torch's shortcut beyond 20
 
 
 def non_saturating(fake):
-    r"""-log D(G(z)): it falls where `saturating` falls, with the slope -sigmoid(-a), which is
-    -1/2 or steeper for a <= 0."""
+    r"""-log D(G(z)): it falls where `saturating` falls. Its derivative -sigmoid(-a) is -1/2 or
+    steeper for a <= 0."""
     return -F.logsigmoid(fake)

@@ -4,7 +4,7 @@ r"""Gaussians: their KL divergence, the VAE's term, reparametrisation, the ELBO.
 
 Derived and proven in theory/test_gaussian_kl.py and theory/test_vae.py, checked in
 tests/test_gaussian.py. Equation numbers: Murphy, Probabilistic Machine Learning (2022).
-ValueError for shapes that disagree: (B, 1) beside (B, D) would broadcast without a word.
+ValueError for shapes that disagree: (B, 1) with (B, D) would broadcast without an error.
 """
 
 import math
@@ -53,7 +53,7 @@ def kl_to_std_normal(mu, logvar):
     """
     B, D = mu.shape
     _expect((B, D), logvar=logvar)
-    # expm1: s^2 - 1 with all its digits, without which a small KL is negative in float32
+    # expm1: s^2 - 1 without cancellation, which makes a small KL negative in float32
     return 0.5 * (mu**2 + logvar.expm1() - logvar).sum(dim=1)
 
 

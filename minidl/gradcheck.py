@@ -12,9 +12,9 @@ import torch
 def check_gradient(f, *inputs, step=1e-5, tolerance=1e-7):
     """Raise AssertionError, with both sides, where autograd and differences do not agree.
 
-    f takes the float64 tensors `inputs` to a tensor of any shape; for second derivatives let f
+    f maps the float64 tensors `inputs` to a tensor of any shape; for second derivatives let f
     be a gradient. Each d f_i / d x_j may be off by tolerance times the largest derivative by
-    this x. Ten times the quotient's rounding error is added, for f right to half an ulp.
+    this x. Ten times the quotient's rounding error is added, for f exact to half an ulp.
     """
     for x in inputs:
         if x.dtype != torch.float64:

@@ -1,4 +1,4 @@
-r"""IDX, the file format of MNIST: an array of any shape after a header that tells the shape.
+r"""IDX, the file format of MNIST: a header with the shape, then an array of that shape.
 
     byte      holds
     0, 1      00 00
@@ -9,8 +9,8 @@ r"""IDX, the file format of MNIST: an array of any shape after a header that tel
 
 All numbers are big endian. A name that ends in .gz holds this gzipped, any other name plain.
 Source: Y. LeCun, C. Cortes, C. Burges, "The MNIST database", section on the file format.
-Errors: any other file is an IdxError, "FILE: found ..., expected ...". `read` takes memory for
-bytes that arrive, never for bytes that a header claims. Checked in tests/test_idx.py.
+Errors: any other file is an IdxError, "FILE: found ..., expected ...". `read` uses memory for
+the bytes in the file, never for those that a header claims. Checked in tests/test_idx.py.
 """
 import gzip
 import math
@@ -82,7 +82,7 @@ def write(path, array):
 
 @contextmanager
 def _named_errors(path):
-    """Makes whatever is wrong with a file one sentence that begins with its name."""
+    """Turns any error of a file into one sentence that begins with the file's name."""
     try:
         yield
     except (OSError, EOFError, ValueError, struct.error, zlib.error) as error:

@@ -1,7 +1,7 @@
 r"""Losses and metrics with an equation, one value per example.
 
-A loss here returns (B,), one number an example; the mean over the batch is taken once, in
-sight, in the training loop. Checked in tests/test_metrics.py.
+A loss here returns (B,), one number per example. The training loop takes the mean over the
+batch, where the reader sees it. Checked in tests/test_metrics.py.
 """
 
 import torch.nn.functional as F
@@ -27,13 +27,13 @@ def mse(x_hat, x):
 
 
 def bce(logits, x):
-    r"""Binary cross-entropy, in nats an example: the sum over its P values, not their mean.
+    r"""Binary cross-entropy, in nats per example: the sum over its P values, not their mean.
 
         bce_b = -sum_p [x_bp log p_bp + (1 - x_bp) log(1 - p_bp)],   p = sigmoid(logits)
 
-    (B, ...), (B, ...) -> (B,), x in [0, 1]: -log p(x|z) of a VAE whose pixels are Bernoulli,
-    for x of 0 and 1; for grey x its mean over such images drawn with probability x. Of grey
-    pixels the least is their entropy, not 0; theory/appendix/test_elbo.py proves it.
+    (B, ...), (B, ...) -> (B,), x in [0, 1]. For x of 0 and 1 it is -log p(x|z) of a VAE whose
+    pixels are Bernoulli. For grey x it is the mean over such images, drawn with probability x.
+    Its minimum for grey pixels is their entropy, not 0: theory/appendix/test_elbo.py.
     """
     _same_shape(logits, x)
     values = F.binary_cross_entropy_with_logits(logits, x, reduction="none")
@@ -41,6 +41,6 @@ def bce(logits, x):
 
 
 def _same_shape(x_hat, x):
-    # (B, 784) against (B, 1, 28, 28) would broadcast to (B, 1, B, 784) without a word
+    # (B, 784) against (B, 1, 28, 28) would broadcast to (B, 1, B, 784) without an error
     if x_hat.shape != x.shape:
         raise ValueError(f"shapes differ: {tuple(x_hat.shape)} and {tuple(x.shape)}")

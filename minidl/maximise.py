@@ -1,7 +1,7 @@
-r"""What keeps a picture legible while an activation is maximised over its pixels.
+r"""What keeps an image legible while an activation is maximised over its pixels.
 
-Without it the ascent finds patterns that hold only pixel by pixel, which look like noise.
-Checked in tests/test_hw1_features.py.
+Without it, gradient ascent finds patterns that look like noise. Checked in
+tests/test_hw1_features.py.
 """
 
 import torch
@@ -11,7 +11,7 @@ import torch.nn.functional as F
 def total_variation(x):
     r"""TV(x) = 1/P sum_ij |x_{i+1,j} - x_ij| + |x_{i,j+1} - x_ij|, P pixels.
 
-    (B, C, H, W) -> (B,). Noise has much of it, flat areas with sharp edges have little.
+    (B, C, H, W) -> (B,). It is large for noise and small for flat areas with sharp edges.
     """
     down, right = x.diff(dim=2).abs(), x.diff(dim=3).abs()
     return (down.flatten(1).sum(dim=1) + right.flatten(1).sum(dim=1)) / x[0].numel()

@@ -1,4 +1,4 @@
-r"""A multi-layer perceptron, how its weights begin, and how many of them end near 0.
+r"""A multi-layer perceptron, its initial weights, and the share of its weights near 0.
 
 A weight w is (out, in): in = fan_in is its width before, out = fan_out after. With inputs of
 variance q, a layer's outputs have the variance in Var(w) q. On the way back, the variance of
@@ -7,7 +7,7 @@ the gradients is multiplied by out Var(w). The schemes keep one or both factors 
     Xavier      Var(w) = 2 / (in + out)   both directions, for tanh     Glorot, Bengio (2010)
     He          Var(w) = 2 / in           ReLU loses half of E x^2      He et al. (2015)
 
-Zeros fail: with ReLU no gradient passes, so all units stay alike. Torch's own default has
+Zeros fail: with ReLU no gradient passes, so all units stay identical. Torch's default has
 Var(w) = 1 / (3 in), and biases that are not 0. Checked in tests/test_hw1_optimizers.py.
 """
 

@@ -1,11 +1,11 @@
-r"""Noise on images (B, C, H, W) in [0, 1], and what undoes it without a network.
+r"""Noise on images (B, C, H, W) in [0, 1], and methods to remove it without a network.
 
     gaussian         x' = clip(x + level e),  e ~ N(0, 1)
-    salt and pepper  a share `level` of the pixels is 0 or 1, as often the one as the other
+    salt and pepper  a share `level` of the pixels is 0 or 1, each with probability 1/2
     masking          a share `level` of the pixels is 0
 
-x' stays in [0, 1]: it is an image, as a file could hold it. Fresh at each call, drawn where
-the generator is: a CPU's gives the same noise for any device. Checked in
+x' stays in [0, 1], so it is an image too. The noise is new in each call, and drawn on the
+generator's device: a generator on the CPU gives the same noise on any device. Checked in
 tests/test_augment.py.
 """
 
@@ -45,8 +45,9 @@ def median_filter(x, size):
 
 
 def _median(values):
-    """The median of an odd number n of tensors, entry by entry: of any n // 2 + 2 of them, the
-    least and the greatest are not it, and go (Paeth, 1990). Many times as fast as sorting."""
+    """The median of an odd number n of tensors, entry by entry. Of any n // 2 + 2 of them, the
+    least and the greatest are not the median and are removed (Paeth 1990). Sorting is slower.
+    """
     kept, coming = values[:len(values) // 2 + 2], values[len(values) // 2 + 2:]
     while len(kept) > 1:
         least, greatest = torch.minimum(*kept[:2]), torch.maximum(*kept[:2])
@@ -66,7 +67,7 @@ def linear_map(pairs, penalty=0.01):
         W = C_xv (C_vv + penalty I)^-1,   b the mean of x,   m the mean of v
 
     pairs: batches (v, x) of images (B, 1, H, W), N in all. C_xv is the mean of
-    (x_n - b)(v_n - m)^T, taken as that of x_n v_n^T less b m^T. x_hat is cut to [0, 1].
+    (x_n - b)(v_n - m)^T, computed as that of x_n v_n^T minus b m^T. x_hat is cut to [0, 1].
     """
     sums, N = 0, 0
     for v, x in pairs:

@@ -6,7 +6,7 @@ r"""A simple recurrent network through time, and back through time, by hand.
     d_t   = (1 - h_t^2) (g_t + W^T d_{t+1}),   d_{T+1} = 0       the factors of (4)
     dL/dW = sum_t d_t h_{t-1}^T
 
-autograd would do the same a word at a time, with 2 T small products and T sums for dL/dW. Here
+autograd would do the same word by word, with 2 T small products and T sums for dL/dW. Here
 dL/dW is a single product of all words' d with all words' h. Proven in
 theory/appendix/test_bptt.py, (3); checked against torch.nn.RNN in tests/test_recurrence.py.
 """
@@ -19,8 +19,8 @@ from torch.autograd.function import once_differentiable
 def recurrence(a, W):
     """a (T, B, h), overwritten; W (h, h) -> all states (T, B, h), a review a row.
 
-    Within torch.autocast dL/dW is a product in its type. The states themselves are in float32
-    at least: what one word's rounding loses would be carried through all that follow.
+    Within torch.autocast, dL/dW is computed in its type. The states are in float32 or better,
+    since the rounding error of one word is passed on to all words after it.
     """
     a = a if a.dtype is torch.float64 else a.float()
     return _Recurrence.apply(a, W)
@@ -57,11 +57,11 @@ def gradient_norms(rnn, head, x):
     """|do/dh_{T-k}|, k = 0 ... T - 1, of o = head(h_T): how far back the gradient reaches.
 
     rnn a torch.nn.RNN, x (T, B, d) -> (B, T). Each state is a tensor of its own, so that
-    autograd can be asked for the gradient at each, whatever way it takes to o.
+    autograd can give the gradient of o by each of them.
     """
     h, W, states = x.new_zeros(x.shape[1], rnn.hidden_size), rnn.weight_hh_l0, []
     for a_t in F.linear(x, rnn.weight_ih_l0, rnn.bias_ih_l0 + rnn.bias_hh_l0):
         h = torch.tanh(a_t + h @ W.T)  # a review a row
         states.append(h)
-    gradients = torch.autograd.grad(head(h).sum(), states)  # of a review's o its own states
+    gradients = torch.autograd.grad(head(h).sum(), states)  # an o depends on its own review
     return torch.stack(gradients[::-1], dim=1).norm(dim=2)

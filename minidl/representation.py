@@ -1,5 +1,7 @@
-r"""What a code z (N, D) of images with classes y (N,) contains: the classes' spread, distances
-and what a linear probe finds; whether a map keeps neighbours.
+r"""Measures of a code z (N, D) of images with classes y (N,).
+
+They are the spread and the distances of the classes, the accuracy of a linear probe, and how
+well a map keeps neighbours.
 
 With N_c examples and mean mu_c of class c, mu the mean of all, every |.|^2 summed over D:
 
@@ -70,7 +72,7 @@ def nearest(x, others, block=1000):
     -> (distances (M,), indices in 0 ... N-1 (M,)). A block of x at a time: (block, N) numbers.
     """
     x, others = x.flatten(1), others.flatten(1)
-    # cdist takes |a|^2 + |b|^2 - 2 a.b, in which distances drown far away from the origin
+    # cdist takes |a|^2 + |b|^2 - 2 a.b, whose rounding errors are large far from the origin
     mean = others.mean(dim=0)
     centred = others - mean
     index = torch.cat([torch.cdist(part - mean, centred).min(dim=1).indices
@@ -81,9 +83,9 @@ def nearest(x, others, block=1000):
 def trustworthiness(x, y, k=5):
     r"""T = 1 - 2 / (N k (2 N - 3 k - 1)) sum_i sum_{j in U_i} (r(i, j) - k), at most 1.
 
-    U_i: the points among the k nearest of i in y (N, ...) but not in x (N, ...); r(i, j): the
-    rank of j by its distance from i in x, 1 the nearest, of equal ones all the best. Of random
-    points about 1/2. Venna and Kaski (2001). ValueError for a k not in 1 ... (N - 1) / 2.
+    U_i: the points among the k nearest of i in y (N, ...) but not in x (N, ...). r(i, j): the
+    rank of j by its distance from i in x, 1 the nearest; equal distances share the best rank.
+    For random points about 1/2. Venna and Kaski (2001). ValueError unless 1 <= k <= (N - 1)/2.
     """
     x, y, N = x.flatten(1).cpu().double(), y.flatten(1).cpu().double(), len(x)
     if not 1 <= k <= (N - 1) / 2 or not (x.isfinite().all() and y.isfinite().all()):

@@ -1,4 +1,4 @@
-"""Learning rates over a training."""
+"""A schedule of the learning rate."""
 
 import math
 
@@ -11,7 +11,8 @@ def one_cycle(optimizer, steps, warm_up=0.1):
         f(t) = (t + 1) / w                                  for t < w = warm_up steps
         f(t) = 1/2 (1 + cos(pi (t - w) / (steps - w)))      after that, down to 0
 
-    A high rate in the middle learns fast, a falling one settles. After Smith and Topin (2019).
+    A high rate trains fast, and the falling rate then lets the weights converge. After Smith
+    and Topin (2019).
     """
     w = max(1, round(warm_up * steps))
 

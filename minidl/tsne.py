@@ -18,16 +18,16 @@ import torch
 
 from minidl import pca
 
-EARLY, EXAGGERATION = 100, 12  # in so many steps, P is so many times as large
+EARLY, EXAGGERATION = 100, 12  # in the first 100 steps, P is 12 times as large
 
 
 def affinities(x, perplexity):
     """P (N, N) of x (N, ...), float64, by bisection for beta_i; ValueError if there is none.
 
-    On the CPU, for not every device has float64.
+    On the CPU, since not every device has float64.
 
-    With more duplicates of a point than the perplexity no beta_i is large enough: the limit is
-    taken, all of them equally near.
+    If a point has more duplicates than the perplexity, no beta_i is large enough. The limit is
+    taken then: all duplicates are equally near.
     """
     x, N = x.flatten(1).cpu().double(), len(x)
     if not 1 <= perplexity <= N - 1 or not x.isfinite().all():
@@ -59,7 +59,7 @@ def divergence(P, y):
 def gradient(P, y):
     """dC/dy (N, 2): 4 [y_i sum_j a_ij - sum_j a_ij y_j], a_ij = (p_ij - w_ij / Z) w_ij."""
     square, one = y.square().sum(dim=1, keepdim=True), y.new_ones(len(y), 1)
-    # 1 + |y_j|^2 - 2 y_j . y_i + |y_i|^2 as a product; in place, for filling memory costs most
+    # 1 + |y_j|^2 - 2 y_j . y_i + |y_i|^2 as a product; in place, since new memory costs most
     w = torch.cat([-2 * y, 1 + square, one], 1) @ torch.cat([y, one, square], 1).T
     w.reciprocal_()
     a = torch.sub(P, w, alpha=1 / (w.sum().item() - len(y))).mul_(w)  # Z is without w_ii = 1
@@ -72,7 +72,7 @@ def tsne(x, perplexity=30, steps=800):
 
     While P is exaggerated, clusters form that can still pass each other. The rate is four
     times that of Belkina et al. (2019); eight times is not stable. The start is the principal
-    components, scaled to a deviation of 1e-4, and noise of 1e-6, which takes duplicates apart.
+    components, scaled to a deviation of 1e-4, plus noise of 1e-6, which separates duplicates.
     """
     device, x = x.device, x.flatten(1).cpu().double()
     P = affinities(x, perplexity).float().to(device)

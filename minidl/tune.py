@@ -1,12 +1,12 @@
-r"""The search for hyper-parameters: a space, three ways through it, k-fold cross-validation.
+r"""The search for hyper-parameters: a space, three searches of it, k-fold cross-validation.
 
     space = {"learning_rate": LogUniform(1e-4, 1e-1), "layers": Integer(1, 4)}
     trials = run.trials("search", objective)         # objective(settings, budget) -> score
     best = random_search(trials, space, n=30, seed=0)
 
-A trial is {"settings", "score"}, the lower the better, or {"settings", "failure"}. trials maps
-a list of settings to a list of trials; lab/trials.py logs them. The objective sees only the
-data it was made with: give it training data or its folds, and it cannot reach the test data.
+A trial is {"settings", "score"}, the lower the better, or {"settings", "failure"}. `trials`
+maps a list of settings to a list of trials; lab/trials.py logs them. The objective sees only
+the data that it is given: with training data or its folds, it cannot reach the test data.
 Proposals depend on the seed and on earlier scores alone. Checked in tests/test_tune.py.
 """
 
@@ -21,12 +21,12 @@ from minidl import UserError
 
 
 class SearchError(UserError):
-    """A space that is none, or a search without a result: one sentence."""
+    """An invalid space, or a search without a result: one sentence."""
 
 
 @dataclass(frozen=True)
 class Uniform:
-    """A real number, as likely in every part of [low, high] as in another of that length."""
+    """A real number, uniformly distributed in [low, high]."""
 
     low: float
     high: float
@@ -36,7 +36,7 @@ class Uniform:
             raise SearchError(f"found {self}, expected low < high")
 
     def at(self, u):
-        """u in [0, 1] -> the value below which the share u of the values lies."""
+        """u in [0, 1] -> the u-quantile: the share u of the values is below it."""
         return min(self.high, self.low + u * (self.high - self.low))  # the sum may round up
 
 
@@ -58,7 +58,7 @@ class LogUniform:
 
 @dataclass(frozen=True)
 class Integer:
-    """A whole number from low to high, both included, each as likely as the other."""
+    """A whole number from low to high, both included, all equally likely."""
 
     low: int
     high: int
@@ -90,7 +90,7 @@ def folds(n, k, seed):
     """k pairs (training, validation) of indices of n examples. Every example is in exactly one
     validation part; the parts' sizes differ by at most one."""
     if not 2 <= k <= n:
-        raise SearchError(f"--folds {k}: found {n} examples, expected one or more a fold, "
+        raise SearchError(f"--folds {k}: found {n} examples, expected one or more per fold, "
                           "and two folds or more")
     order = torch.randperm(n, generator=torch.Generator().manual_seed(seed))
     parts = order.tensor_split(k)
@@ -104,8 +104,8 @@ def random_search(trials, space, n, seed):
 
 
 def grid_search(trials, space, points):
-    """All combinations of `points` values of each parameter, spaced evenly (a choice has no
-    more than its own). -> the best trial."""
+    """All combinations of `points` evenly spaced values of each parameter (a choice has at
+    most its own values). -> the best trial."""
     axes = []
     for kind in space.values():
         values = [kind.at((i + 0.5) / points) for i in range(points)]
@@ -114,9 +114,9 @@ def grid_search(trials, space, points):
 
 
 def genetic_search(trials, space, population, generations, seed, *, mutation=0.2, elite=2):
-    """Settings as genes. A parent is the better of two random settings; a child takes each
+    """Each setting is a gene. A parent is the better of two random trials; a child takes each
     gene from one of two parents. A gene is drawn anew with the probability `mutation`. The
-    `elite` best settings are kept. -> the best trial."""
+    `elite` best trials are kept. -> the best trial."""
     source = random.Random(seed)
     seen = found = trials([sample(space, source) for _ in range(population)])
     for _ in range(generations - 1):
@@ -150,7 +150,7 @@ def at_edge(space, settings):
 
 
 def chosen(scores, best):
-    """Of a grid, {value: score}: what was tried, the best value, whether it is at an end."""
+    """For {value: score}, a table's row: the values tried, the best, is it at an end."""
     ends = (min(scores), max(scores)) if len(scores) > 1 else ()
     return {"tried": ", ".join(f"{value:g}" for value in sorted(scores)),
             "best": f"{best:g}", "at an edge": "yes" if best in ends else "no"}

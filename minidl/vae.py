@@ -1,4 +1,4 @@
-r"""A VAE's two terms of the loss over a set of images, in nats; which of its latents are used.
+r"""The two terms of a VAE's loss on a set of images, in nats, and which latents are used.
 
 The terms are losses.bce and gaussian.kl_to_std_normal. Checked in tests/test_hw2_vae.py.
 """
@@ -14,7 +14,7 @@ from minidl.losses import bce
 
 
 class Terms(NamedTuple):
-    bce: torch.Tensor  # (N,) float64, on the CPU, nats an image
+    bce: torch.Tensor  # (N,) float64, on the CPU, nats per image
     kl: torch.Tensor   # (N,) the same
     mu: torch.Tensor   # (N, D)
     z: torch.Tensor    # (N, D)
@@ -25,7 +25,7 @@ def elbo_terms(encode, decode, x, seed, size=1000):
     r"""-ELBO(x) = BCE + KL of every image: BCE = -log p(x|z) at one z ~ q(z|x), KL exactly.
 
     encode  images (B, 1, H, W) in [0, 1] -> mu, logvar (B, D) each, or both side by side.
-    decode  z (B, D) -> logits (B, 1, H, W). Networks are in evaluation mode meanwhile.
+    decode  z (B, D) -> logits (B, 1, H, W). Networks are in evaluation mode during the call.
     x       bytes (N, 1, H, W), taken `size` at a time; seed: of z, the same in each call.
     """
     generator, found = torch.Generator().manual_seed(seed), []

@@ -185,7 +185,7 @@ def test_without_data_and_network_auto_takes_glyphs_and_says_so(
         tmp_path, no_mirrors, capsys, quick):
     found = load("mnist", "auto", tmp_path, images=120)
     assert found.name == "glyphs-digits" and "not MNIST" in found.title
-    assert "MNIST IS NOT AT HAND" in capsys.readouterr().out.splitlines()[0]
+    assert "MNIST IS NOT AVAILABLE" in capsys.readouterr().out.splitlines()[0]
     assert len(found.train.x) == 110 and len(found.test().x) == 20
 
 

@@ -75,7 +75,7 @@ def test_a_link_to_a_folder_elsewhere_is_not_written_through(tmp_path):
 
 def test_a_file_that_no_run_wrote_is_not_replaced(tmp_path):
     (tmp_path / "loss.png").write_text("mine")
-    with pytest.raises(FolderError, match=r"loss\.png: found a file that is no run's"):
+    with pytest.raises(FolderError, match=r"loss\.png: found a file that no run wrote"):
         Folder(tmp_path, {}).path("loss.png")
     (tmp_path / "results.json").write_text("mine")
     with pytest.raises(FolderError, match=r"results\.json"):  # at once, not after the training

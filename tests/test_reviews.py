@@ -178,7 +178,7 @@ def test_without_the_archive_auto_takes_the_embedded_corpus_and_says_so(archive,
     archive.unlink()
     said = []
     assert load("auto", tmp_path / "data", say=said.append).name == "embedded"
-    assert "IMDb IS NOT AT HAND" in said[0]
+    assert "IMDb IS NOT AVAILABLE" in said[0]
     with pytest.raises(data_download.DownloadError, match="aclImdb_v1"):
         load("imdb", tmp_path / "data")
 

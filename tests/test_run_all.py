@@ -84,7 +84,7 @@ def test_a_run_all_json_of_the_users_is_refused_and_stays(scripts, capsys, conte
     (scripts / "out").mkdir()
     (scripts / "out" / "run_all.json").write_text(content)
     assert run(scripts) == run(scripts, "--resume") == 2
-    assert capsys.readouterr().err.count("run_all.json: found a file that is no run's") == 2
+    assert capsys.readouterr().err.count("run_all.json: found a file that no run wrote") == 2
     assert (scripts / "out" / "run_all.json").read_text() == content
 
 

@@ -30,9 +30,9 @@ zero_padding = ...
 
 
 # --- question 2: is the layer time invariant? -----------------------------------------------
-# Signals are on all integers t; (T_a x)[t] = x[t - a]. Answer True; or, if the layer S is not
-# time invariant, a pair (x, a) that shows it: a list of numbers x, which stand at times 0, 1,
-# 2 ... with zeros elsewhere, and a shift a for which S T_a x is not T_a S x.
+# Signals are on all integers t; (T_a x)[t] = x[t - a]. If the layer S is time invariant,
+# answer True. If not, answer with a pair (x, a) for which S T_a x is not T_a S x. Here a is a
+# shift, and x a list of numbers at times 0, 1, 2 ..., with zeros at all other times.
 
 additive_constant = ...       # (a) (S x)[t] = x[t] + 3
 pointwise_nonlinearity = ...  # (b) (S x)[t] = max(x[t], 0)
@@ -69,12 +69,12 @@ def fc_wrt_b(W, x, b):
 
 
 def conv_wrt_x(x, w, stride, padding):
-    """(c) Of a convolution layer, as the field calls it, with respect to x:
+    """(c) Of a convolution layer, as in deep learning, with respect to x:
 
         y[o, i] = sum_c sum_u w[o, c, u] x[c, i stride + u - padding],   x = 0 outside.
 
-    x (C, n), w (O, C, k); y has m = (n + 2 padding - k) // stride + 1 values a channel. x and
-    y are listed as vectors -> (O m, C n).
+    x (C, n), w (O, C, k); y has m = (n + 2 padding - k) // stride + 1 values per channel. x
+    and y are listed as vectors -> (O m, C n).
     """
     ...
 
@@ -120,8 +120,8 @@ def rnn_forward(w, n, E, W_xh, W_hh, b, W_hq, b_q):
 
 # --- exercise 5: the 1-D CNN of Figure 15.14 ------------------------------------------------
 # One sentence of 11 words, 6 numbers a word; 4 filters over 2 words and 5 over 4 words, no
-# padding, stride 1; maximum over time; 2 classes. The sizes, each a tuple: of the words'
-# numbers X, the filters' outputs Z2 and Z4, their maxima m2 and m4, both joined m, the logits.
+# padding, stride 1; maximum over time; 2 classes. Give each size as a tuple. X holds the
+# words' numbers, Z2 and Z4 the filters' outputs, m2 and m4 their maxima, m both joined.
 
 sizes = {"X": ..., "Z2": ..., "Z4": ..., "m2": ..., "m4": ..., "m": ..., "logits": ...}
 
@@ -183,11 +183,11 @@ def nt_xent(v, tau):
 
 
 def discriminator_loss(real, fake):
-    """What D lowers, in nats: logits of B real and B generated images -> (B,), the sum of
+    """What D minimises, in nats: logits of B real and B generated images -> (B,), the sum of
     both images' cross-entropies."""
     ...
 
 
 def generator_loss(fake):
-    """What G lowers, not saturating, in nats: logits of generated images (B,) -> (B,)."""
+    """What G minimises, not saturating, in nats: logits of generated images (B,) -> (B,)."""
     ...

@@ -2,7 +2,7 @@
 
 python theory/figures.py [--out outputs/theory]
 
-Every number drawn comes out of a layer: J column by column from unit signals (claims 36, 37,
+Every number drawn is computed by a layer: J column by column from unit signals (claims 36, 37,
 39), the pooled signals by pooling (claims 17, 19). The tests are the proof, not the pictures.
 """
 

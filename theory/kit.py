@@ -1,4 +1,4 @@
-"""What every proof here is made of: exact data, comparisons that cannot be vacuous, controls.
+"""What every proof here is made of: exact data, comparisons that can fail, controls.
 
 A claim has a function check(implementation) that compares two sides with `same` (exactly) or
 `close` (within a derived bound). The test runs it on the right implementations; `refuted` runs

@@ -2,8 +2,8 @@ r"""Question 1: a convolution with any filter h is linear and time/space invaria
 
 Result. For every filter h and every shift a, h * (T_a x) = T_a (h * x).
 
-A system S is time invariant (TI) if S T_a = T_a S for every shift a, with (T_a x)[t] = x[t-a]:
-a delayed input gives the same output, delayed. Deep learning calls this equivariance, and
+A system S is time invariant (TI) if S T_a = T_a S for every shift a, with (T_a x)[t] = x[t-a].
+So a delayed input gives the same output, delayed. Deep learning calls this equivariance, and
 calls S T_a = S invariance. The convolution is (h*x)[t] = sum_s h[s] x[t-s], Murphy (14.2), on
 all integers Z. The signal x is 0 outside a finite range, or the sums converge absolutely.
 

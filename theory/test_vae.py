@@ -1,7 +1,7 @@
 r"""Exercise 3: the forward pass through a variational autoencoder, in pseudo-code.
 
-Result. The encoder gives the mean and the log-variance of q(z|x), a sample z of it is drawn as
-mu + s eps, the decoder gives the logits of the pixels, and the loss is -ELBO in nats:
+Result. The encoder gives the mean and the log-variance of q(z|x). A sample z of it is drawn as
+mu + s eps. The decoder gives the logits of the pixels, and the loss is -ELBO in nats:
 
     def forward(x):                                   # x       (B, P)
         h = relu(W_h x + b_h)                         # h       (B, H)
@@ -28,8 +28,8 @@ network P = 784, H = 400 and L = 20. Murphy's numbers are (20.101) for z and (20
 (5) rec is summed over the pixels and kl over the latents. A mean in one of them would change
     the weight of the KL by P or by L. Only over the batch a mean is taken.
 To encode an image rather than to train, use z = mu. For black and white pixels rec is exactly
--log p(x|z). For grey x it is the mean of -log p(x'|z) over black and white images x' whose
-pixels are 1 with probability x; its least value is not 0 (claim 70).
+-log p(x|z). For grey x it is the mean of -log p(x'|z) over black and white images x', whose
+pixels are 1 with probability x. Then its least value is not 0 (claim 70).
 
 Check. Every tensor has its size, and its value by another program: evidence. Common errors
 are refuted: log s^2 read as log s or s^2, one eps for all latents, two sigmoids, a mean for a

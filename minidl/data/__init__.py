@@ -1,4 +1,4 @@
-"""Where examples come from: images, film reviews, and the embedded sets that stand in."""
+"""The data sets: images, film reviews, and the embedded sets that replace them."""
 
 from minidl.data.images import (
     Dataset,

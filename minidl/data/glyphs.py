@@ -1,8 +1,8 @@
 r"""The embedded data set: digits 0-9 or letters A-J, drawn from matplotlib's own fonts, 28x28.
 
-It stands in for MNIST (`digits`) and Fashion-MNIST (`letters`) where neither files nor network
-are to be had. Of each glyph we keep the signed distance d(q): pixels from the point q to the
-outline, positive inside. The image at the pixel p, (0, 0) being the middle of the picture, is
+It replaces MNIST (`digits`) and Fashion-MNIST (`letters`) where neither files nor a network
+are available. Of each glyph we keep the signed distance d(q): pixels from the point q to the
+outline, positive inside. The image at the pixel p, where (0, 0) is the middle of the image, is
 
     I(p) = clip(g clip(1/2 + (d(q) + t(p)) / e) (1 + n(p))),    q = A (p - s) + u(p)
     A    = [1/a 0; 0 1/b] [1 k; 0 1] R(phi),                    clip(v) = min(max(v, 0), 1)
@@ -13,17 +13,18 @@ outline, positive inside. The image at the pixel p, (0, 0) being the middle of t
     u     elastic warp: 5x5 vectors of -2 to 2 pixels along x and y, bicubic in between
     t     pen, bolder if positive: (1.5 - max d) / 2, and 0.1 to 0.8, and -0.6 to 0.6 pixels
           that vary over the image as u does; the first term draws bold and light together
-    n     roughness, N(0, 0.05) per pixel; it touches ink only: the ground is 0 as in MNIST
+    n     roughness, N(0, 0.05) per pixel; on ink only: the background is 0 as in MNIST
 
-Ranges are uniform. Upright, a glyph has its centre of mass in the middle of the picture and
-is as large as 20x20 pixels and 11.5 pixels from the centre of mass to any point allow.
+Ranges are uniform. Before A is applied, the middle of the image is a glyph's centre of mass.
+The glyph is as large as possible within 20x20 pixels, and no point is further than 11.5 pixels
+from the centre of mass.
 
-The test fonts do not occur in training, nor do other weights or slants of them, so that a test
-image shows a new hand: the four Times-like faces of STIX, the sans and the typewriter of
-Computer Modern. Trained on are the twelve faces of DejaVu, the romans and italic of Computer
-Modern: both sides have sans, serif, fixed width, italic and bold. Left out: cmsy10, cmex10
-(symbols in these places), cmmi10 (old-style figures: its 1 is a small I), STIXSiz*,
-STIXNonUni* and *Display (they lack the characters). Checked in tests/test_glyphs.py.
+The test fonts, and other weights or slants of them, do not occur in training. They are the
+four Times-like faces of STIX, and the sans and the typewriter of Computer Modern. The training
+fonts are the twelve faces of DejaVu, and the romans and the italic of Computer Modern. Both
+splits have sans, serif, fixed width, italic and bold. Left out: cmsy10, cmex10 (symbols in
+these places), cmmi10 (old-style figures: its 1 is a small I), STIXSiz*, STIXNonUni* and
+*Display (they lack the characters). Checked in tests/test_glyphs.py.
 """
 from functools import cache
 from pathlib import Path
@@ -72,7 +73,7 @@ def signed_distance(pieces):
     along = ((x - ax) * dx + (y - ay) * dy) / np.maximum(dx**2 + dy**2, 1e-12)
     along = along.clip(0, 1)    # (R*R, S): where on each piece its nearest point lies
     square = (x - ax - along * dx) ** 2 + (y - ay - along * dy) ** 2
-    # inside, a ray to the right meets more of the outline going one way than the other
+    # inside, a ray to the right crosses the outline more often in one direction
     left = (ax - x) * dy > (ay - y) * dx
     up, down = (ay <= y) & (by > y) & left, (ay > y) & (by <= y) & ~left
     inside, distance = up.sum(axis=1) != down.sum(axis=1), np.sqrt(square.min(axis=1))
@@ -124,9 +125,9 @@ def chunk(kind, split, index):
 
 @cache
 def generate(kind, split, n):
-    """x (n, 28, 28), y (n,), uint8 numpy: the first n of an endless row, the same each time.
+    """x (n, 28, 28), y (n,), uint8 numpy: the first n of an endless list, the same each time.
 
-    Torch's global generator is neither read nor moved.
+    Torch's global generator is neither read nor changed.
     """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)    # many small steps: threads gain little, and lose on a busy CPU

@@ -1,17 +1,17 @@
 r"""The embedded corpus: film reviews drawn from a small grammar in which order matters.
 
-It stands in for IMDb where neither file nor network is to be had. Half of its reviews are
+It replaces IMDb where neither the file nor a network is available. Half of its reviews are
 plain: all their opinions agree with the label, and counting words is enough. The other half
-are turned: an opinion and its opposite, and the order tells which one is the verdict,
+are turned: they hold an opinion and its opposite, and the order decides the label,
 
     not GOOD but BAD | the N was GOOD but the M was BAD          -> negative
     at first i found it GOOD ... in the end i found it BAD       -> negative
     i hoped for something GOOD and what i got was BAD            -> negative
 
-Claim.  No bag of words is right on more than half of the turned reviews.
+Claim.  No bag of words classifies more than half of the turned reviews correctly.
 Proof.  (1) Each turned review has a twin, its two opinions exchanged: the same words equally
             often, so the same bag, and the opposite label.
-        (2) A bag of words gives twins the same answer: it is right on one of them at the most.
+        (2) A bag of words gives twins the same answer: it is right on at most one of them.
 A recurrent network reads the order. Checked in tests/test_reviews.py.
 """
 
@@ -36,9 +36,9 @@ TURNED = ["the {noun} was not {a} but {b}", "the {noun} was {a} but the {other} 
 
 
 def texts(train=6000, test=2000, seed=0):
-    """Yield (folder, text), the folder as IMDb's: "train/pos" ...; always the same reviews.
+    """Yield (folder, text), folders as in IMDb: "train/pos" ...; always the same reviews.
 
-    Half of each split are turned ones, in pairs of twins; half of all are positive.
+    Half of each split are turned reviews, in pairs of twins; half of all are positive.
     """
     for split, n in (("train", train), ("test", test)):
         draw = random.Random(f"{seed} {split}")

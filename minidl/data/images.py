@@ -1,8 +1,8 @@
 r"""A named data set -> Split(x, y) tensors on the device, once; training batches from them.
 
-Pixels stay uint8 in memory and are scaled to [0, 1] a batch at a time, x = bytes / 255. No
-mean is taken off, no deviation divided by: an error per pixel then has the sheet's unit.
-Checked in tests/test_data.py.
+Pixels stay uint8 in memory and are scaled to [0, 1] batch by batch, x = bytes / 255. They are
+not standardised, so that an error per pixel has the sheet's unit. Checked in
+tests/test_data.py.
 """
 
 import itertools
@@ -17,7 +17,7 @@ from minidl.data import sources
 from minidl.data.sources import DataError
 from minidl.evaluation import to_unit
 
-LEAST = 4  # test images: of fewer, no mean has an error and no figure a neighbour
+LEAST = 4  # test images: with fewer, standard errors and neighbours are not defined
 
 
 class Split(NamedTuple):
@@ -27,11 +27,11 @@ class Split(NamedTuple):
 
 @dataclass(frozen=True)
 class Dataset:
-    """Training and validation images on the device; the test images wait."""
+    """Training and validation images on the device; the test images only by `test()`."""
 
     name: str
     title: str      # for figures and findings
-    digest: str     # of all four files: two sets of one name differ in it
+    digest: str     # of all four files: it tells two sets of the same name apart
     classes: tuple  # names of the classes, by label
     train: Split
     val: Split
@@ -44,20 +44,21 @@ class Dataset:
         return Split(self.train.x[-n:], self.train.y[-n:])
 
     def test(self):
-        """The test split: once, last, when everything has been chosen on validation."""
+        """The test split: read it once and last, when all is chosen on validation."""
         return self.held_back
 
 
 def load(sheet_data, wanted="auto", data_dir=None, *, device="cpu", seed=0, images=None,
          say=print):
-    """The data set of a sheet, or the one `wanted` in its place.
+    """The data set of a sheet, or the one that `wanted` names instead.
 
     sheet_data  "mnist" or "fashion-mnist": what the sheet asks for.
     wanted      "auto" (the sheet's, from disk or its mirrors, else glyphs), "mnist",
                 "fashion-mnist", "glyphs", or a folder with four IDX files of any 28x28 set.
-    images      training images used, validation included (None: all); as large a share of
-                the test images, drawn by the seed. One in twelve is held out for validation,
-                drawn by the seed, but none of the first 100, which exercise 2 labels.
+    images      training images used, validation included (None: all). The same share of the
+                test images is used, drawn by the seed. One training image in twelve is held
+                out for validation, drawn by the seed; never one of the first 100, for which
+                exercise 2 has labels.
     Errors: DataError, idx.IdxError, data_download.DownloadError; each one sentence.
     """
     source = sources.find(sheet_data, wanted, data_download.data_dir(data_dir), images, say)
@@ -74,9 +75,9 @@ def load(sheet_data, wanted="auto", data_dir=None, *, device="cpu", seed=0, imag
     lacking, shown = classes - len(numpy.unique(y[train])), len(numpy.unique(test_y[test]))
     if lacking or shown < 2 or len(test) < LEAST:
         raise DataError(
-            f"{source.where}: found {len(train):,} images to train on, {lacking} of {classes} "
-            f"classes without one, and {len(test)} of {shown} to test on, expected some of "
-            f"each class, and {LEAST} of two or more; --images may ask for more")
+            f"{source.where}: found {len(train):,} training images, {lacking} of {classes} "
+            f"classes without one, and {len(test)} test images of {shown} classes; expected "
+            f"some of each class, and {LEAST} of two or more: try a larger --images")
     say(f"Data: {source.title}, {len(train):,} training and {len(val):,} validation images, "
         f"from {source.where}")
 
@@ -102,8 +103,8 @@ def batches(split, batch_size, generator):
     """Yield (x (B, 1, 28, 28) float32 in [0, 1], y (B,)) in the generator's order.
 
     For training: the last, smaller batch is left out (another one in each order). So every
-    step weighs the same, and batch normalisation never meets a batch of one. A split smaller
-    than a batch is one batch. `evaluation.evaluate` goes over every example.
+    step has the same weight, and batch normalisation never gets a batch of one. A split
+    smaller than a batch is one batch. `evaluation.evaluate` uses every example.
     """
     order = torch.randperm(len(split.x), generator=generator).to(split.x.device)
     for i in range(steps_per_epoch(split, batch_size)):
@@ -113,9 +114,9 @@ def batches(split, batch_size, generator):
 
 
 def steps(split, batch_size, generator, n):
-    """Yield n batches: of the split again and again, each time in a new order.
+    """Yield n batches: passes over the split, each time in a new order.
 
-    Where a split is a few batches, an epoch says little, and steps are counted.
+    For a split of a few batches it is simpler to count steps than epochs.
     """
     passes = (batches(split, batch_size, generator) for _ in itertools.count())
     yield from itertools.islice(itertools.chain.from_iterable(passes), n)

@@ -1,4 +1,4 @@
-r"""Noisy points of a known function, or points from a file of one's own.
+r"""Noisy points of a known function, or points from your own file.
 
     y = f(x) + sigma e,   f(x) = sin(1.5 x) + x / 4,   sigma = 0.25,   e ~ N(0, 1)
 
@@ -17,7 +17,7 @@ from minidl.data.sources import DataError
 SIGMA = 0.25
 GAPS = (-3.0, -2.0), (1.5, 2.5)  # where the training points of hw1_regression.py have none
 NUMBER = re.compile(r"[ \t]*[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]+)?[ \t]*", re.I)
-LARGEST = 1e15  # of a point: float32 squares it
+LARGEST = 1e15  # coordinate of a point: float32 must hold its square
 
 
 def f(x):
@@ -37,8 +37,9 @@ def draw_points(n, gaps, generator):
 def read_points(path):
     """The points of a CSV file, x and y (N, 1); a first line of two words is a heading.
 
-    In float64: 10,000,000.1 and 10,000,000.2 are one number in float32. Standardised, they may
-    be rounded. Errors: DataError with the line's number for a row that is not two numbers.
+    In float64, since 10,000,000.1 and 10,000,000.2 are equal in float32. After they are
+    standardised, float32 is enough. Errors: DataError with the number of a line that is not
+    two numbers.
     """
     rows = []
     try:
@@ -59,7 +60,7 @@ def read_points(path):
         raise DataError(f"{path}: found {len(rows)} points, expected 10 or more")
     points = torch.tensor(rows, dtype=torch.float64)
     alike = (points == points.mode(dim=0).values).sum(dim=0).max()
-    if alike >= len(points) - len(points) // 5:  # a fifth is to test, the others could be one
+    if alike >= len(points) - len(points) // 5:  # all training points could be equal
         raise DataError(f"{path}: found one value of x or of y in {alike} of {len(points)} "
                         "lines, expected several values")
     return points.split(1, dim=1)
@@ -82,7 +83,7 @@ def load(path, n, generator):
 
 
 def _is_heading(cells):
-    """Two words that begin with a letter; nan and inf are numbers, though none to train on."""
+    """Two words that begin with a letter; nan and inf are numbers, not words."""
     words = [cell.strip(' "').lower() for cell in cells]
     return len(words) == 2 and all(
         word[:1].isalpha() and word not in ("nan", "inf", "infinity") for word in words)

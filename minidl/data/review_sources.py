@@ -1,7 +1,7 @@
-r"""Where film reviews lie: in IMDb's archive, in a folder, or in a small grammar.
+r"""Where film reviews come from: IMDb's archive, a folder, or a small grammar.
 
-The archive's words are found once and cached as numbers beside it, with the archive's hash in
-the file's name. A damaged file is made anew. Checked in tests/test_reviews.py.
+The archive is read once; its words are cached as numbers beside it, with the archive's hash in
+the file's name. A damaged cache is made again. Checked in tests/test_reviews.py.
 """
 
 import contextlib
@@ -28,7 +28,7 @@ MARKUP = re.compile(r"</?[a-z][^<>]{0,50}>")
 
 
 class Texts(NamedTuple):
-    words: list            # of both splits, in no order that means anything
+    words: list            # of both splits; their order has no meaning
     w: numpy.ndarray       # (total,) int32: all reviews' words by number, one after another
     starts: numpy.ndarray  # (N + 1,) int64: review i is w[starts[i]:starts[i + 1]]
     y: numpy.ndarray       # (N,) int64: 0 negative, 1 positive
@@ -52,8 +52,8 @@ def find(wanted, data_dir, say):
         except data_download.DownloadError as error:
             if wanted == "imdb":
                 raise
-            say("*** IMDb IS NOT AT HAND; the embedded corpus, drawn from a small grammar, "
-                f"stands in for it. No number below is one on IMDb. ***\n({error})")
+            say("*** IMDb IS NOT AVAILABLE; the embedded corpus, drawn from a small grammar, "
+                f"replaces it. No number below is a result on IMDb. ***\n({error})")
     if wanted in ("auto", "embedded"):
         texts = _numbered(grammar.texts())
         return "embedded", grammar.TITLE, _digest(texts), texts
@@ -67,7 +67,7 @@ def find(wanted, data_dir, say):
 
 
 def _digest(texts):
-    """What tells two sets of one name apart: a hash of all reviews' words, in their order."""
+    """A hash of all reviews' words in their order: it tells two sets of one name apart."""
     hashed = hashlib.sha256(" ".join(texts.words).encode())
     for array in texts[1:]:
         hashed.update(array)
@@ -75,7 +75,7 @@ def _digest(texts):
 
 
 def _cached(archive, say):
-    """The words of the archive: of the file that is kept beside it, or anew."""
+    """The words of the archive: from the cache beside it, or read again."""
     with archive.open("rb") as file:
         mark = hashlib.file_digest(file, "sha256").hexdigest()[:16]
     own = archive.parent.stat().st_mode & stat.S_IWUSR  # read-only is meant for root, too
@@ -84,7 +84,7 @@ def _cached(archive, say):
     for place in places:
         with contextlib.suppress(Exception):  # a damaged file: it raises a dozen kinds
             return _read(place)
-    say(f"Reading {archive}, once: its words are kept")
+    say(f"Reading {archive}, once: its words are cached")
     texts = _numbered(_in_archive(archive))
     for place in places:
         with contextlib.suppress(OSError):  # a folder of data that only others may write to
@@ -106,7 +106,7 @@ def _read(place):
 
 
 def _numbered(reviews):
-    """(folder of FOLDERS, text) pairs -> Texts. In memory are numbers, not words."""
+    """(folder of FOLDERS, text) pairs -> Texts. The memory holds numbers, not words."""
     number = defaultdict()
     number.default_factory = number.__len__  # a new word gets the next number
     w, starts, y, test = [], [0], [], []

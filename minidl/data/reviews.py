@@ -2,12 +2,12 @@ r"""Film reviews as numbers of words: IMDb from its archive; a vocabulary; padde
 
     text -> words -> numbers        "It isn't GOOD.<br />" -> it isn't good -> 9 214 51
 
-Words are runs of letters, digits and inner apostrophes, in lower case; `!` and `?` are words
-of their own, since they tell of the writer's mood. Number 0 is padding, 1 a word that is not
-in the vocabulary, 2 the most frequent word. The vocabulary is counted on the training split
-alone. A word that only test reviews have is unknown, as it would be to a finished program.
-A review without a word becomes one unknown word, so that each review has a score. Checked in
-tests/test_reviews.py; the embedded corpus that stands in is minidl/data/grammar.py.
+Words are runs of letters, digits and inner apostrophes, in lower case. `!` and `?` are words
+too, since they show the writer's mood. Number 0 is padding, 1 a word that is not in the
+vocabulary, 2 the most frequent word. The vocabulary comes from the training split alone. A
+word that only test reviews have is unknown, as it would be to a finished program. A review
+without a word becomes one unknown word, so that each review has a score. Checked in
+tests/test_reviews.py. The embedded corpus that replaces IMDb is in minidl/data/grammar.py.
 """
 
 from dataclasses import dataclass
@@ -58,29 +58,29 @@ class Reviews(NamedTuple):
 
 @dataclass(frozen=True)
 class Corpus:
-    """Training and validation reviews on the device; the test reviews wait."""
+    """Training and validation reviews on the device; the test reviews only by `test()`."""
 
     name: str
     title: str       # for figures and findings
-    digest: str      # of all reviews: two sets of one name differ in it
+    digest: str      # of all reviews: it tells two sets of the same name apart
     words: tuple     # number -> word
     train: Reviews
     val: Reviews
     held_back: Reviews
 
     def test(self):
-        """The test split: once, last, when everything has been chosen on validation."""
+        """The test split: read it once and last, when all is chosen on validation."""
         return self.held_back
 
 
 def load(wanted="auto", data_dir=None, *, device="cpu", seed=0, reviews=None,
          vocabulary=20_000, say=print):
-    """IMDb, or what `wanted` names in its place, as a Corpus.
+    """IMDb, or what `wanted` names instead, as a Corpus.
 
     wanted      "auto" (IMDb from disk or its mirror, else the embedded corpus), "imdb",
                 "embedded", or a folder with train/neg, train/pos, test/neg and test/pos.
-    reviews     training reviews used, validation included (None: all), and as large a share
-                of the test reviews; drawn by the seed, as the tenth held out for validation.
+    reviews     training reviews used, validation included (None: all), and the same share of
+                the test reviews. The seed draws both, and the tenth held out for validation.
     vocabulary  the most frequent words of the training reviews that get a number.
     Errors: DataError, data_download.DownloadError; each one sentence.
     """
@@ -98,9 +98,9 @@ def load(wanted="auto", data_dir=None, *, device="cpu", seed=0, reviews=None,
     test = test[:max(LEAST, round(n / len(order) * len(test)))]
     val, train = order[:max(1, n // 10)], order[max(1, n // 10):n]
     if len(every.y[train].unique()) < 2 or len(test) < LEAST:
-        raise DataError(f"{title}: found {len(train)} reviews to train on and {len(test)} to "
-                        f"test on, expected some of both classes and {LEAST}; --reviews may "
-                        "ask for more")
+        raise DataError(f"{title}: found {len(train)} training and {len(test)} test reviews, "
+                        f"expected some of both classes and {LEAST}: try a larger "
+                        "--reviews")
     count = torch.bincount(every.of(train).w, minlength=len(texts.words))
     if UNKNOWN in texts.words:  # stands for an empty review: number 1, not one of its own
         count[texts.words.index(UNKNOWN)] = 0
@@ -123,9 +123,9 @@ def load(wanted="auto", data_dir=None, *, device="cpu", seed=0, reviews=None,
 def batches(split, batch_size, generator, longest):
     """Yield (w (B, T), n (B,), y (B,)), T the longest of the batch, in the generator's order.
 
-    Reviews of similar length share a batch, or half of the work would be padding. 40 batches
-    at a time are sorted by length; then the batches are shuffled. What does not fill a batch
-    is left out, other reviews each time.
+    Reviews of similar length share a batch; otherwise half of the work would be padding. 40
+    batches at a time are sorted by length; then the batches are shuffled. Reviews that do not
+    fill a batch are left out, others each time.
     """
     size = min(batch_size, len(split.y))
     order = torch.randperm(len(split.y), generator=generator)
@@ -141,7 +141,7 @@ def batches(split, batch_size, generator, longest):
 def outputs(network, split, longest, batch_size=256):
     """network(w, n) of every review in the split's order, (N,) or (N, ...).
 
-    Reviews of like length go together; of long ones fewer, so that memory stays the same.
+    Reviews of similar length share a batch, fewer if they are long, so that memory is bounded.
     """
     n = split.lengths.clamp(max=longest)
     order, parts, done = n.argsort(stable=True), [], 0

@@ -1,4 +1,4 @@
-"""Where a data set of images comes from: its four files, on disk or fetched, or drawn."""
+"""Where a data set of images comes from: four files, on disk or downloaded; or drawn."""
 
 import hashlib
 import os
@@ -25,7 +25,7 @@ CLASSES = {
 
 
 class DataError(UserError):
-    """A data set that cannot be had or is not what it should be: one sentence."""
+    """A data set that is not available, or is not what it should be: one sentence."""
 
 
 class Source(NamedTuple):
@@ -39,10 +39,10 @@ class Source(NamedTuple):
 
 
 def find(sheet_data, wanted, data_dir, images, say):
-    """The Source that `wanted` names (see data.load), fetched or drawn where need be."""
+    """The Source that `wanted` names (see data.load), downloaded or drawn if necessary."""
     if wanted == "auto" or wanted in TITLES:
         name = sheet_data if wanted == "auto" else wanted
-        # nobody who did not ask for it waits long for a network that may not be there
+        # "auto" does not wait long for a network that may not be there
         timeout = 2 if wanted == "auto" else 20
         folder = data_dir / name
         try:
@@ -52,8 +52,8 @@ def find(sheet_data, wanted, data_dir, images, say):
         except data_download.DownloadError as error:
             if wanted != "auto":
                 raise
-            say(f"*** {TITLES[name]} IS NOT AT HAND; the embedded glyphs stand in for it. "
-                f"No number below is one on {TITLES[name]}. ***\n({error})")
+            say(f"*** {TITLES[name]} IS NOT AVAILABLE; the embedded glyphs replace it. "
+                f"No number below is a result on {TITLES[name]}. ***\n({error})")
     if wanted in ("auto", "glyphs"):
         return _drawn(sheet_data, images or 60_000)
     folder = Path(wanted).expanduser()
@@ -65,16 +65,16 @@ def find(sheet_data, wanted, data_dir, images, say):
 
 
 def show_transfer(text, **options):
-    """What a transfer says of itself; why a mirror failed stands in the error, if all fail."""
+    """Print a transfer's progress; the error says why mirrors failed, if all of them do."""
     if " MB" in text:
         print(text, **options)
 
 
 def own_cache():
-    """A folder for what can be made anew, where the data folder is others' or read-only.
+    """A folder for what can be made again, if the data folder is read-only or another's.
 
-    Each user of a machine has one: what another left in the common temporary folder is not
-    taken for data.
+    Each user of a machine has a separate one, so that nobody reads what another user left in
+    the common temporary folder.
     """
     user = os.getuid() if hasattr(os, "getuid") else 0  # Windows: it is one's own already
     place = Path(tempfile.gettempdir(), f"minidl-data-{user}")
@@ -89,8 +89,8 @@ def file_of(folder, name):
 
 
 def _read(name, title, classes, folder):
-    """The four files, checked. A published set's bytes must be the published ones, since MNIST
-    served as Fashion-MNIST has the same names, shapes and sizes."""
+    """The four files, checked. A published set must have the published bytes: MNIST and
+    Fashion-MNIST have the same names, shapes and sizes, and are easily confused."""
     published, arrays, sums = data_download.SETS[name].md5 if name in TITLES else {}, [], []
     for file in EVERY:
         if not (path := file_of(folder, file)):
@@ -107,7 +107,7 @@ def _read(name, title, classes, folder):
             raise DataError(f"{folder}, {split} split: found images {x.dtype} {x.shape} and "
                             f"labels {y.dtype} {y.shape}, expected uint8 (N, 28, 28) and (N,)")
     x, y, test_x, test_y = arrays
-    # a label without examples is no class: EMNIST's letters are 1 to 26, and not 27 classes
+    # a label without examples is no class: EMNIST's letters are 1 to 26, which is 26 classes
     labels = numpy.unique(y)
     if unknown := numpy.setdiff1d(test_y, labels).tolist():
         raise DataError(f"{folder}, test split: found label {unknown[0]}, expected a class of "
@@ -129,7 +129,7 @@ def _drawn(sheet_data, images):
 
 
 def _md5(array):
-    """The MD5 of the plain IDX file that holds `array`: what MNIST's files are known by."""
+    """The MD5 of the plain IDX file that holds `array`, as published for MNIST's files."""
     hashed = hashlib.md5(idx.header(array), usedforsecurity=False)
     hashed.update(array)
     return hashed.hexdigest()

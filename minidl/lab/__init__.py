@@ -1,4 +1,4 @@
-"""What a run needs and no lecture names."""
+"""What a run needs besides the formulas of the lectures."""
 
 from minidl.lab.findings import averaged, paired
 from minidl.lab.network import infer

@@ -1,4 +1,4 @@
-"""All that the rest of a training depends on, in one file, written whole."""
+"""A checkpoint: all that the rest of a training depends on, in one file."""
 
 import contextlib
 import io
@@ -14,11 +14,11 @@ REMEDIES = {"code": " (it was edited since)", "threads": " (OMP_NUM_THREADS sets
 
 
 class CheckpointError(UserError):
-    """A checkpoint that cannot be gone on from: one sentence."""
+    """A checkpoint from which a run cannot continue: one sentence."""
 
 
 class Kept(dict):
-    """What a training keeps beside its other parts: name -> a tensor, or a state_dict."""
+    """What a training keeps besides its other parts: name -> a tensor, or a state_dict."""
 
     def state_dict(self):
         return dict(self)
@@ -31,7 +31,7 @@ class Kept(dict):
 def save(path, made_by, parts, generators, device, **progress):
     """Write the parts' states, every generator's state and the progress (plain values).
 
-    made_by: what another run must share to go on from here. generators: name -> a generator.
+    made_by: what must be equal in a run that continues from here. generators: by name.
     """
     states = {name: generator.get_state() for name, generator in generators.items()}
     states["cpu"] = torch.get_rng_state()
@@ -76,7 +76,7 @@ def put_back(path, content, parts):
 
 
 def read(path, remedy="start without --resume"):
-    """The content of a checkpoint; CheckpointError for a file that is none, or damaged."""
+    """The content of a checkpoint; CheckpointError for a damaged or another file."""
     data = io.BytesIO(path.read_bytes())
     try:
         if data.read(4) != b"PK\3\4":  # torch's older format: before 2.6 it could run code
@@ -96,7 +96,7 @@ def read(path, remedy="start without --resume"):
 
 @contextlib.contextmanager
 def _fitting(path):
-    """Makes whatever goes wrong with what a whole checkpoint holds a CheckpointError."""
+    """Turns any error with the content of a whole checkpoint into a CheckpointError."""
     try:
         yield
     except Exception as error:  # as many kinds as there are parts
@@ -107,14 +107,14 @@ def _fitting(path):
 
 
 def compare(path, found, wanted):
-    """CheckpointError, with the differences, where a run was made otherwise than wanted."""
+    """CheckpointError, with the differences, if a run was made otherwise than wanted."""
     if found != wanted:
         raise CheckpointError(f"{path}: was made with {difference(found, wanted)}; give the "
                               "same, or start without --resume")
 
 
 def difference(found, wanted):
-    """In words, what differs between what made two runs, and what to do where that helps."""
+    """The differences between two runs in words, with a remedy where there is one."""
     keys = [key for key in sorted({*found, *wanted}) if found.get(key) != wanted.get(key)]
     return ", ".join(f"{key} {found.get(key)!r} where this run has {wanted.get(key)!r}"
                      f"{REMEDIES.get(key, '')}" for key in keys)

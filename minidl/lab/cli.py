@@ -1,6 +1,6 @@
 """A script's command line, out of the signature of its main.
 
-    def main(run, latent: "numbers in the code" = 12, epochs: "passes; amount" = 11):
+    def main(run, latent: "dimension of the code" = 12, epochs: "passes; amount" = 11):
         ...
 
     if __name__ == "__main__":
@@ -29,7 +29,7 @@ from minidl.lab import flags as flags_of
 from minidl.lab import notebook, ranks
 from minidl.lab.run import Run, RunError
 
-SIZES = {"quick": "does it run: at most 10 s on 2 cores",
+SIZES = {"quick": "a test that it runs: at most 10 s on 2 cores",
          "default": "an honest answer: 5 minutes on 2 cores, 7 without bfloat16 instructions",
          "full": "the best number"}
 DEVICES = ["auto", "cpu", "cuda", "mps", "xpu"]
@@ -37,14 +37,14 @@ DEVICES = ["auto", "cpu", "cuda", "mps", "xpu"]
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message):
-        # argparse prints its whole usage first; one sentence is what helps
+        # argparse would print its whole usage first; one sentence helps more
         self.exit(2, f"{self.prog}: {message} (--help lists the flags)\n")
 
 
 def start(main, **how):
     """Run main(run, **settings) with the command line's settings, see `_start`.
 
-    In a notebook an exit would print a traceback below the sentence that says why.
+    In a notebook, an exit would print a traceback below the sentence with the reason.
     """
     try:
         _start(main, **how)
@@ -56,7 +56,7 @@ def start(main, **how):
 def _start(main, *, data=None, quick=None, full=None, argv=None):
     """Run main(run, **settings).
 
-    Exit status: 0; 2 and one sentence for what the user can mend; 130 after Ctrl-C.
+    Exit status: 0; 2 and one sentence for a mistake of the user; 130 after Ctrl-C.
     """
     argv = sys.argv[1:] if argv is None else argv
     replace_unprintable()
@@ -66,8 +66,8 @@ def _start(main, *, data=None, quick=None, full=None, argv=None):
     out = flags.out or Path("outputs", script.stem)
     try:
         ranks.join()
-        # numbers below 1e-38, as in Adam's means for units that died, count as 0: a processor
-        # takes many times as long for them
+        # numbers below 1e-38, as in Adam's means for dead units, count as 0: a processor is
+        # many times slower with them
         torch.set_flush_denormal(True)
         device = _device(flags.device)
         with _own(out), ranks.silent_but_for_the_first():
@@ -80,7 +80,7 @@ def _start(main, *, data=None, quick=None, full=None, argv=None):
     except KeyboardInterrupt:
         sys.stdout.flush()
         again = [a for a in argv if a != "--resume"] + ["--resume"]
-        print(f"\nStopped. To go on from the last whole epoch: python {sys.argv[0]} "
+        print(f"\nStopped. To continue from the last whole epoch: python {sys.argv[0]} "
               f"{shlex.join(again)}", file=sys.stderr)
         sys.exit(130)
     except Exception as error:
@@ -96,7 +96,7 @@ def _start(main, *, data=None, quick=None, full=None, argv=None):
 
 
 def sentence(error, out):
-    """What the user can mend, in words; None for a mistake of the code."""
+    """A sentence for an error that the user can correct; None for an error of the code."""
     if isinstance(error, (UserError, DownloadError)):
         return str(error)
     if isinstance(error, OSError):  # the disk's, as where it is full
@@ -112,7 +112,7 @@ def sentence(error, out):
 
 @contextlib.contextmanager
 def _own(out):
-    """Make the folder `out`; until the block ends it is this run's alone, all its ranks'."""
+    """Make the folder `out`; inside the block, only this run (all its ranks) writes to it."""
     out.mkdir(parents=True, exist_ok=True)
     if not os.access(out, os.W_OK):  # asked before anything is cleared away in it
         raise RunError(f"--out {out}: found a folder that cannot be written to, expected room "
@@ -153,7 +153,7 @@ def _add_common(parser, data):
     add = parser.add_argument_group("every script").add_argument
     add("--device", choices=DEVICES, default="auto", help="(default auto)")
     add("--seed", type=_seed, default=0, metavar="INT",
-        help="of the weights, the order and the validation part (default 0)")
+        help="random seed of weights, order and validation split (default 0)")
     if data:
         embedded, others = (
             ("the embedded corpus", "imdb, embedded, or a folder with train/neg, train/pos, "
@@ -164,15 +164,15 @@ def _add_common(parser, data):
             help=f"auto ({data}, or {embedded} where it cannot be loaded), {others} "
                  "(default auto)")
         add("--data-dir", type=Path, metavar="DIR",
-            help="of the data sets (default $MINIDL_DATA, else data/)")
+            help="folder of the data sets (default $MINIDL_DATA, else data/)")
     else:
         parser.set_defaults(data=None, data_dir=None)
-    add("--out", type=Path, metavar="DIR", help="of the results (default outputs/SCRIPT)")
-    add("--resume", action="store_true", help="go on from the last whole epoch in --out")
+    add("--out", type=Path, metavar="DIR", help="output folder (default outputs/SCRIPT)")
+    add("--resume", action="store_true", help="continue from the last whole epoch in --out")
 
 
 def _seed(text):
-    """A whole number that torch can begin from."""
+    """A whole number that torch accepts as a seed."""
     if text.isdecimal() and int(text) < 2**63:
         return int(text)
     raise argparse.ArgumentTypeError(
@@ -180,7 +180,7 @@ def _seed(text):
 
 
 def _device(wanted):
-    """The device of this name; auto: what torch finds beside the CPU, else the CPU."""
+    """The device of this name; auto: the accelerator that torch finds, else the CPU."""
     there = torch.accelerator.is_available()
     found = torch.accelerator.current_accelerator() if there else None
     if wanted not in ("auto", "cpu", found and found.type):

@@ -2,9 +2,9 @@ r"""What makes a network fast, for minidl/lab/network.py: layers in place of tor
 bfloat16. Values, shapes and weights stay torch's. Checked in tests/test_network.py.
 
 Channels last: images of shape (B, C, H, W) that lie in memory as (B, H, W, C). A processor
-reads all channels of a pixel at once if they are contiguous. From the weights, torch passes
-this memory format on through the layers, and with the gradient backwards. nn.Unflatten loses
-it, and so does the backward pass of nn.Flatten. The two replacements here keep it.
+reads all channels of a pixel at once if they are contiguous. If the weights have this memory
+format, torch keeps it through the layers, forwards and backwards. But nn.Unflatten loses it,
+and so does the backward pass of nn.Flatten. The two replacements here keep it.
 
 bfloat16 has float32's range and 8 bits of mantissa: a rounding error of 2^-8 = 0.4% at most.
 Weights, their sums over steps and losses stay in float32.
@@ -17,7 +17,7 @@ from minidl.recurrence import recurrence
 
 
 def faster(layer):
-    """Make a layer of torch one of these, in place, where one can stand for it."""
+    """Turn a layer of torch into one of these, in place, where there is one for it."""
     kind = type(layer)
     if kind is nn.Flatten and layer.start_dim == 1:
         layer.__class__ = Flatten
@@ -60,8 +60,8 @@ class _Kept(torch.autograd.Function):
 
 
 def has_bfloat16(device):
-    """Whether the device has instructions of its own for products in bfloat16; without them
-    they are emulated and slower. It depends on the machine alone, not on a timing."""
+    """Whether the device has instructions for products in bfloat16; without them bfloat16 is
+    emulated and slower. The answer depends on the machine alone, not on a timing."""
     if torch.device(device).type == "cuda":
         return torch.cuda.get_device_capability(device) >= (8, 0)
     # torch before 2.6 has no public word for it: float32 then

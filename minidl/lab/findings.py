@@ -1,4 +1,4 @@
-"""What a run found: scores, claims, tables and figures, each one call of a script.
+"""What a run found: scores, claims, tables and figures, each by one call.
 
     run.scores("fraction", test_accuracy={"plain": [0.66, 0.68], "augmented": [0.89, 0.90]})
     run.claim("Augmentation helps.", paired(augmented, plain))
@@ -24,7 +24,7 @@ HOLDS = {True: "", False: "NOT in this run: ", None: "Undecided in this run: "}
 
 
 class Paired(NamedTuple):
-    """A difference a - b over pairs that share what a and b do not differ in."""
+    """The mean of a - b over pairs that are equal in all but what a and b compare."""
 
     mean: float
     error: float  # the standard error of the mean; 0 of one pair
@@ -32,14 +32,14 @@ class Paired(NamedTuple):
 
     @property
     def positive(self):
-        """True, False, or None: within two standard errors of 0, or one pair alone."""
+        """True or False; None within two standard errors of 0, or for a single pair."""
         if self.n < 2 or not abs(self.mean) > 2 * self.error:  # nan is undecided, too
             return None
         return self.mean > 0
 
 
 def paired(a, b):
-    """The Paired a - b of one value a seed, or one an example, in the same order."""
+    """The Paired a - b of one value per seed, or per example, in the same order."""
     a, b = (torch.as_tensor(values).cpu().double() for values in (a, b))
     difference = a - b
     n = len(difference)
@@ -48,16 +48,16 @@ def paired(a, b):
 
 
 def averaged(histories):
-    """Histories of trainings that differ in the seed -> one, the mean of each value."""
+    """Histories of trainings that differ only in the seed -> their mean, value by value."""
     return {key: [statistics.fmean(values) for values in zip(
         *(history[key] for history in histories), strict=True)] for key in histories[0]}
 
 
 class Findings:
-    """The calls of a run by which a script tells what it found; a Run is one."""
+    """The methods by which a script records what it found; Run inherits them."""
 
     def layers(self, net, *x, name="layers"):
-        """The table of a network's layers, shapes and parameters, by sending x through."""
+        """The table of a network's layers, shapes and parameters, for an input x."""
         rows = layer_rows(net, *x)
         self.table(name, rows, "Layers, output shapes, parameters")
         return rows[-1]["parameters"]
@@ -71,9 +71,9 @@ class Findings:
     def scores(self, unit, *, table="scores", own="", **metrics):
         """Record, tabulate and print metric -> value, or metric -> {method -> value}.
 
-        A value is a number, a list of one a seed (their mean and deviation are told), or a
-        tensor of one an example (their mean). It is recorded as <metric>, of a method as
-        <metric>_<method>; the script's `own` method is recorded as <metric>.
+        A value is a number, a list with one per seed (mean and deviation are shown), or a
+        tensor with one per example (the mean is shown). It is recorded as <metric>, that of a
+        method as <metric>_<method>; the script's `own` method is recorded as <metric>.
         """
         rows = {}
         for metric, values in metrics.items():
@@ -100,14 +100,14 @@ class Findings:
                         "pairs": holds.n} if holds.n > 1 else {"difference": holds.mean}
             holds = holds.positive
         numbers = {name.replace("_", " "): float(value) for name, value in numbers.items()}
-        if not all(map(math.isfinite, numbers.values())):  # it is about what is not defined
+        if not all(map(math.isfinite, numbers.values())):  # a number of it is not defined
             holds = None
             numbers = {k: value for k, value in numbers.items() if math.isfinite(value)}
         self.results.claims.append({"claim": sentence, "numbers": numbers,
                                     "holds": None if holds is None else bool(holds)})
 
     def curves(self, name, title, unit, x="epoch", log_y=False, log_x=False, **lines):
-        """Draw name -> one value an epoch, (x, y), or a level; without lines the history."""
+        """Draw name -> one value per epoch, (x, y), or a level; without lines the history."""
         def line(values):
             if isinstance(values, tuple):
                 return values
@@ -142,7 +142,7 @@ class Findings:
 
 
 def _summary(value):
-    """-> mean, deviation over seeds (None: not known), and number of values (None: one)."""
+    """-> mean, deviation over seeds (None: unknown), and number of values (None: one)."""
     if isinstance(value, torch.Tensor) and value.ndim:
         return value.cpu().double().mean().item(), None, len(value)
     if isinstance(value, list):
@@ -158,5 +158,5 @@ def in_words(claim):
 
 
 def told(content):
-    """What a results.json says in sentences: its claims, and findings of older scripts."""
+    """The sentences of a results.json: its claims, and the findings of older scripts."""
     return [*map(in_words, content.get("claims", ())), *content.get("findings", ())]

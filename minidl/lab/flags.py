@@ -1,14 +1,14 @@
 """A script's settings, out of the signature of its main.
 
-    latent: "d, numbers in the code; 1 to 783" = 12
-    batch_size: "images a step; >= 2" = 128
+    latent: "d, dimension of the code; 1 to 783" = 12
+    batch_size: "images per step; >= 2" = 128
     epochs: "passes over the data; amount" = 10
 
 A keyword is a flag, its default the flag's default and type. The annotation is the flag's
-help. After semicolons at its end stand bounds (`>= a`, `a to b`, `one of a, b`) and `amount`
-for a setting that says how much and not what. A restamp runs amounts at their --quick value.
-Without bounds, a number is at least 0; a whole one is at least 1, unless its default is 0.
-Whole numbers that are no amounts are at most LARGEST. Checked in tests/test_cli.py.
+help. Semicolons at its end separate bounds (`>= a`, `a to b`, `one of a, b`) and `amount`. An
+amount says how much is computed, not what; a restamp runs it at its --quick value. Without
+bounds, a number is at least 0; a whole one is at least 1, unless its default is 0. Whole
+numbers that are no amounts are at most LARGEST. Checked in tests/test_cli.py.
 """
 
 import argparse
@@ -16,7 +16,7 @@ import inspect
 import math
 import re
 
-LARGEST = 100_000  # a layer's width or a batch: beyond, memory ends after some training
+LARGEST = 100_000  # a layer's width or a batch: a larger one would run out of memory, late
 
 
 def parameters(main):
@@ -35,13 +35,13 @@ def amounts(main):
 
 
 def words(parameter):
-    """A flag's help: the annotation up to its terms, and its bounds."""
+    """A flag's help: the annotation's text, and its bounds."""
     text, terms = _split(parameter)
     return ", ".join([text, *(term for term in terms if term != "amount")])
 
 
 def reader(parameter):
-    """The type of a flag, for argparse: text -> value, or a sentence on what is wrong."""
+    """The type of a flag, for argparse: text -> value, or a sentence with the mistake."""
     kind = type(parameter.default)
     if kind not in (int, float, str):
         raise TypeError(f"a setting is an int, a float or a str, not {parameter.default!r}")

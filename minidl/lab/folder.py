@@ -1,6 +1,6 @@
-"""A run's folder: of what lies there, a run replaces and removes its own files only.
+"""A run's folder: a run replaces and removes only its own files there.
 
-    run.json    {"size": the run's, "made_by": what a run must share to go on there,
+    run.json    {"size": the run's, "made_by": what must be equal to continue this run,
                  "files": [names]}
 
 A file is listed there before it is written. Whatever else is in the folder is the user's.
@@ -20,7 +20,7 @@ SIZES = ["quick", "default", "full"]  # in hours of training
 
 
 class FolderError(UserError):
-    """A folder that holds what is not a run's: one sentence."""
+    """A folder with files that no run wrote: one sentence."""
 
 
 class Folder:
@@ -35,7 +35,7 @@ class Folder:
         self.files = list(self.earlier) if resume else []
         self.agree({})
         if "results.json" not in self.earlier and (self.out / "results.json").exists():
-            raise FolderError(f"{self.out}: found a results.json that is no run's, "
+            raise FolderError(f"{self.out}: found a results.json that no run wrote, "
                               "expected none; name another --out")
         state, found = self._worth()
         if not resume and found in SIZES[SIZES.index(size) + 1:]:
@@ -43,9 +43,9 @@ class Folder:
                               "would replace, expected none larger; name another --out")
 
     def begin(self):
-        """Remove what an earlier run listed: it would pass for this one's. Once, not before
-        data and flags are known to be good. Results go first, so that a kill in between leaves
-        none without what they came from."""
+        """Remove the files of an earlier run, which could be taken for this one's. Once, and
+        not before data and flags are known to be valid. Results are removed first, so that a
+        kill in between leaves no results without their checkpoints."""
         if self.begun:
             return
         self.begun = True
@@ -63,8 +63,8 @@ class Folder:
     def path(self, name):
         """The path of a file that the run is about to write, listed as its own.
 
-        FolderError where a file of that name is there that no run wrote, or where a link
-        leads to a folder elsewhere, which a run neither clears away nor looks through.
+        FolderError if there is a file of that name that no run wrote, or a link to a folder
+        elsewhere, in which a run neither removes nor searches anything.
         """
         path = self.out / name
         if not path.parent.resolve().is_relative_to(self.out.resolve()):
@@ -73,7 +73,7 @@ class Folder:
         self.begin()
         if name not in self.files:
             if path in self.others:
-                raise FolderError(f"{path}: found a file that is no run's, "
+                raise FolderError(f"{path}: found a file that no run wrote, "
                                   "expected none; move it away, then add --resume")
             self.files.append(name)
             self._write()
@@ -81,8 +81,8 @@ class Folder:
         return path
 
     def agree(self, made_by):
-        """Note what else the run is made by; CheckpointError where a run that is to go on was
-        made by something else."""
+        """Note further settings of the run; CheckpointError if the run that is to continue
+        had other ones."""
         self.made_by |= made_by
         if self.resume:
             both = self.earlier_by.keys() & self.made_by.keys()
@@ -90,8 +90,8 @@ class Folder:
                                    for one in (self.earlier_by, self.made_by)))
 
     def _worth(self):
-        """-> "a finished", size of such a run here; of --full, whose hours count before its
-        end, "an unfinished"; else None, None."""
+        """-> "a finished" and the size of the run here, or "an unfinished" for a --full run,
+        since its hours count before its end; else None, None."""
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
             return "a finished", json.loads((self.out / "results.json").read_bytes())["size"]
         begun = any((self.out / name).exists() for name in self.earlier)

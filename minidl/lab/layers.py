@@ -1,4 +1,4 @@
-"""What a network is made of: its layers, their shapes, its parameters."""
+"""The layers of a network, their output shapes and their parameters."""
 
 import re
 
@@ -10,9 +10,8 @@ from minidl.evaluation import evaluating
 @torch.no_grad()
 def layer_rows(module, *example):
     """Rows {layer, output shape, parameters} of every layer without parts, in the order they
-    run; the last row is the sum. `example` (1, ...), the network's arguments, is sent through.
-
-    The shapes come out of the run, not out of a comment, so they cannot lie.
+    run; the last row is the sum. The shapes are those of a run on `example` (1, ...), the
+    network's arguments, so they cannot be wrong.
     """
     rows, hooks = [], []
 
@@ -36,7 +35,7 @@ def layer_rows(module, *example):
 
 
 def parameter_count(module):
-    """The number of trainable numbers in a module."""
+    """The number of trainable parameters of a module."""
     return sum(p.numel() for p in module.parameters() if p.requires_grad)
 
 

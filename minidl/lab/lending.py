@@ -18,11 +18,11 @@ class Lending:
     """The part of a Run that takes networks from other scripts, and lends its own."""
 
     def trained(self, script, name="model", **changed):
-        """The networks of another page's training, in this run's size.
+        """The networks of another script's training, in this run's size.
 
-        They are taken from its finished run beside this one. Without one its main runs here
-        until the training `name` is done; the others are passed over, and nothing is recorded.
-        The generators are then as they were.
+        They are taken from its finished run beside this one. Without one, its main runs here
+        until the training `name` is done; it skips other trainings and records nothing.
+        Afterwards the generators have their earlier states.
         """
         module = importlib.import_module(script)
         settings = flags.settings(module.main, module.SIZES, self.size) | changed
@@ -40,7 +40,7 @@ class Lending:
         raise ValueError(f"{script} has no training {name!r}")
 
     def _lend(self, n, name, every, parts):
-        """The epochs of a page that runs for another: of the training that is wanted."""
+        """The epochs of a script that runs for another one: those of the wanted training."""
         if name != self.only:
             self.history = {}
             return
@@ -52,14 +52,14 @@ class Lending:
         raise _Lent(list(networks.values()))
 
     def _take(self, path, made_by, networks):
-        """Whether `networks` were loaded from a finished training that is the same as here."""
+        """Whether `networks` could be loaded from an equal, finished training."""
         content = checkpoint.read(path, "delete it, or run that script again")
         if not content["progress"].get("finished"):
             return False
         if content["made_by"] != made_by:
             difference = checkpoint.difference(content["made_by"], made_by)
-            print(f"{path} was made with {difference}: not taken, but trained here; run that "
-                  "script again to share its network")
+            print(f"{path} was made with {difference}: not used, the network is trained here; "
+                  "run that script again to share its network")
             return False
         checkpoint.put_back(path, content, networks)
         print(f"Taken from {path}, made with the same settings")
@@ -74,7 +74,7 @@ class _Lent(Exception):
 
 
 class Unheard(Results):
-    """Results that nobody wants: of a page that runs for another."""
+    """Results that are not recorded: those of a script that runs for another."""
 
     def number(self, *_, **__):
         pass

@@ -1,11 +1,11 @@
-"""A network made fast where it runs, and asked some examples at a time.
+"""A network made fast on its device, and evaluated in batches.
 
     net = run.network(nn.Sequential(...))        # before the optimizer is made
     infer(net, x)                                # evaluation mode, no gradient
 
-The network stays what it is: its layers, weights, copies and parts. What changes is how the
-numbers lie in memory and, while it trains with bits=16, how exact its products are. On a CPU
-in 32 bits no result moves beyond rounding. Checked in tests/test_network.py.
+The network keeps its layers, weights and parts. What changes is the order of its numbers in
+memory and, while it trains with bits=16, the precision of its products. On a CPU in 32 bits,
+results change by rounding only. Checked in tests/test_network.py.
 """
 
 import torch
@@ -53,8 +53,8 @@ def infer(net, x, longest=None, size=1000):
     """net(x) for all x (N, ...), in evaluation mode and without gradient, `size` at a time.
 
     net   a network, or any function of a batch.
-    x     a tensor; bytes are taken as pixels in [0, 1]. Or Reviews: then it is net(w, n), of
-          its last `longest` words, or all.
+    x     a tensor; bytes are scaled to pixels in [0, 1]. Or Reviews: then it is net(w, n) for
+          the last `longest` words of each, or for all words.
     """
     with evaluating(*([net] if isinstance(net, nn.Module) else [])):
         if not isinstance(x, torch.Tensor):

@@ -1,10 +1,10 @@
 """The figures the sheets ask for: curves, rows of images. Each returns a matplotlib figure.
 
 Drawn without pyplot: no window system, no state between figures. Their look is in
-figures.mplstyle. A name of any length goes on in a further line, and the figure grows until
-its axes have their size, so that nothing is cut. Numbers on axes are written out. Classes, and
-more than seven curves, have Petroff's ten colours (2021, arXiv:2107.02270) and markers.
-Checked in tests/test_plot.py.
+figures.mplstyle. Long names are broken into lines, and a figure grows until its axes have
+their size: nothing is cut. Numbers on axes are written out. Classes, and more than seven
+curves, have Petroff's ten colours (2021, arXiv:2107.02270) and markers. Checked in
+tests/test_plot.py.
 """
 
 import functools
@@ -132,8 +132,8 @@ def _side_by_side(images):
 
 @matplotlib.rc_context(STYLE)
 def dots(groups, title, x_label):
-    """groups: name -> a value per seed; a row each, with a dot per seed and, of several, a bar
-    at their mean."""
+    """groups: name -> a value per seed; a row for each, with a dot per seed and, for several
+    seeds, a bar at their mean."""
     names = [_wrapped(name, 2.2, 7.5) for name in groups]
     figure, axes = _figure()
     for row, values in enumerate(groups.values()):
@@ -153,7 +153,7 @@ def dots(groups, title, x_label):
 
 @matplotlib.rc_context(STYLE)
 def bars(groups, names, title, x_label, y_label):
-    """groups: name -> one value for each of `names`; bars side by side, a colour a group."""
+    """groups: name -> one value for each of `names`; bars side by side, a colour per group."""
     figure, axes = _figure()
     _label(axes, x_label, y_label)
     room = (WIDTH - 0.8 - _height([axes.get_ylabel()])) / len(names)  # inches, of a name
@@ -205,11 +205,11 @@ def trials(done, title, y_label, log=()):
 
 @matplotlib.rc_context(STYLE)
 def histograms(panels, title, x_label):
-    """panels: name -> {group: values}; a panel each, its groups' densities over one axis."""
+    """panels: name -> {group: values}; a panel for each, with the densities of its groups."""
     figure, *grid = _figure(len(panels), 4)
     for axes, (name, groups) in zip(grid, panels.items(), strict=True):
         ends = numpy.quantile(numpy.concatenate(list(groups.values())), [0.002, 0.998])
-        edges = numpy.linspace(*ends, 41)  # what lies beyond is one in 250
+        edges = numpy.linspace(*ends, 41)  # one value in 250 is outside
         for i, (group, values) in enumerate(groups.items()):
             axes.hist(values, edges, density=True, histtype="step", label=group,
                       color=COLOURS[i % len(COLOURS)], linestyle=["--", "-"][i % 2])
@@ -260,7 +260,7 @@ def fields(gradients, squares, title):
 
 @matplotlib.rc_context(STYLE)
 def scatter(points, y, names, title, axis_labels):
-    """points (N, 2) or (N, 3), a colour and a marker a class of y (N,)."""
+    """points (N, 2) or (N, 3), a colour and a marker per class of y (N,)."""
     points, y = points.cpu().numpy(), y.cpu().numpy()
     dims, size = points.shape[1], min(3.5, 200 / len(points) ** 0.5)
     figure, axes = _figure(projection="3d" if dims == 3 else None)

@@ -2,8 +2,8 @@
 
     torchrun --nproc-per-node 2 assignments/hw1_tuning.py
 
-Rank 0 tells, the others work in silence; files are written whole, the same by each, so that it
-does not matter who is last. A process that torchrun did not start is rank 0 of 1. Checked in
+Rank 0 prints, the others are silent. Each writes the same whole files, so that it does not
+matter which one is last. A process that torchrun did not start is rank 0 of 1. Checked in
 tests/test_hw1_tuning.py.
 """
 
@@ -17,7 +17,7 @@ import torch.distributed
 
 
 def join():
-    """Meet the other processes of torchrun, if it was torchrun that started this one."""
+    """Join the other processes of torchrun, if torchrun started this one."""
     if int(os.environ.get("WORLD_SIZE", 1)) > 1 and not _joined():
         # objects and small tensors go over gloo, which every machine has; a trial may be long
         torch.distributed.init_process_group("gloo", timeout=datetime.timedelta(hours=12))
@@ -44,7 +44,7 @@ def gather(value):
 
 
 def silent_but_for_the_first():
-    """A context in which standard output is that of rank 0 alone."""
+    """A context in which only rank 0 prints."""
     first = rank_and_size()[0] == 0
     return contextlib.nullcontext() if first else contextlib.redirect_stdout(io.StringIO())
 

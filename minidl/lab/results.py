@@ -23,8 +23,8 @@ class Results:
         undefined names of numbers that were not finite, if any
         files     the figures and tables beside it
 
-    What is measured in seconds differs from run to run: it stands in `seconds` and in numbers
-    whose unit is "s", nowhere else. All the rest repeats byte for byte on one machine.
+    Times differ from run to run: they are in `seconds` and in numbers whose unit is "s",
+    nowhere else. All the rest repeats byte for byte on one machine.
     """
 
     def __init__(self, folder, path=None):
@@ -36,7 +36,7 @@ class Results:
     def number(self, name, value, unit, std=None, n=None):
         """Record a number: a mean over n, with its standard deviation where that is known.
 
-        Accuracies are fractions. One that is not finite is no number: its name is recorded.
+        Accuracies are fractions. Of a value that is not finite, only the name is recorded.
         """
         entry = {"value": value, "unit": unit, "std": std, "n": n}
         if all(math.isfinite(x) for x in (value, std) if x is not None):
@@ -107,8 +107,8 @@ def markdown(rows):
 
 
 def latex(rows, caption=""):
-    """The same as a LaTeX table that compiles without any package; with graphicx, one that is
-    wider than the text is made as wide as that."""
+    """The same as a LaTeX table that compiles without any package; with graphicx, a table that
+    is wider than the text is scaled to the text's width."""
     columns = "".join("r" if isinstance(v, int | float) else "l" for v in rows[0].values())
     lines = [" & ".join(tex(cell(v)) for v in line) + r" \\"
              for line in [list(rows[0]), *(row.values() for row in rows)]]

@@ -35,15 +35,15 @@ from minidl.lab.trials import Trials
 
 
 class RunError(UserError):
-    """A run that cannot go on: one sentence."""
+    """A run that cannot continue: one sentence."""
 
 
 class Run(Findings, Lending):
-    """One run of a script: what stands above the first `_` is for scripts to use.
+    """One run of a script. Scripts use the methods above the first name that begins with _.
 
     device, generator (of the order of examples; on the CPU), noise (the generator of a step's
-    other draws: on the device; on a CPU it is `generator`), history (of the training at hand:
-    name -> one value an epoch), results.
+    other draws: on the device; on a CPU it is `generator`), history (of the latest training:
+    name -> one value per epoch), results.
     """
 
     def __init__(self, script, size, settings, *, out, device="cpu", seed=0, sheet_data=None,
@@ -74,23 +74,23 @@ class Run(Findings, Lending):
 
     @property
     def precision(self):
-        """What the networks so far really train in, on this machine."""
+        """The number format in which the networks train on this machine."""
         half = self.bits == 16 and fast.has_bfloat16(self.device)
         return "bfloat16" if half else "float32"
 
     def made_by(self, name, n):
-        """What a training of n epochs must share to go on, or to be taken over."""
+        """What must be equal to continue a training of n epochs, or to reuse its network."""
         return {"training": name, "epochs": n, "precision": self.precision,
                 **self.folder.made_by}
 
     def seed_everything(self, seed):
-        """Start every generator anew, so that trainings which are compared start alike."""
+        """Restart every generator, so that trainings which are compared start equally."""
         torch.manual_seed(seed)  # weights, dropout; on every device
         for generator in self.generators.values():
             generator.manual_seed(seed)
 
     def seeded(self, n):
-        """Yield n seeds, and start every generator anew for each."""
+        """Yield n seeds, and restart every generator for each."""
         for seed in range(self.seed, self.seed + n):
             self.seed_everything(seed)
             yield seed
@@ -107,14 +107,14 @@ class Run(Findings, Lending):
         return self._begin_on(data)
 
     def load_reviews(self, n=None, vocabulary=20_000):
-        """`load` for film reviews: n of them to train on, numbers for so many words."""
+        """`load` for film reviews: n of them to train on, and the size of the vocabulary."""
         from minidl.data import reviews as corpora  # not for images: it reads a grammar
         corpus = corpora.load(self.wanted_data, self.data_dir, device=self.device,
                               seed=self.seed, reviews=n, vocabulary=vocabulary)
         return self._begin_on(corpus)
 
     def trials(self, name, objective):
-        """The Trials of a search, logged in the run's folder: one that was killed goes on."""
+        """The Trials of a search, logged in the run's folder; a killed search can continue."""
         place = self._place("trials", name)
         logs = [self.folder.path(f"{place}/rank_{rank}.jsonl")
                 for rank in range(ranks.rank_and_size()[1])]
@@ -124,13 +124,13 @@ class Run(Findings, Lending):
     def epochs(self, n, name="model", *, every=1, **parts):
         """Yield 1 ... n; after each, print a line and keep a checkpoint of all `parts`.
 
-        every: lines are printed after every so many epochs and the last; the others only
-        show on a terminal, until the next.
+        every: a line stays after every so many epochs and the last. On a terminal, the lines
+        of the other epochs replace each other.
 
-        parts: whatever has a state_dict (modules, optimizer, schedule). With --resume, a
+        parts: all that has a state_dict (modules, optimizer, schedule). With --resume, a
         finished training of this name is loaded and yields nothing. An interrupted one
-        continues after its last whole epoch, with its generators' states of then. So a run
-        that was killed ends with the same numbers as one left alone.
+        continues after its last whole epoch, with the generators' states at that time. So a
+        run that was killed ends with the same numbers as one that was not.
         """
         self.kept = checkpoint.Kept()
         if self.only:
@@ -164,15 +164,15 @@ class Run(Findings, Lending):
             say(_wrapped("  ".join(words)))
 
     def keep(self, name, value):
-        """Keep a tensor, or a module's state_dict, as it is now: in `kept`, by name, also
-        through a kill. Weights after each epoch allow a curve of the test error although the
-        test set is read once, last."""
+        """Keep a copy of a tensor or a state_dict in `kept`, by name; it survives a kill. With
+        the weights of each epoch, there can be a curve of the test error although the test set
+        is read once, last."""
         self.kept[name] = copy.deepcopy(value)
 
     def track(self, n, **losses):
         """Add a step's losses, means over its n examples; `log` takes the epoch's mean.
 
-        They stay on the device: no step waits for a GPU to tell its loss.
+        They stay on the device, so that no step waits for a GPU's loss.
         """
         self._step += 1
         for key, loss in losses.items():
@@ -183,7 +183,7 @@ class Run(Findings, Lending):
     def log(self, **values):
         """Record the epoch's values, and the means of what was tracked, in self.history.
 
-        A value is a number, or a tensor of one an example, whose mean is recorded. Raises
+        A value is a number, or a tensor of one per example, whose mean is recorded. Raises
         RunError for a value that is not finite, with the epoch and the step.
         """
         self._logged = True
@@ -224,13 +224,13 @@ class Run(Findings, Lending):
                        f"{self.out} ({clock(seconds)})"))
 
     def _begin_on(self, data):
-        """The data are good; with its first file the folder becomes this run's."""
+        """The data are valid; now the folder can become this run's."""
         self.data, self.title = data.name, data.title
         self.folder.agree({"data": data.name, "content": data.digest})
         return data
 
     def _place(self, kind, name):
-        """Where a training's or a search's files lie; no two of a run share a place."""
+        """The folder of a training's or a search's files; no two of a run share one."""
         if (kind, name) in self.places.values():
             raise ValueError(f"{kind}: two are {name!r}, and share all that they resume from")
         place = f"{kind}/{slug(name)}"

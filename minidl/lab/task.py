@@ -23,7 +23,7 @@ class Task(NamedTuple):
     val: Split
     test: Callable     # () -> Split: called once, last
     batch_size: int
-    steps: int         # of a round, after which validation is looked at
+    steps: int         # per round; validation is evaluated after each round
     loss: Callable     # (outputs, y) -> the mean over the batch, to minimise
     measure: Callable  # (outputs, y) -> (the loss to report, the metric)
     loss_unit: str
@@ -34,18 +34,18 @@ class Task(NamedTuple):
     def measured(self, network, split, n=None):
         """-> (loss, metric) of the split's first n examples, in evaluation mode.
 
-        An output that is not finite counts as 0: a diverged training is bad, yet a result.
+        An output that is not finite counts as 0: a diverged training is a bad result, but one.
         """
         x, y = split.x[:n], split.y[:n]
         return self.measure(infer(network, x).nan_to_num(0, 0, 0), y)
 
     def best(self, values):
-        """The place of the best of some values of the metric, of equal ones the first."""
+        """The index of the best value of the metric; of equal values the first."""
         return max(range(len(values)), key=lambda i: self.sign * values[i])
 
 
 def classification(data, n, hidden=(128, 128, 128)):
-    """n images at most, (N, 784), and 2000 for validation; a round is a pass over the n."""
+    """At most n images, (N, 784), and 2000 for validation; a round is one pass over the n."""
     def flat(split, n=None):
         return Split(split.x[:n].flatten(1), split.y[:n])
 
@@ -57,9 +57,9 @@ def classification(data, n, hidden=(128, 128, 128)):
 
 
 def regression(n, generator, device):
-    """n points of hw1_regression.py; four times as many for validation: they are to choose.
+    """n points of hw1_regression.py, and 4 n for validation, so that choices are reliable.
 
-    The network sees x and y with deviation 1. The loss to report, and the metric, is the mean
+    x and y are standardised for the network. The loss to report, and the metric, is the mean
     squared error in the unit of the points.
     """
     x, y = draw_points(5 * n, GAPS, generator)

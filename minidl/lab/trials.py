@@ -1,9 +1,9 @@
 """The trials of a search: each run once, logged as it ends, spread over the ranks of torchrun.
 
-A search that was killed goes on where it was: what the logs hold is not run again. A trial
-that raises, or whose score is not finite, is a recorded failure, not the end of the search.
-Each rank writes a log of its own, so that none waits for another's file, and a rank that dies
-loses only the trial it was in. Checked in tests/test_tune.py.
+A search that was killed continues: a trial in the logs is not run again. A trial that raises,
+or whose score is not finite, is a recorded failure, not the end of the search. Each rank
+writes its own log, so that none waits for another. A rank that dies loses only its current
+trial. Checked in tests/test_tune.py.
 """
 
 import copy
@@ -25,7 +25,7 @@ class Trials:
     """
 
     def __init__(self, objective, folder, made_by=""):
-        """made_by: what the trials of a log must share to count; of others a log has none."""
+        """made_by: only trials of a log with this value are taken from it."""
         self.objective, self.folder, self.made_by = objective, Path(folder), made_by
         self.rank, self.size = ranks.rank_and_size()
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -77,7 +77,7 @@ class Trials:
         return {key: trial for one in ranks.gather(dict(trials)) for key, trial in one.items()}
 
     def _read_logs(self):
-        """The whole lines of all logs; one that a kill cut off is a trial that did not end."""
+        """The whole lines of all logs; a line that a kill cut off is an unfinished trial."""
         found = {}
         for path in sorted(self.folder.glob("rank_*.jsonl")):
             for line in path.read_bytes().split(b"\n"):

@@ -1,1 +1,1 @@
-"""What is made of the source and of finished runs."""
+"""Pages and reports, made from the source and from finished runs."""

@@ -1,11 +1,11 @@
 """The project without some answers: `python -m minidl.publish.handout --out DIR PLACE ...`.
 
 A PLACE is a file (minidl/pca.py: all of its functions) or a function or class in it
-(minidl/conv.py:conv2d). In the copy its body is `raise NotImplementedError`; name, arguments
-and docstring, which state the task, stay. The copy's tests fail where something is missing and
-pass when a student has found it. Of a written proof (theory/test_lti.py) only the question
-stays. A folder (theory) is left out, but for the template of answers, with the tests that
-import from it and the links to it. Checked in tests/test_handout.py.
+(minidl/conv.py:conv2d). In the copy its body is `raise NotImplementedError`. Its name,
+arguments and docstring stay, since they state the task. The copy's tests fail where something
+is missing, and pass when a student has written it. Of a written proof (theory/test_lti.py)
+only the question stays. A folder (theory) is left out, except for the template of answers;
+so are the tests that import from it and the links to it. Checked in tests/test_handout.py.
 """
 
 import argparse
@@ -27,11 +27,11 @@ LINK = re.compile(r"\[([^]]+)\]\(([^)#:]+)(?:#[^)]*)?\)")  # [text](file#part), 
 
 
 class HandoutError(Exception):
-    """A place that is not there: one sentence."""
+    """A place that does not exist: one sentence."""
 
 
 def blanked(text, name=None):
-    """A file's text with the bodies of all its functions, or of what `name` is, taken out."""
+    """A file's text without the bodies of all its functions, or of the one called `name`."""
     lines, found = text.splitlines(keepends=True), dict(definitions(ast.parse(text)))
     if not found or name not in (None, *found):
         raise HandoutError(f"found no {name or 'function'}, expected one of "
@@ -82,7 +82,7 @@ def chosen(root, places):
 def write(root, places, out):
     """Copy the project at `root` to `out` without the answers at the places.
 
-    -> the files, as from root, whose originals make the copy whole again.
+    -> the files, relative to root, whose originals complete the copy again.
     """
     root, out = Path(root).resolve(), Path(out).resolve()
     changes, folders = chosen(root, places)
@@ -120,17 +120,17 @@ def main(argv=None):
     parser = argparse.ArgumentParser(prog="python -m minidl.publish.handout",
                                      description=__doc__.partition("\n\n")[0])
     parser.add_argument("places", nargs="+", metavar="PLACE",
-                        help="FILE, FILE:FUNCTION or FOLDER, as from the project's folder")
+                        help="FILE, FILE:FUNCTION or FOLDER, relative to the project's folder")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="a new folder")
     flags = parser.parse_args(argv)
     if flags.out.exists():
-        parser.exit(2, f"--out {flags.out}: is there already, expected a new folder\n")
+        parser.exit(2, f"--out {flags.out}: exists already, expected a new folder\n")
     try:
         changed = write(ROOT, flags.places, flags.out)
     except HandoutError as error:
         parser.exit(2, f"{error}\n")
-    print(f"{flags.out}: the project without {', '.join(flags.places)}. With the originals of "
-          f"these {len(changed)} files it is whole again:", *changed, sep="\n")
+    print(f"{flags.out}: the project without {', '.join(flags.places)}. The originals of "
+          f"these {len(changed)} files complete it:", *changed, sep="\n")
 
 
 if __name__ == "__main__":

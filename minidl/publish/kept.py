@@ -1,15 +1,14 @@
-"""results/: the runs that the README's numbers are of, and what trained them.
+"""results/: the runs with the README's numbers, and the code that trained them.
 
     results/<script>.json            a finished default run's results.json
     results/<script>_full.json       a finished --full run's
     results/<script>_<figure>.png    a small copy of one figure, of a few scripts
 
     "trained": {"commit", "processor", "threads", "precision"}   what made the numbers
-    "same_as": {"commit", "checked"}   later code that restamp.py showed to make them
+    "same_as": {"commit", "checked"}   later code that makes them too, by restamp.py
 
-Kept is a run on the sheet's own data, with a size's own settings, of committed code. Whether
-code has changed since is told by `older`, where somebody asks; no test does. Checked in
-tests/test_kept.py.
+A run is kept if it has the sheet's data, the settings of its size, and committed code. `older`
+says whether code has changed since; no test asks it. Checked in tests/test_kept.py.
 """
 
 import ast

@@ -1,9 +1,9 @@
 """The tables of README.md and results/README.md, written from the kept results.
 
-    python assignments/run_all.py --ledger        writes both anew from results/*.json
+    python assignments/run_all.py --ledger        writes both from results/*.json
 
-No number in them is typed: sheets.HEADLINES names those of a script; they are taken from its
-kept result and formatted here by their unit. Checked in tests/test_readme.py.
+No number in them is typed by hand: sheets.HEADLINES names those of a script. They are taken
+from its kept result and formatted here by their unit. Checked in tests/test_readme.py.
 """
 
 import json
@@ -30,12 +30,12 @@ PICTURES = {  # script -> its figure that is kept, and the words for a reader wh
                      "each kind of clothing")}
 INTRODUCTION = """# The kept results
 
-Written by `python assignments/run_all.py --ledger` from the files beside this one. Here
+Written by `python assignments/run_all.py --ledger` from the files in this folder.
 `<script>.json` is a finished default run, `<script>_full.json` a finished `--full` run. Each
-holds all its numbers, its settings, its seed, the versions and the commit that trained it.
+file has the run's numbers, settings and seed, the versions, and the commit that trained it.
 
-A value "a ± b" is the mean over several seeds and its sample standard deviation. A number
-without ± comes from one seed. A paired gain is the mean of the differences seed by seed.
+A value "a ± b" is a mean over several seeds and the sample standard deviation. A number
+without ± comes from one seed. A paired gain is the mean of the differences, seed by seed.
 Theory that no sheet asks for is listed in [theory/README.md](../theory/README.md)."""
 
 

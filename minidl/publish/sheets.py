@@ -30,7 +30,7 @@ ITEMS = {
     "S2.6": "its test loss",
     "S3.1": "task 1: an autoencoder; its architecture, d, reconstructions, mean L1",
     "S3.2": "task 2: a classifier on the same encoder; errors and accuracies",
-    "S3.3a": "task 3: decoding the classifier; what either encoder is trained to keep",
+    "S3.3a": "task 3: decoding the classifier; what each encoder is trained to keep",
     "S3.3b": "task 3 (b): variability within a digit",
     "S3.3c": "task 3 (c): separation between digits",
     "S3.4": "task 4: 100 labels; losses, accuracies, over-fitting",

@@ -1,8 +1,8 @@
 r"""Beyond question 1: what more follows from the definition of convolution.
 
 Result. Convolution is commutative and associative, and delta is its identity. The Fourier
-transform makes a product of it, a kernel of rank one separates into two passes, and linear
-layers at stride 1 without padding are one layer.
+transform makes a product of it. A kernel of rank one separates into two passes. Linear layers
+at stride 1 without padding are together one layer.
 
 (h*x)[t] = sum_s h[s] x[t-s] on Z, with indices mod N on a circle; x and h end.
 (1) With r = t-s the sum runs over all pairs with s + r = t, so h*x = x*h. It is the product of

@@ -1,7 +1,7 @@
 r"""Beyond exercise 3: what the ELBO is, how it is differentiated, when it is tight.
 
-Result. For every q(z) and p(x, z) the ELBO is log p(x) - KL(q || p(z|x)): it never exceeds the
-evidence log p(x), and equals it only if q is the posterior.
+Result. For every q(z) and p(x, z) the ELBO is log p(x) - KL(q || p(z|x)). So it never exceeds
+the evidence log p(x), and equals it only if q is the posterior.
 
 Gradients through z = mu + s eps, with eps of the law N(0, I).
 (1) d/dmu E f(z) = E f'(mu + s eps) and d/ds E f(z) = E eps f'(mu + s eps). Used is that f is

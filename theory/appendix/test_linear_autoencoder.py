@@ -1,8 +1,7 @@
 r"""The linear autoencoder is PCA, up to the coordinates of its code.
 
-Result. Let X (N, P) have centred rows, X = U diag(s) V^T with s_1 >= s_2 >= ..., and let a
-linear decoder make X_hat = Z W + 1 b^T of codes Z (N, d). However an encoder came by its
-codes,
+Result. Let X (N, P) have centred rows, X = U diag(s) V^T with s_1 >= s_2 >= .... A linear
+decoder makes X_hat = Z W + 1 b^T of codes Z (N, d). Whatever encoder gave the codes,
 
     |X - X_hat|^2 >= sum_{i>d} s_i^2      squares summed over all N P entries
 

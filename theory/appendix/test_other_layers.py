@@ -1,8 +1,8 @@
 r"""Beyond question 2: which of the other layers are time invariant, and two traps for tests.
 
 Result. Global pooling turns time invariance into S T_a = S. A fully connected layer is TI only
-if its matrix is circulant. Batch norm is TI in evaluation, layer norm with a scale per
-position and zero padding are not, and transposed convolution multiplies shifts by its stride.
+if its matrix is circulant. Batch norm is TI in evaluation; layer norm with a scale per
+position and zero padding are not. Transposed convolution multiplies shifts by its stride.
 
 S is TI if S T_a = T_a S with (T_a x)[t] = x[t-a], as in test_time_invariance.py.
 (1) Global pooling: sum and maximum over all t do not change if t is permuted, so P T_a = P on

@@ -1,11 +1,11 @@
 r"""The proofs about the proofs: why a green run of this folder says something.
 
-Result. A claim that compares nothing, that no broken version fails, whose comparison could not
-fail, or that the README does not list, is itself a failing test.
+Result. A claim fails as a test if it compares nothing, or if no broken version fails it. It
+also fails if its comparison could not fail, or if the README does not list it.
 
-A test that cannot fail proves nothing, and it is easily written: a loop that runs zero times,
-zeros on both sides, a tolerance larger than the data, a difference without its absolute value,
-a symmetric kernel, which cannot show that it was not flipped.
+A test that cannot fail proves nothing, and it is easily written. Examples are a loop that runs
+zero times, zeros on both sides, a tolerance larger than the data, and a difference without its
+absolute value. A symmetric kernel cannot show that it was not flipped.
 (1) Each claim compares at least once, and refutes at least one control, a broken
     implementation that its own check must reject. Otherwise it fails (112).
 (2) A comparison that cannot fail raises VacuousError: constant data, nothing to compare, a
@@ -15,8 +15,8 @@ a symmetric kernel, which cannot show that it was not flipped.
     has a control that is off by no more than that (114).
 (4) The claims that a reader sees are the claims that are run, and every item of theory that a
     sheet asks for has its row in the README (115).
-A check may still be about something else than its name says: the controls limit that, and
-reading is the remedy. tests/mutate.py plants errors in the scripts and asks the same.
+A check may still be about something else than its name says. The controls limit that; only
+reading rules it out. tests/mutate.py plants errors in the scripts and asks the same.
 
 Check. These are statements about finitely many files and functions, run in full.
 """

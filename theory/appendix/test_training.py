@@ -1,10 +1,10 @@
 r"""Training: Adam, momentum, weight decay, dropout, He's initialisation.
 
-Result. Adam's first steps have the length lr, momentum k multiplies a constant gradient by
-1 / (1 - k), L2 is weight decay for SGD and not for Adam, dropout on a linear unit is a ridge
-penalty, and weights of variance 2/n keep the second moment through ReLU.
+Result. Adam's first steps have the length lr. Momentum k multiplies a constant gradient by
+1 / (1 - k). L2 is weight decay for SGD and not for Adam. Dropout on a linear unit is a ridge
+penalty. Weights of variance 2/n keep the second moment through ReLU.
 
-Adam. m_t = b1 m_{t-1} + (1 - b1) g_t and v_t = b2 v_{t-1} + (1 - b2) g_t^2, from 0 on, m_hat =
+Adam. m_t = b1 m_{t-1} + (1 - b1) g_t and v_t = b2 v_{t-1} + (1 - b2) g_t^2, from 0 on. m_hat =
 m_t / (1 - b1^t), v_hat = v_t / (1 - b2^t), and x_t = x_{t-1} - lr m_hat / (sqrt(v_hat) + eps).
 (1) m_t = (1 - b1) sum_{i<=t} b1^{t-i} g_i, and these weights add up to 1 - b1^t.
 (2) So E m_hat = E g and E v_hat = E g^2, if all g_i have one law; independence is not needed.

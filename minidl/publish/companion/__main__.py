@@ -1,8 +1,8 @@
 """Writes the reading companion, `python -m minidl.publish.companion`; open its index.html.
 
-Every source file becomes a page: docstrings and comments on the left, their equations set, the
-code that they speak of on the right, the figures of the last run in outputs/ where the code
-draws them. The pages need no network and no server. Left out are other languages.
+Every source file becomes a page. Docstrings and comments are on the left, with typeset
+equations; the code that they explain is on the right. The figures of the last run in outputs/
+are where the code draws them. The pages need no network and no server.
 """
 
 import argparse

@@ -12,8 +12,8 @@ def index(project, results):
     """The first page: sheet, item, files, findings; then all files."""
     parts = ["<h1>minidl, side by side</h1>",
              "<p>Each file's prose beside its code, with the proofs and the numbers of the "
-             "last run. <kbd>j</kbd> and <kbd>k</kbd> go from section to section, "
-             "<kbd>/</kbd> searches titles, claims and items.</p>"]
+             "last run. The keys <kbd>j</kbd> and <kbd>k</kbd> go from section to section. "
+             "The key <kbd>/</kbd> searches titles, claims and items.</p>"]
     first = {}
     for sheet, title in sheets.SHEETS.items():
         lines = "".join(_item(project, results, item, words, first)

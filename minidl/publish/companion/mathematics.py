@@ -3,10 +3,10 @@ r"""Plain-text mathematics, as the docstrings write it, found in a text and set 
     KL = 1/2 sum_d (mu_d^2 + s_d^2 - log s_d^2 - 1)   becomes
     \mathrm{KL} = \frac{1}{2}\,\sum_{d}\,(\mu_{d}^{2} + s_{d}^{2} - \log s_{d}^{2} - 1)
 
-which is LaTeX as well, with amsmath and amssymb. The order of the signs stays, nothing is
-rearranged or simplified: what is shown can be read back, and is as right as its source. What
-the grammar does not know stays text: an unbalanced bracket, two numbers side by side, a code's
-names. Checked in tests/test_companion.py.
+which is LaTeX as well, with amsmath and amssymb. The order of the signs stays; nothing is
+rearranged or simplified, so the formula says what its source says. What the grammar does not
+know stays text: an unbalanced bracket, two numbers side by side, names of code. Checked in
+tests/test_companion.py.
 """
 
 import itertools
@@ -81,8 +81,8 @@ def latex(text, plain, weak=False):
 
 
 # --- where in a sentence the formulas are ---------------------------------------------------
-# A formula is a stretch of signs, symbols and numbers between words that the grammar accepts
-# as a whole, or what of it stands between commas. In doubt it is none.
+# A formula is a sequence of signs, symbols and numbers between words. The grammar accepts it
+# as a whole, or the part of it between two commas. In doubt it is text.
 
 def split(text, weak=False, display=False):
     """The text in parts, in order: str, and Formula where it is certainly one.

@@ -1,4 +1,4 @@
-"""The page of a file: its prose and code in step, and what its last run found."""
+"""The page of a file: its prose beside its code, and the results of its last run."""
 
 import re
 from html import escape

@@ -1,4 +1,4 @@
-"""What the pages need to know of the project: its files, names, claims, tags and results."""
+"""What the pages need to know about the project: files, names, claims, tags, results."""
 
 import ast
 import json
@@ -11,9 +11,9 @@ from minidl.publish.companion.prose import title_of
 from minidl.publish.companion.rows import definitions
 
 FOLDERS = {"assignments": "Scripts", "theory": "Theory",
-           "theory/appendix": "Theory, beyond the sheets", "minidl": "The subject",
-           "minidl/data": "Data", "minidl/lab": "What a run needs",
-           "minidl/publish": "What is made of runs",
+           "theory/appendix": "Theory, beyond the sheets", "minidl": "The formulas",
+           "minidl/data": "Data", "minidl/lab": "Running a script",
+           "minidl/publish": "Pages and reports",
            "minidl/publish/companion": "This companion", "tests": "Tests"}
 
 

@@ -1,7 +1,7 @@
 r"""Docstrings and comments: paragraphs, equations in their columns, links, code.
 
-A line is an equation, and keeps its place, if it is indented and most of it is one, or if it
-has columns, set apart by three spaces or more. All other lines are paragraphs, set anew.
+A line is an equation if it is indented and mostly a formula, or if it has columns (three or
+more spaces apart). It keeps its place. All other lines are paragraphs, and are set anew.
 """
 
 import ast

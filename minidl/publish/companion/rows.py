@@ -1,8 +1,8 @@
-"""A source file in rows: the prose on the left, the code that it speaks of on the right.
+"""A source file in rows: the prose on the left, the code that it explains on the right.
 
-Prose are docstrings and comments that have a line of their own; all other lines are code. Each
-line of the file stands in one row, on one side, and the lines in order are the file again:
-tests/test_companion.py puts all files of the project together from their rows.
+Prose is docstrings, and comments on lines of their own; all other lines are code. Each line of
+the file is in one row, on one side. The lines in order are the file again:
+tests/test_companion.py checks this for all files of the project.
 """
 
 import ast

@@ -1,7 +1,7 @@
 r"""mathtext into SVG that follows the page's colour; each glyph's outline once a page.
 
-A formula is a few <use> of symbols that `Glyphs.definitions` holds, in units of 1/1000 em, and
-as tall and deep as matplotlib's layout says, so that it stands on the line of the text.
+A formula is a few <use> of symbols that `Glyphs.definitions` holds, in units of 1/1000 em. Its
+height and depth are those of matplotlib's layout, so that it stands on the line of the text.
 """
 
 import functools
