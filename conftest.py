@@ -1,8 +1,8 @@
 """`python -m pytest` on two cores: a forked process takes turns with this one at the files.
 
-Both draw the next file from one pipe. The forked process writes its reports to a file, from
-which this one passes them on. pytest-xdist (-n), a single file, a single core and
-TEST_PROCESSES=1 in the environment keep their own loop. Checked in tests/test_conftest.py.
+Both read the number of the next file from one pipe. The forked process writes its reports to a
+file; this one prints them. With pytest-xdist (-n), a single file, a single core or
+TEST_PROCESSES=1 in the environment, pytest's loop is used. Checked in tests/test_conftest.py.
 """
 
 import json

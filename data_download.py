@@ -3,10 +3,10 @@
     python data_download.py [mnist fashion-mnist imdb] [--data-dir DIR] [--from DIR]
 
 Writes DIR/mnist/train-images-idx3-ubyte.gz and its three siblings, the same four names in
-DIR/fashion-mnist/, and DIR/imdb/aclImdb_v1.tar.gz; no name means all. What is there and right
-stays. --from takes files fetched by hand, plain or .gz, under the same checks. A download
-grows in FILE.part and takes its place only when its content is the published one; a later run
-goes on where it stopped. Exit status: 0; 2, with a sentence why; 130 after Ctrl-C.
+DIR/fashion-mnist/, and DIR/imdb/aclImdb_v1.tar.gz; no name means all. Files that are there and
+right stay. --from takes files that you downloaded, plain or .gz, with the same checks. A
+download is written to FILE.part, and becomes FILE only if its content is the published one. A
+later run continues it. Exit status: 0; 2, with a sentence why; 130 after Ctrl-C.
 Licences: MNIST CC BY-SA 3.0; Fashion-MNIST MIT; IMDb: cite Maas et al. 2011.
 Checked in tests/test_data_download.py.
 """
@@ -30,11 +30,11 @@ from typing import NamedTuple
 
 
 class DataSet(NamedTuple):
-    """What is published: where it is, and how to know it. Names of files end in .gz there."""
+    """A published data set: its mirrors and its checksums. Files end in .gz on the mirrors."""
 
     mirrors: tuple     # folders, asked in this order
     md5: dict          # file -> MD5 of its decompressed bytes; none of an archive
-    largest: int       # bytes: of anything longer, packed or unpacked, no more is read
+    largest: int       # bytes: no more than this is read, packed or unpacked
     reviews: str = ""  # of an archive, the SHA-256 of its labelled reviews: hash_reviews
 
 
@@ -64,7 +64,7 @@ MALFORMED = (EOFError, gzip.BadGzipFile, zlib.error, tarfile.TarError, ValueErro
 
 
 class DownloadError(Exception):
-    """A data set that cannot be had, or a file from one mirror: one sentence."""
+    """A data set, or a file from one mirror, that is not available: one sentence."""
 
 
 def data_dir(flag=None):
@@ -74,7 +74,7 @@ def data_dir(flag=None):
 
 
 def missing(name, data_dir):
-    """Names of the data set's files that are not in data_dir; content is not looked at."""
+    """Names of the data set's files that are not in data_dir; their content is not checked."""
     return [place.name for _, place in _places(name, data_dir) if not place.is_file()]
 
 
@@ -89,11 +89,11 @@ def _places(name, data_dir):
 def fetch(name, data_dir, *, timeout=20, source=None, progress=None):
     """Make the data set present and right in data_dir, or raise DownloadError.
 
-    timeout    seconds in which a mirror has to answer, later to send something, and in which
-               each MiB of a file has to come: 20 are 52 kB a second.
-    source     a folder of files fetched by hand, to take in place of the mirrors'.
-    progress   called with each line of text (None: in silence).
-    What is there is read whole to be checked; ask `missing` first where that takes too long.
+    timeout    seconds in which a mirror must answer, later send something, and in which each
+               MiB of a file must arrive: 20 are 52 kB per second.
+    source     a folder of downloaded files, used instead of the mirrors.
+    progress   called with each line of text (None: no messages).
+    Files that are there are read whole for the check; if that takes too long, ask `missing`.
     """
     places, folder = _places(name, data_dir), Path(data_dir) / name
     folders = [Path(source, name), Path(source)] if source else SETS[name].mirrors
@@ -164,8 +164,8 @@ def _copy(folder, part, *_):
 
 
 def _transfer(mirror, part, largest, timeout, say):
-    """Append to `part` what it lacks, or write it anew if the mirror sends all -> whether it
-    went on from what was there. Whether these are the right bytes, `_fault` tells."""
+    """Append to `part` what it lacks, or write it again if the mirror sends the whole file.
+    -> whether it appended. `_fault` checks the bytes."""
     have = part.stat().st_size
     with _open(f"{mirror}/{part.stem}", have, timeout) as answer:
         if answer.status == 200:
@@ -199,8 +199,8 @@ def _transfer(mirror, part, largest, timeout, say):
 def _open(url, have, timeout):
     """The mirror's answer when asked for the bytes from `have` on; DownloadError without one.
 
-    Asked in a thread, since looking up the host knows no time-out, and each of its addresses
-    gets the whole of it.
+    Asked in a thread: the search for the host's address has no time-out, and each address of
+    the host gets the whole time-out.
     """
     headers = {"User-Agent": "minidl"} | ({"Range": f"bytes={have}-"} if have else {})
     future = concurrent.futures.Future()
@@ -243,9 +243,9 @@ def _fault(name, file, path):
 def read_reviews(unpacked, largest):
     """Name -> bytes of the labelled reviews in an unpacked archive, sorted by name.
 
-    Regular members named like REVIEW. Links, devices, absolute names and ../ are none, and
-    nothing is ever unpacked to disk. In memory are 65 MB of text. Raises one of MALFORMED,
-    also for more than `largest` bytes and for a member that claims more than there are.
+    They are regular members with names like REVIEW, so no links, devices, absolute names or
+    ../. Nothing is unpacked to disk; the texts take 65 MB of memory. Raises one of MALFORMED,
+    also for more than `largest` bytes and for a member that claims more bytes than there are.
     """
     texts, left, ended = {}, largest, False
 
@@ -261,7 +261,7 @@ def read_reviews(unpacked, largest):
     with tarfile.open(fileobj=SimpleNamespace(read=read), mode="r|") as archive:
         while member := archive.next():
             archive.members.clear()  # else it keeps all that it has seen
-            if member.issparse():  # its holes are zeros that nobody sent
+            if member.issparse():  # its holes are zeros that were never sent
                 raise ValueError("a sparse member")
             if member.isreg() and REVIEW.fullmatch(member.name):
                 if member.size > 2**16 or member.name in texts:  # the longest has 13,704
@@ -282,7 +282,7 @@ def hash_reviews(texts):
 
 
 def replace_unprintable():
-    """What a terminal cannot show of a path or a name is printed as ?, and is no error."""
+    """Print ? for a character of a path or a name that a terminal cannot show."""
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # a notebook's has none
             stream.reconfigure(errors="replace")
@@ -294,8 +294,8 @@ def main(argv=None):
     parser = argparse.ArgumentParser("data_download.py", description="Fetch the data sets.")
     parser.error = lambda message: parser.exit(2, f"{message}\n")  # one sentence, no usage
     parser.add_argument("names", nargs="*", help=f"{', '.join(SETS)}; none means all")
-    parser.add_argument("--data-dir", help="where to ($MINIDL_DATA, else data)")
-    parser.add_argument("--from", dest="source", metavar="DIR", help="files fetched by hand")
+    parser.add_argument("--data-dir", help="folder for them ($MINIDL_DATA, else data)")
+    parser.add_argument("--from", dest="source", metavar="DIR", help="files downloaded before")
     args = parser.parse_args(argv)
     folder, status = data_dir(args.data_dir), 0
     for name in args.names or SETS:
@@ -306,7 +306,7 @@ def main(argv=None):
             print(error, file=sys.stderr)
             status = 2
         except KeyboardInterrupt:
-            print("Interrupted; the same command goes on where it stopped.", file=sys.stderr)
+            print("Interrupted; the same command continues where it stopped.", file=sys.stderr)
             return 130
     return status
 

@@ -70,7 +70,7 @@ def main(argv=None):
             return 0
         return run_all(flags, common)
     except KeyboardInterrupt:
-        print("\nStopped. The same command with --resume goes on.", file=sys.stderr)
+        print("\nStopped. The same command with --resume continues.", file=sys.stderr)
         return 130
     except (UserError, OSError) as error:
         print(f"run_all.py: {cli.sentence(error, flags.out)}", file=sys.stderr)
@@ -95,7 +95,7 @@ def run_all(flags, common):
 
 
 def begun(state_file, resume, common):
-    """-> what a run has done so far: nothing, unless an earlier one is to go on."""
+    """-> what a run has done so far: nothing, unless it continues an earlier one."""
     state = {"flags": common, "seconds": {}}
     if not state_file.exists():
         return state
@@ -107,7 +107,7 @@ def begun(state_file, resume, common):
                         "another --out") from error
     if resume and found != common:
         raise UserError(f"{state_file}: found {found}, expected a run with flags {common}; "
-                        "without --resume it begins anew")
+                        "without --resume it starts again")
     return earlier if resume else state
 
 
@@ -176,14 +176,14 @@ def run_them(flags, common, state, state_file):
                                *(f"{name} (left by a killed run)" for name in left)])
             line.update(f"{len(state['seconds']) + len(failed):2d}/{total} running: {names}")
             time.sleep(0.05)
-    finally:  # after Ctrl-C no script goes on alone
+    finally:  # after Ctrl-C no script continues alone
         for _, process, _ in running.values():
             process.terminate()
     return failed
 
 
 def start(name, flags, common):
-    """The process of a script; its own epochs go on, too, where the run is resumed."""
+    """The process of a script; if the run is resumed, the script resumes its epochs, too."""
     folder = flags.out / name
     folder.mkdir(parents=True, exist_ok=True)
     threads = max(1, os.cpu_count() // flags.jobs)
@@ -213,8 +213,8 @@ def ledger(out, root=HERE.parent):
     old = [script for script, content in readme.kept(root).items()
            if kept.older(content, root)]
     if old:
-        told.append(f"Code has changed since {', '.join(old)}; does it matter? "
-                    "`python assignments/run_all.py --restamp` tells")
+        told.append(f"Code has changed since {', '.join(old)}; "
+                    "`python assignments/run_all.py --restamp` says if that matters")
     print(*told, f"Wrote {root / 'README.md'}", sep="\n")
     return 0
 

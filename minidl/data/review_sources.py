@@ -137,7 +137,7 @@ def _in_archive(archive):
             texts = data_download.read_reviews(unpacked, data_download.SETS["imdb"].largest)
     except data_download.MALFORMED as error:
         raise DataError(f"{archive}: found damaged content ({error}), expected the published "
-                        "IMDb archive; delete it to have it fetched anew") from error
+                        "IMDb archive; delete it to download it again") from error
     found, expected = data_download.hash_reviews(texts), data_download.SETS["imdb"].reviews
     if found != expected:
         raise DataError(f"{archive}: found {len(texts):,} reviews with SHA-256 {found}, "

@@ -390,7 +390,7 @@ def number(x):
 
 @functools.cache
 def _inches(text, size):
-    """How wide a line is drawn, in letters of so many points; a screen's are 5% wider."""
+    """The width of a line in letters of `size` points; on a screen they are 5% wider."""
     font = FontProperties(size=size)
     return TextToPath().get_text_width_height_descent(text, font, ismath=False)[0] * 1.05 / 72
 

@@ -1,4 +1,4 @@
-"""What made a run: its code, by commit and by hash, and the machine. Checked in
+"""The code of a run, by commit and by hash, and its machine. Checked in
 tests/test_stamp.py."""
 
 import ast
@@ -14,7 +14,8 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def files_of(script, root=ROOT):
-    """A script's file and all files of the project that it imports or takes a network from."""
+    """A script's file, and all files of the project that it imports or whose network it uses.
+    """
     waiting, found = [Path(script)], set()
     while waiting:
         path = waiting.pop()
@@ -41,7 +42,7 @@ def imports(path):
 
 
 def code_of(script, root=ROOT):
-    """One hash of `files_of`: a run goes on, and a network is taken over, by the same code."""
+    """One hash of `files_of`: only equal code continues a run or takes over a network."""
     return mark("".join(f"{path.name}\0{path.read_text('utf-8')}\0"
                         for path in files_of(script, root)))
 
@@ -52,7 +53,7 @@ def mark(text):
 
 
 def git(root, *words):
-    """What git says of the project; None where there is no git, or no repository."""
+    """git's answer about the project; None without git or a repository."""
     try:
         done = subprocess.run(["git", "-C", str(root), *words], capture_output=True, text=True,
                               check=True, encoding="utf-8")
@@ -62,19 +63,19 @@ def git(root, *words):
 
 
 def commit(root=ROOT):
-    """The commit that is checked out, and "-changed" where code was edited since; None where
-    there is none."""
+    """The commit that is checked out, with "-changed" if code was edited since; None if there
+    is none."""
     found = git(root, "rev-parse", "--short=12", "HEAD")
     return f"{found}-changed" if found and changed(root, "*.py") else found
 
 
 def changed(root, *paths):
-    """Whether what git knows of was edited since the commit that is checked out."""
+    """Whether a tracked file was edited since the commit that is checked out."""
     return bool(git(root, "status", "--porcelain", "--untracked-files=no", "--", *paths))
 
 
 def processor(device):
-    """The name of what computes, in words."""
+    """The name of the processor, in words."""
     if torch.device(device).type == "cuda":
         return torch.cuda.get_device_name(device)
     name = platform.processor() or platform.machine()

@@ -22,7 +22,7 @@ from minidl.lab import flags, stamp
 from minidl.publish import readme, sheets
 from minidl.publish.companion.png import small
 
-SIZES = {"default": "", "full": " --full"}  # the lesser first; --quick tells nothing
+SIZES = {"default": "", "full": " --full"}  # the smaller first; --quick means nothing
 MACHINE = ("commit", "processor", "threads", "precision")
 
 
@@ -91,7 +91,7 @@ def declared(script, root):
 
 
 def command(content):
-    """What makes a run anew, in its size."""
+    """The command for a run, in its size."""
     return f"python assignments/{content['script']}.py{SIZES.get(content['size'], '')}"
 
 
@@ -112,7 +112,7 @@ def older(content, root):
 
 
 def age(content, root):
-    """What a run is older than, in words; nothing where its code is as it was."""
+    """The files that are newer than a run, in words; empty if none is."""
     files = older(content, root)
     named = ", ".join(files[:2]) + " and others" * bool(files[2:])
     return files and f"Older than {named}"

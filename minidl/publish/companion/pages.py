@@ -193,7 +193,7 @@ class FilePage:
         if not self.source.path.startswith("assignments/") or self.source.stem == "_path":
             return ""
         if not self.result:
-            return (f'<p class="run">No run of this script is at hand: <code>python '
+            return (f'<p class="run">There is no run of this script: <code>python '
                     f'{escape(self.source.path)}</code> makes one.</p>')
         found, file = self.result.content, self.result.file
         settings = ", ".join(f"{key} {value}" for key, value in found["settings"].items())
