@@ -60,13 +60,13 @@ def train(run, name, data, D, epochs, beta):
 
 def main(run,
          latent: "D, dimension of the code; 1 to 783" = 20,
-         epochs: "passes over the training images; amount" = 20,
+         epochs: "passes over the training images; amount" = 19,
          batch_size: "images per step; >= 2" = 128,
          learning_rate: "peak of the one-cycle schedule" = 8e-3,
          filters: "in the first convolution; each further one has twice as many" = 16,
          hidden: "width of the fully connected layer at the coarsest level" = 256,
          augmented: "share of augmented images, in the first 60% of steps; 0 to 1" = 0.0,
-         plane_epochs: "epochs of the network with two latents; amount" = 4,
+         plane_epochs: "epochs of the network with two latents; amount" = 3,
          images: "training images used, validation included; amount" = 60_000):
     data, networks, title = run.load(images), [], f"{latent} latents"
     for name, D, n in (("two latents", 2, plane_epochs), (title, latent, epochs)):

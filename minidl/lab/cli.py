@@ -30,7 +30,7 @@ from minidl.lab import notebook, ranks
 from minidl.lab.run import Run, RunError
 
 SIZES = {"quick": "a test that it runs: at most 10 s on 2 cores",
-         "default": "an honest answer: 5 minutes on 2 cores, 7 without bfloat16 instructions",
+         "default": "an honest answer: 5 minutes on 2 cores, 7 without bfloat16",
          "full": "the best number"}
 DEVICES = ["auto", "cpu", "cuda", "mps", "xpu"]
 
