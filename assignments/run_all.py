@@ -58,23 +58,22 @@ NEEDS = {
 
 
 def main(argv=None):
-    """-> exit status: 0, 1 where a script failed, 2 for a mistake, 130 after Ctrl-C."""
+    """-> exit status: 0, 1 where a script failed, 130 after Ctrl-C; ends with 2 for a mistake
+    of the user's."""
     replace_unprintable()
     flags, common = parse(argv)
     try:
-        if flags.ledger:
-            return ledger(flags.out)
-        if flags.restamp is not None:
-            for words in restamp.restamp(flags.restamp, HERE.parent, flags.data_dir):
-                print(words, flush=True)
-            return 0
-        return run_all(flags, common)
+        with cli.mistakes("run_all.py", flags.out):
+            if flags.ledger:
+                return ledger(flags.out)
+            if flags.restamp is not None:
+                for words in restamp.restamp(flags.restamp, HERE.parent, flags.data_dir):
+                    print(words, flush=True)
+                return 0
+            return run_all(flags, common)
     except KeyboardInterrupt:
         print("\nStopped. The same command with --resume continues.", file=sys.stderr)
         return 130
-    except (UserError, OSError) as error:
-        print(f"run_all.py: {cli.sentence(error, flags.out)}", file=sys.stderr)
-        return 2
 
 
 def run_all(flags, common):

@@ -50,6 +50,12 @@ def test_results_json_holds_numbers_with_units_and_no_unknowns(tmp_path):
         "claims": [], "files": ["t.md", "t.tex"]}
 
 
+def test_a_second_number_of_a_name_does_not_replace_the_first(tmp_path):
+    run = Run("s", "quick", {}, out=tmp_path)
+    with pytest.raises(ValueError, match="two numbers are called error_k_3"):
+        run.scores("fraction", error={"k = 3": 0.1, "k: 3": 0.2})
+
+
 @pytest.mark.parametrize("value, std", [(float("nan"), None), (1.0, float("inf"))])
 def test_a_number_that_is_not_finite_is_named_and_everything_else_kept(
         tmp_path, capsys, value, std):

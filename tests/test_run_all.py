@@ -31,7 +31,11 @@ def order(out):
 
 
 def run(folder, *argv):
-    return run_all.main(["--jobs", "1", "--out", str(folder / "out"), *argv])
+    """Its exit status."""
+    try:
+        return run_all.main(["--jobs", "1", "--out", str(folder / "out"), *argv])
+    except SystemExit as stopped:
+        return stopped.code
 
 
 def test_every_script_is_run_and_takes_networks_only_from_what_ran_before():

@@ -14,6 +14,7 @@ import killing
 import mutating
 import numpy
 import pytest
+import run_all
 import torch
 import torture
 from killing import content
@@ -24,6 +25,8 @@ from minidl.data import review_sources
 from minidl.files import alone, whole_file
 from minidl.lab import checkpoint, cli, results
 from minidl.lab.trials import Trials
+from minidl.publish import handout, report
+from minidl.publish.companion import __main__ as companion
 
 LEFT = ".results.json.0123456789abcdef.tmp"  # as a killed process leaves it
 
@@ -256,6 +259,40 @@ def test_a_malicious_cache_is_made_anew_and_runs_nothing(tmp_path, trap, monkeyp
     assert len(said) == 2 * first and not sprung.exists()
     numpy.load(io.BytesIO(packed), allow_pickle=True)["words"]  # an unsafe loader springs it
     assert sprung.exists()
+
+
+def sentences(capsys, *mains):
+    """What each of the programs says, which must be one sentence, with status 2."""
+    for main in mains:
+        with pytest.raises(SystemExit) as stop:
+            main()
+        said = capsys.readouterr().err
+        assert stop.value.code == 2 and said.count("\n") == 1, said
+        yield said
+
+
+@pytest.mark.parametrize("content", ["mine", "[1]", "{}"])
+def test_a_results_json_that_is_no_runs_is_one_sentence_for_all_that_read_it(
+        tmp_path, monkeypatch, capsys, content):
+    monkeypatch.chdir(tmp_path)
+    file = Path("outputs/ex2_conv_ae/results.json")
+    file.parent.mkdir(parents=True)
+    file.write_text(content)
+    for said in sentences(capsys, lambda: report.main(["S3"]),
+                          lambda: run_all.main(["--ledger"])):
+        assert f"{file}: found damaged content" in said
+    assert file.read_text() == content
+
+
+def test_a_place_that_cannot_be_written_to_is_one_sentence(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    place = Path("outputs")
+    place.write_text("mine")
+    for said in sentences(
+            capsys, lambda: report.main(["S3"]), lambda: companion.main([]),
+            lambda: handout.main(["minidl/pca.py", "--out", "outputs/copy"])):
+        assert "found 'Not a directory', expected room" in said
+    assert place.read_text() == "mine"
 
 
 # --- text -----------------------------------------------------------------------------------

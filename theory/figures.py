@@ -21,6 +21,7 @@ from matplotlib.patches import Rectangle
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # minidl, in a bare checkout
 
 from minidl.conv import conv1d, conv2d
+from minidl.lab import cli
 from minidl.lab.plot import COLOURS, STYLE, WIDTH
 
 
@@ -138,10 +139,11 @@ def main(argv=None):
     parser.add_argument("--out", type=Path, default=Path("outputs", "theory"), metavar="DIR",
                         help="gets the PNG files (default outputs/theory)")
     out = parser.parse_args(argv).out
-    out.mkdir(parents=True, exist_ok=True)
-    for name, figure in FIGURES.items():
-        figure().savefig(out / f"{name}.png", dpi=240)
-        print(out / f"{name}.png")
+    with cli.mistakes("figures.py", out):
+        out.mkdir(parents=True, exist_ok=True)
+        for name, figure in FIGURES.items():
+            figure().savefig(out / f"{name}.png", dpi=240)
+            print(out / f"{name}.png")
 
 
 if __name__ == "__main__":

@@ -65,37 +65,45 @@ def _start(main, *, data=None, quick=None, full=None, argv=None):
     flags, settings = _parse(main, script.name, sizes, data, argv)
     out = flags.out or Path("outputs", script.stem)
     try:
-        ranks.join()
         # numbers below 1e-38, as in Adam's means for dead units, count as 0: a processor is
         # many times slower with them
         torch.set_flush_denormal(True)
-        device = _device(flags.device)
-        with _own(out), ranks.silent_but_for_the_first():
-            run = Run(script.stem, flags.size, settings, device=device, seed=flags.seed,
-                      sheet_data=data, data=flags.data, data_dir=flags.data_dir,
-                      resume=flags.resume, out=out)
-            main(run, **settings)
-            run.finish()
-        ranks.leave()
+        with mistakes(script.name, out):
+            ranks.join()
+            device = _device(flags.device)
+            with _own(out), ranks.silent_but_for_the_first():
+                run = Run(script.stem, flags.size, settings, device=device, seed=flags.seed,
+                          sheet_data=data, data=flags.data, data_dir=flags.data_dir,
+                          resume=flags.resume, out=out)
+                main(run, **settings)
+                run.finish()
+            ranks.leave()
     except KeyboardInterrupt:
         sys.stdout.flush()
         again = [a for a in argv if a != "--resume"] + ["--resume"]
         print(f"\nStopped. To continue from the last whole epoch: python {sys.argv[0]} "
               f"{shlex.join(again)}", file=sys.stderr)
         sys.exit(130)
-    except Exception as error:
-        words = sentence(error, out)
-        if words is None:
-            raise
-        with contextlib.suppress(OSError):  # a full disk may be where the output goes, too
-            sys.stdout.flush()
-        print(f"{script.name}: {words}", file=sys.stderr)
-        sys.exit(2)
     finally:
         torch.set_flush_denormal(False)
 
 
-def sentence(error, out):
+@contextlib.contextmanager
+def mistakes(program, out):
+    """End the program with status 2 and one sentence for what its user can correct."""
+    try:
+        yield
+    except Exception as error:
+        words = _sentence(error, out)
+        if words is None:
+            raise
+        with contextlib.suppress(OSError):  # a full disk may be where the output goes, too
+            sys.stdout.flush()
+        print(f"{program}: {words}", file=sys.stderr)
+        sys.exit(2)
+
+
+def _sentence(error, out):
     """A sentence for an error that the user can correct; None for an error of the code."""
     if isinstance(error, (UserError, DownloadError)):
         return str(error)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import matplotlib
 
+from minidl import UserError
 from minidl.files import whole_file
 from minidl.lab import notebook, plot
 
@@ -37,7 +38,10 @@ class Results:
         """Record a number: a mean over n, with its standard deviation where that is known.
 
         Accuracies are fractions. Of a value that is not finite, only the name is recorded.
+        ValueError for a second one of a name: methods may differ in punctuation alone.
         """
+        if name in self.numbers or name in self.undefined:
+            raise ValueError(f"two numbers are called {name}")
         entry = {"value": value, "unit": unit, "std": std, "n": n}
         if all(math.isfinite(x) for x in (value, std) if x is not None):
             self.numbers[name] = {key: x for key, x in entry.items() if x is not None}
@@ -74,6 +78,18 @@ class Results:
     def _file(self, name):
         self.files.append(name)
         return self.path(name)
+
+
+def read(path):
+    """The content of a run's results.json, or of a kept one; UserError where it is none."""
+    try:
+        content = json.loads(path.read_bytes())
+        if not {"script", "size", "settings", "numbers"} <= {*content}:
+            raise ValueError("no run's results")
+    except (ValueError, TypeError, RecursionError) as error:
+        raise UserError(f"{path}: found damaged content ({error}), expected a run's results; "
+                        "move it away, or run that script again") from error
+    return content
 
 
 def slug(name):

@@ -16,7 +16,8 @@ import sys
 from pathlib import Path
 
 from data_download import replace_unprintable
-from minidl.lab import stamp
+from minidl import UserError
+from minidl.lab import cli, stamp
 from minidl.publish.companion.rows import definitions
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -26,7 +27,7 @@ TEMPLATE = Path("theory/answers.py")  # asks, and answers nothing: it stays
 LINK = re.compile(r"\[([^]]+)\]\(([^)#:]+)(?:#[^)]*)?\)")  # [text](file#part), no URL
 
 
-class HandoutError(Exception):
+class HandoutError(UserError):
     """A place that does not exist: one sentence."""
 
 
@@ -125,10 +126,8 @@ def main(argv=None):
     flags = parser.parse_args(argv)
     if flags.out.exists():
         parser.exit(2, f"--out {flags.out}: exists already, expected a new folder\n")
-    try:
+    with cli.mistakes("handout", flags.out):
         changed = write(ROOT, flags.places, flags.out)
-    except HandoutError as error:
-        parser.exit(2, f"{error}\n")
     print(f"{flags.out}: the project without {', '.join(flags.places)}. The originals of "
           f"these {len(changed)} files complete it:", *changed, sep="\n")
 

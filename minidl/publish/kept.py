@@ -18,7 +18,7 @@ import json
 from pathlib import Path
 
 from minidl.files import whole_file
-from minidl.lab import flags, stamp
+from minidl.lab import flags, results, stamp
 from minidl.publish import readme, sheets
 from minidl.publish.companion.png import small
 
@@ -33,7 +33,7 @@ def keep(out, root):
         file = Path(out, script, "results.json")
         if not file.is_file():
             continue
-        content = json.loads(file.read_text("utf-8"))
+        content = results.read(file)
         if reason := reason_against(script, content, root):
             told.append(f"{file} is not kept: {reason}; run `{command(content)}`")
             continue

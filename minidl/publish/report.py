@@ -14,14 +14,14 @@ or older than the code says so, with the command. Checked in tests/test_report.p
 import argparse
 import ast
 import base64
-import json
 import re
 from html import escape
 from pathlib import Path
 
 from data_download import replace_unprintable
+from minidl.lab import cli
 from minidl.lab.findings import in_words
-from minidl.lab.results import latex, markdown, tex
+from minidl.lab.results import latex, markdown, read, tex
 from minidl.publish import kept, readme, sheets
 from minidl.publish.companion import mathematics
 from minidl.publish.companion.frame import put
@@ -194,7 +194,7 @@ class Report:
     def content(self, script):
         """results.json of a script's last run, or None."""
         file = self.runs / script / "results.json"
-        return json.loads(file.read_text("utf-8")) if file.is_file() else None
+        return read(file) if file.is_file() else None
 
     def best(self, content):
         """The kept run of the same script; its default one where none is kept."""
@@ -394,7 +394,8 @@ def main(argv=None):
                            f"{', '.join(sheets.SHEETS)}\n")
     for sheet in wanted or sheets.SHEETS:
         folder = RUNS / "report" / sheet
-        missing = Report(ROOT, RUNS, sheet, folder).write()
+        with cli.mistakes("report", folder):
+            missing = Report(ROOT, RUNS, sheet, folder).write()
         lacking = f"  no run of {', '.join(missing)}" if missing else ""
         print(f"{folder / 'report.tex'}{lacking}")
 

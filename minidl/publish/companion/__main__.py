@@ -9,6 +9,7 @@ import argparse
 from pathlib import Path
 
 from data_download import replace_unprintable
+from minidl.lab import cli
 from minidl.publish.companion import contents, pages
 from minidl.publish.companion.frame import put
 from minidl.publish.companion.png import small
@@ -43,7 +44,8 @@ def main(argv=None):
                                      description=__doc__.partition("\n\n")[0])
     parser.parse_args(argv)
     runs = Path("outputs")
-    count = write(ROOT, runs, runs / "companion")
+    with cli.mistakes("companion", runs / "companion"):
+        count = write(ROOT, runs, runs / "companion")
     print(f"{count} files, side by side: {runs / 'companion/index.html'}")
 
 

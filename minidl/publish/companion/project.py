@@ -1,10 +1,10 @@
 """What the pages need to know about the project: files, names, claims, tags, results."""
 
 import ast
-import json
 from pathlib import Path
 from typing import NamedTuple
 
+from minidl.lab import results
 from minidl.publish import kept, sheets
 from minidl.publish.companion.colours import references
 from minidl.publish.companion.prose import title_of
@@ -104,5 +104,5 @@ class Project:
         before = "" if own else f"{source.stem}_"
         pictures = {picture.stem.removeprefix(before): picture
                     for picture in sorted(file.parent.glob(f"{before}*.png"))}
-        content = json.loads(file.read_text("utf-8"))
+        content = results.read(file)
         return Result(file, content, pictures, kept.age(content, self.root), own)
