@@ -23,7 +23,7 @@ from minidl.data import (
     steps,
     steps_per_epoch,
 )
-from minidl.data.sources import FILES, own_cache
+from minidl.data.sources import FILES, name_of, own_cache
 
 (IMAGES, LABELS), (TEST_IMAGES, TEST_LABELS) = FILES.values()
 
@@ -159,6 +159,13 @@ def test_the_fewest_images_that_do_and_black_ones_have_an_answer(tmp_path, odd):
     content = start("asst8_fc_ae", tmp_path / "out", "--data", str(folder), data="mnist",
                     figures=True)
     assert all(math.isfinite(entry["value"]) for entry in content["numbers"].values())
+
+
+@pytest.mark.parametrize(("name", "shown"), [
+    ("d\udcc3\udca4ta", "d\u00e4ta"), ("d\udce4ta", "d\ufffdta"), ("d\u00e4ta", "d\u00e4ta")])
+def test_a_name_that_the_locale_cannot_decode_can_be_shown_in_a_title(name, shown):
+    """With LC_ALL=C a name's bytes beyond ASCII are surrogates, which no figure draws."""
+    assert name_of(f"/data/{name}") == shown
 
 
 def test_gzipped_files_do_as_well(folder, small):

@@ -17,7 +17,7 @@ import numpy
 
 import data_download
 from minidl.data import grammar
-from minidl.data.sources import DataError, own_cache, show_transfer
+from minidl.data.sources import DataError, name_of, own_cache, show_transfer
 from minidl.files import whole_file
 
 VERSION = 2  # raise it when the words of a text change: it is part of the cache's name
@@ -61,7 +61,7 @@ def find(wanted, data_dir, say):
     if not folder.is_dir():
         raise DataError(f"--data {wanted}: found no such folder, expected auto, imdb, "
                         f"embedded, or a folder that holds {', '.join(FOLDERS)}")
-    title = f"folder {folder.resolve().name}"
+    title = f"folder {name_of(folder.resolve())}"
     texts = _numbered(_in_folder(folder))
     return title, title, _digest(texts), texts
 

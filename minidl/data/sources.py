@@ -60,8 +60,14 @@ def find(sheet_data, wanted, data_dir, images, say):
     if not folder.is_dir():
         raise DataError(f"--data {wanted}: found no such folder, expected auto, glyphs, "
                         f"{', '.join(TITLES)}, or a folder that holds four IDX files")
-    title = folder.resolve().name
+    title = name_of(folder.resolve())
     return _read(f"folder {title}", title, None, folder)
+
+
+def name_of(path):
+    """The name of a user's file or folder, for titles: UTF-8 in any locale, and bytes that are
+    none replaced, since a figure cannot show them."""
+    return os.fsencode(Path(path).name).decode(errors="replace")
 
 
 def show_transfer(text, **options):
