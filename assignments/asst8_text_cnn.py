@@ -119,7 +119,7 @@ def main(run,
               of_figure - 13 * 6 == 197)
     run.claim("The CNN classifies more test reviews correctly than the bag of words.",
               paired(right["CNN"], right["bag of words"]))
-    run.claim("The bag of words and pairs classifies more of them correctly than the CNN.",
+    run.claim("The bag of words and pairs classifies more reviews correctly than the CNN.",
               paired(right["words and pairs"], right["CNN"]))
 
 

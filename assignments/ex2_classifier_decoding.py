@@ -83,7 +83,7 @@ def main(run,
     run.pictures("digits", "test images; below, the L1 error from the classifier's code",
                  error["classifier"][six], x=x[six],
                  **{name: images[six] for name, images in x_hat.items()})
-    run.claim("From the classifier's code, a decoder of the same layers makes larger errors.",
+    run.claim("Decoding the classifier's code gives a larger error than the autoencoder's.",
               paired(error["classifier"], error["autoencoder"]))
 
     z = {name: infer(net[0], x) for name, net in nets.items()}

@@ -99,7 +99,7 @@ def main(run,
                  ours[first], x=x[first], **methods)
     run.claim("With a code of the same size, the network's error is smaller than PCA's.",
               paired(of_pca, ours))
-    run.claim("The error is less than half that of a black image.", paired(0.5 * black, ours))
+    run.claim("The network's error is below half a black image's.", paired(0.5 * black, ours))
 
 
 SIZES = {"quick": {"epochs": 2, "images": 3000},

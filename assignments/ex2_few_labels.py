@@ -91,7 +91,7 @@ def main(run,
     run.claim("The final loss on held-out images is more than ten times that on the 100.",
               min(end["plain", "val_loss"]) > 10 * max(end["plain", "train_loss"]),
               the_100=mean["plain"]["train_loss"][-1], held_out=mean["plain"]["val_loss"][-1])
-    run.claim("Augmentation makes the gap between these two accuracies smaller.",
+    run.claim("Augmentation reduces the gap between training and held-out accuracy.",
               paired(gap["plain"], gap["augmentation"]))
     run.claim("Augmentation raises the test accuracy.",
               paired(accuracy["augmentation"], accuracy["plain"]))

@@ -83,7 +83,7 @@ def main(run,
     few = [a for n, _ in pairs for a in augmented[n]]
     three_times = [a for _, more in pairs for a in plain[more]]
     gains = [statistics.fmean(augmented[n]) - statistics.fmean(plain[n]) for n in counts]
-    run.claim("Up to 100 labels, augmentation helps more than three times as many labels.",
+    run.claim("Up to 100 labels, augmentation helps more than three times as many labels do.",
               paired(few, three_times))
     run.claim("Augmentation raises the mean accuracy for every number of labels.",
               min(gains) > 0, least_gain=min(gains))

@@ -126,9 +126,9 @@ def main(run,
     (train_accuracy, accuracy), (train_mse, mse) = scores.values()
     run.claim("Adam classifies more test images correctly than plain SGD.",
               paired(accuracy["base"], accuracy["SGD"]))
-    run.claim("The base over-fits the images: its accuracy on training images is higher.",
+    run.claim("The base over-fits the images: it is more accurate on training than on test.",
               paired(train_accuracy["base"], accuracy["base"]))
-    run.claim("The base over-fits the points: its error on training points is smaller.",
+    run.claim("The base over-fits the points: its error is smaller on training than on test.",
               paired(mse["base"], train_mse["base"]))
     for name in ("early stopping", "dropout 0.2", "L2 0.001"):
         run.claim(f"Regularisation by {name} raises the test accuracy.",

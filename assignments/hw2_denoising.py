@@ -100,7 +100,7 @@ def report(run, errors):
     wins = [max(own.values(), key=psnr[kind, LEVEL].get) == own[kind] for kind in own]
     run.claim("Each kind of noise is removed best by the network trained on it.", all(wins))
     little, baseline = errors["Gaussian", 0.2], best["Gaussian", 0.2]
-    run.claim("At Gaussian noise of 0.2, the best baseline beats the network trained at 0.5.",
+    run.claim("On Gaussian noise of 0.2, the best baseline beats the network trained on 0.5.",
               paired(little[own["Gaussian"]], little[baseline]))
 
 

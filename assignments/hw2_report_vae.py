@@ -129,9 +129,9 @@ def main(run,
     run.scores("MSE; fraction of equal digits", table="denoising", mse=error, same_digit=same)
     run.pictures("denoising", "test images, Gaussian noise of level 0.5",
                  clean_image=x[:20], **{name: x_hat[:20] for name, x_hat in outputs.items()})
-    run.claim("The VAE's image is nearer to the clean image than the noisy one is.",
+    run.claim("The VAE's output is nearer to the clean image than the noisy image is.",
               paired(error["noisy image"], error["plain VAE"]))
-    run.claim("The noisy image is classified correctly more often than the VAE's image of it.",
+    run.claim("The noisy image is classified correctly more often than the VAE's output.",
               paired(same["noisy image"], same["plain VAE"]))
 
 
