@@ -42,7 +42,7 @@ def overlapping(boxes):
 # --- what is drawn --------------------------------------------------------------------------
 
 def test_a_curve_goes_through_its_points_and_a_number_is_a_dotted_level():
-    axes = plot.curves(LINES, "MNIST: t", "images", "error").axes[0]
+    axes = plot.curves(LINES, "MNIST: t", "images", "mean (x - x_hat)^2").axes[0]
     a, level, b = axes.lines
     for line, name in ((a, "a"), (b, "b")):
         assert line.get_label() == name
@@ -50,7 +50,7 @@ def test_a_curve_goes_through_its_points_and_a_number_is_a_dotted_level():
     assert list(level.get_ydata()) == [0.125, 0.125] and level.get_linestyle() == ":"
     assert level.get_label() == "level (0.125)"
     assert axes.figure.get_suptitle() == "MNIST: t"
-    assert (axes.get_xlabel(), axes.get_ylabel()) == ("images", "error")
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("images", "mean (x - x_hat)²")
 
 
 @pytest.mark.parametrize("names", [

@@ -311,8 +311,9 @@ def _fitted(figure, title, height=2.4, width=None):
 
 def _label(axes, x_label, y_label="", across=4, up=2.3):
     """across, up: inches, after which a label goes on in a further line."""
-    axes.set(xlabel=_wrapped(x_label.removesuffix(", fraction"), across),
-             ylabel=_wrapped(y_label.removesuffix(", fraction"), up))
+    x_label, y_label = (re.sub(r"\^2\b", "²", label.removesuffix(", fraction"))
+                        for label in (x_label, y_label))
+    axes.set(xlabel=_wrapped(x_label, across), ylabel=_wrapped(y_label, up))
 
 
 def _legend(figure, axes, pairs=False, **options):
