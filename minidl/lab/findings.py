@@ -129,7 +129,7 @@ class Findings:
         if x is not None:
             shown = {"input": x} | shown
         labels = [label if isinstance(label, str) else
-                  f"{label:#.3g}" if label < 100 else f"{label:.0f}" for label in labels]
+                  f"{label:.4f}" if label < 1 else f"{label:.1f}" for label in labels]
         self.results.figure(name, plot.image_rows(shown, f"{self.title}: {title}", labels,
                                                   columns))
 

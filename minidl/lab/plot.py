@@ -99,7 +99,8 @@ def image_rows(rows, title, column_labels=(), columns=20, signed=False):
     side = max(0.3, _width(labels, 7) + 0.06, _height(names))  # inches, as all of these
     blocks = math.ceil(N / min(columns, int(room / side)))
     columns = math.ceil(N / blocks)
-    side = max(side, min(0.62, room / columns, 7.5 / (len(rows) * blocks)))  # a page is high
+    page = (8 - 0.35 * blocks) / (len(rows) * blocks)  # its height, less titles and labels
+    side = max(side, min(0.62, room / columns, page))
     figure, *grid = _figure(blocks)
     for block, axes in enumerate(grid):
         shown = slice(block * columns, (block + 1) * columns)
@@ -269,12 +270,14 @@ def scatter(points, y, names, title, axis_labels):
             axes.plot(*points[y == c].T, MARKERS[c % 3], color=CLASSES[c % len(CLASSES)],
                       alpha=0.6, label=name, markersize=size, markeredgewidth=0)
     _label(axes, *axis_labels[:2], 3)
+    sides = [axes.xaxis, axes.yaxis]
     if dims == 3:  # its labels run beside the box, which the layout does not reckon with
         axes.set_zlabel(_wrapped(axis_labels[2], 1.6))
         axes.set_box_aspect(None, zoom=0.85)
-        _ticks(axes.zaxis)
-    for axis in (axes.xaxis, axes.yaxis):
+        sides.append(axes.zaxis)
+    for axis in sides:
         _ticks(axis)
+        axis.labelpad += 8 * (dims - 2)  # points: beside the numbers, which run askew
     axes.grid()
     _legend(figure, axes, markerscale=6 / size, handlelength=1)
     return _fitted(figure, title, 4.2)
@@ -324,7 +327,7 @@ def _legend(figure, axes, pairs=False, **options):
     handles, names = axes.get_legend_handles_labels()
     n = len(names)
     if n > 1:
-        names = [_wrapped(name, WIDTH / 2 - 1) for name in names]
+        names = [_wrapped(name, WIDTH / 2 - 0.9) for name in names]
         sample = options.get("handlelength", STYLE["legend.handlelength"]) * 8 / 72
         rows = math.ceil(n / min(n, int((WIDTH - 0.2) / (_width(names) + sample + 0.38))))
         columns = math.ceil(n / rows)
