@@ -1,6 +1,6 @@
 r"""Exercise 2, task 5, a study: what do the unlabelled images add, used a second time?
 
-    python assignments/ex2_transfer_study.py            under 10 minutes on 2 CPU cores
+    python assignments/ex2_transfer_study.py            under 5 minutes on 2 CPU cores
 
 Task 1's encoder was trained on all images without labels. Here they are used once more, while
 it is fine-tuned on the 100. Where the network is confident about an image u, it should predict
