@@ -10,7 +10,7 @@ it cannot overflow, and must not be taken twice: theory/appendix/test_losses.py,
 Grey pixels cost their entropy even if x_hat = x. SELU keeps mean 0 and variance 1
 if the n weights of a unit have variance 1/n: LeCun's normal. With torch's default, 1/(3n),
 activations shrink from layer to layer, (9) to (12) there; asst8_fc_ae_study.py measures what
-that costs. We do not standardise x, although SELU assumes it: pixels stay in [0, 1].
+that costs. SELU assumes standardised x, but our pixels, and those of PCA, stay in [0, 1].
 
     z = selu(W_2 selu(W_1 x + b_1) + b_2) in R^30
     x_hat = sigmoid(logits),   logits = W_4 selu(W_3 z + b_3) + b_4

@@ -6,8 +6,8 @@ The remedy of asst8_rnn.py, "cured", starts from small embeddings and W_hh = I, 
 gradient, and moves W_hh slowly. Here one of these at a time is torch's default, or W_hh is
 another orthogonal matrix. Embeddings from N(0, 1) saturate tanh, and torch's W_hh shrinks the
 gradient. Either makes the product below vanish, so early words have no influence at first.
-With an orthogonal W_hh the gradient reaches as far as with I, but the accuracy is lower: reach
-alone is not enough. For each seed, all variants see the same few reviews in the same order.
+With an orthogonal W_hh the gradient reaches as far as with I: does reach alone suffice? For
+each seed, all variants see the same few reviews in the same order.
 
     do/dh_t = W_hq diag(1 - h_n^2) W_hh ... diag(1 - h_{t+1}^2) W_hh         if h_n is read
 """

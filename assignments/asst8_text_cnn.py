@@ -7,8 +7,8 @@ E adds D parameters per word. theory/test_textcnn.py proves all of it.
 
 In a batch, short reviews are padded. A window that reaches into the padding is ignored, since
 it could be the maximum. A review of fewer than k words has one window, with zeros at its end.
-The baselines are a bag of words, which ignores the order, and a bag of words and word pairs
-with naive Bayes' weights (minidl/bag_of_words.py). Left out: pretrained embeddings.
+The baselines are a bag of words, without their order, and a bag of words and word pairs with
+naive Bayes' weights (minidl/bag_of_words.py). The CNN is trained once, from random embeddings.
 
                                                      in Figure 15.14, one sentence
     w         T words, as rows of the table E                     (11,)

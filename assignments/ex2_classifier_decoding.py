@@ -2,8 +2,8 @@ r"""Exercise 2, task 3: how much of a digit is left in the code of a classifier?
 
     python assignments/ex2_classifier_decoding.py     under 5 minutes once tasks 1, 2 have run
 
-The decoder is trained as in task 1, so that only the encoders differ. From the class alone,
-the best reconstruction is the class's median image; its error is reported for comparison.
+The decoder is trained as in task 1. Only the encoders differ: in their loss, and because task
+2's saw augmented images. For comparison: from the class alone, the best image is its median.
 
 (a) Cross-entropy rewards the class alone. The L1 error counts every pixel: the code must
 contain how a digit is written, and the class only where it changes pixels. A linear classifier

@@ -8,7 +8,7 @@ steps. This is over-fitting. The held-out accuracy does not fall, so it alone wo
 it. The 100 are the sheet's: the first of the training file (`torch.arange(100)`), 5 images of
 one class, 14 of another. A seed changes the weights and the order.
 
-The best remedy is augmentation: each time an image is shown, it is rotated, scaled, sheared
+The remedy here is augmentation: each time an image is shown, it is rotated, scaled, sheared
 and shifted a little. The network never sees the same image twice, and it learns which changes
 do not alter the class. ex2_few_labels_study.py measures how many labels that is worth.
 

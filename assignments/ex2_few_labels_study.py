@@ -7,7 +7,7 @@ The learning curve of task 4's network, with and without augmentation, from 10 l
 100. The two trainings of a seed have the same images, initial weights and number of steps.
 
 Augmentation adds knowledge: a slightly rotated or shifted digit is the same digit. More labels
-show this too, so augmentation then gains less.
+show this too, so with many, augmentation gains little.
 
     minimise  1/n sum_{i <= n} -log p(y_i | x_i),   n / C labelled images of each of C classes
 """

@@ -7,10 +7,10 @@ of it. The two are paired: the same 100 images, seeds, initial weights of the ML
 steps. Only the start of the encoder differs. Both are also trained on augmented images.
 
 When does pretraining help? The autoencoder's code holds the shape of a digit in 12 dimensions.
-There, images of one digit already lie near each other, so the 100 labels have less to teach.
-But the decoder needs the position and the slant of a digit, so the code contains them too.
-Augmentation teaches that they do not matter for the class. Random weights learn this more
-easily. ex2_transfer_study.py uses the unlabelled images once more.
+There, images of one digit lie nearer to each other than as pixels, so the labels have less to
+teach. But the decoder needs the position and the slant of a digit, so the code contains them,
+too. Augmentation teaches that they do not matter for the class, from either start. Then the
+pretrained encoder has less to add. ex2_transfer_study.py uses the unlabelled images once more.
 
     minimise  1/n sum_{i <= n} -log p(y_i | x_i),   n = 100,   p = softmax(MLP(encoder(x))),
     from task 1's encoder as initial guess instead of from random weights

@@ -5,11 +5,11 @@ r"""Homework 1, classification: which of ten kinds of clothes does an image show
     python assignments/hw1_classification.py            under 5 minutes on 2 CPU cores
     python assignments/hw1_classification.py --full     the best number
 
-The MLP sees 784 numbers in no order. The CNN sees an image: its filters are the same at every
-place, and pooling makes a shift of a few pixels matter less. Regularisation: weight decay,
-dropout (MLP), batch normalisation, and half of the training images mirrored, since a mirrored
-shoe is a shoe. In cross-validation, each image is classified by networks trained without it.
---full trains larger networks for longer, with more augmentation and no cross-validation.
+The MLP sees 784 numbers in no order. The CNN's filters are the same at every place; pooling
+makes a small shift matter less. Regularisation: weight decay, dropout (MLP), smoothed labels
+(CNN; they raise its training loss), batch normalisation, half of the training images mirrored.
+In cross-validation, each image is classified by networks trained without it. --full trains
+larger networks for longer, with more augmentation and no cross-validation.
 """
 # sheet: S1.1b, S1.3, S1.4
 

@@ -8,8 +8,8 @@ r"""Homework 1, what the networks learned: weights, activations, receptive field
 The CNN and the MLP are those of hw1_classification.py; a network of hw1_regression.py is
 trained here. "Before" is the same network, untrained. Activation maximisation finds an input
 for each class by gradient ascent on the pixels (`ascend`). Without regularisation these inputs
-look like noise, yet their logits are the highest. Blur, a small total variation TV, dark
-pixels and random transformations make them legible. The MLP, another network, classifies them.
+look like noise, yet have higher logits than real images. Blur, a small total variation TV,
+dark pixels and random changes make them smooth. The MLP, another network, classifies them.
 """
 # sheet: S1.5a, S1.5b, S1.5c, S1.6
 

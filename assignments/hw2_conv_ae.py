@@ -7,10 +7,10 @@ r"""Homework 2: an autoencoder of Fashion-MNIST, convolutional and fully connect
     python assignments/hw2_conv_ae.py --full     the best number
 
 The convolutional one is exercise 2's with d = 16: ex2_conv_ae.py explains its layers. The
-fully connected one does not know which pixels are neighbours and learns each place by itself.
-The homework expects similar errors, since the images are small. PCA is the baseline: no linear
-d-dimensional code has a smaller MSE on the training images. Its pixels are clipped to [0, 1],
-as the sigmoid does for the networks. hw2_tuning.py searches for better settings of training.
+fully connected one does not know which pixels are neighbours. They also differ in parameters
+and epochs. The homework expects similar errors, since the images are small. PCA is the
+baseline: no linear d-dimensional code has a smaller MSE on the training images. Its pixels are
+clipped to [0, 1], as the sigmoid does. hw2_tuning.py searches for better settings of training.
 """
 # sheet: S0.1a
 

@@ -6,7 +6,7 @@ r"""Homework 2: optimizers and regularisation of the convolutional autoencoder.
     python assignments/hw2_conv_ae_study.py --full    more images, trained for longer
 
 Each variant changes one thing. Noise is added to the input only; the target is the clean
-image. A regulariser helps only where the network over-fits. So there are few training images,
+image. A regulariser is for a network that over-fits. So there are few training images,
 and the training error is reported beside the test error. The base is AdamW without weight
 decay, which is Adam. Each optimizer's rate is chosen on validation. Seeds are paired.
 """

@@ -5,9 +5,9 @@ r"""Homework 2: a denoising autoencoder.
     python assignments/hw2_denoising.py          under 5 minutes on 2 CPU cores
 
 The target is the clean image x, not x'. Every step draws new noise. One network is trained for
-each kind of noise, at one level, and one without noise. Two baselines are a median filter and
+each kind of noise, at level 0.5, and one without noise. Two baselines are a median filter and
 PCA, with sizes chosen on validation images for each kind and level. The third is the best
-linear map from x' to x, fitted in closed form to the same number of noisy images.
+linear map from x' to x at level 0.5, fitted in closed form to the same number of noisy images.
 """
 # sheet: S0.6
 

@@ -5,11 +5,11 @@ r"""Homework 2: does a pretrained encoder make a classifier more accurate, or tr
 
     python assignments/hw2_fine_tuning.py     about 5 minutes on 2 CPU cores, after hw2_conv_ae
 
-Three networks of about the same size see the same images in the same order. They are the
-encoder with the autoencoder's weights, the same encoder with random ones, and homework 1's
-CNN. Each is trained with all labels and with 1% of them, at its best rate on validation.
-Learning speed is the number of steps until 85% of 1,000 validation images are classified
-correctly, checked every 20 steps. Homework 1 itself trains its CNN for longer.
+Three networks of about the same size see the same images in the same order: the encoder with
+the autoencoder's weights or random ones, and homework 1's CNN. Each is trained with all labels
+and with 1%, at the best of three rates on validation. "At an edge" in their table says that
+another rate may be better. Learning speed: the steps until 85% of 1,000 validation images are
+classified correctly, checked every 20 steps. Homework 1 itself trains its CNN for longer.
 """
 # sheet: S0.3
 

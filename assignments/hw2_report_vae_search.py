@@ -5,15 +5,15 @@ r"""Homework 2, the report's genetic search: does it help, and how good are its 
 
     python assignments/hw2_report_vae_search.py [--full]     without it, under 5 minutes
 
-A parent is the better of two random settings. A child takes each value from one of its two
-parents, and some values are drawn anew (minidl/tune.py). Random search gets as many trials.
-The report chose by the test loss; here the test images are read once, at the end. The report
+The first generation is random. Then a parent is the better of two settings; a child takes each
+value from one of two parents, and some are drawn anew (minidl/tune.py). Random search gets as
+many trials. The report chose by the test loss; here it is measured once, last. The report
 names Adam, but its ranges are those of public code with Adadelta. A learning rate near 1 suits
 Adadelta; a step of Adam moves each weight by about the rate. gamma acts only after the first
 epoch, so it cannot change the fitness: the report's gamma = 1.0 is chance. Its settings are
 trained with both optimizers, and with a rate that falls to 1/100. The baseline is the training
 of hw2_report_vae.py (Adam, one-cycle), of as many epochs. --full runs 30, as the report did.
-There, trainings that differ only in the seed differ by 0.2 nats; a difference of 1 counts.
+There, seeds differ by 0.2 nats, so a difference of 1 counts. Fewer epochs settle nothing.
 """
 # sheet: S2.2
 

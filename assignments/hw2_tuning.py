@@ -10,7 +10,7 @@ A search with a full training per trial would take hours, so the trials see fewe
 use the network and the one-cycle schedule of hw2_conv_ae.py, and the same number of steps.
 With equal epochs instead, a small batch would win by its many steps. The winner and the
 settings of hw2_conv_ae.py ("untuned") are compared twice: cross-validated on few images, and
-trained on all images. hw2_conv_ae.py keeps its settings unless they lose both.
+trained once on all images. hw2_conv_ae.py keeps its settings unless they lose both.
 """
 # sheet: S0.2
 

@@ -3,9 +3,9 @@ r"""Homework 2, advanced: a convolutional variational autoencoder (VAE), in nats
     python assignments/hw2_vae.py                under 5 minutes on 2 CPU cores
 
 The network is exercise 2's; its encoder has 2 D outputs, its decoder no sigmoid. BCE is a sum
-over 784 pixels, KL a sum over D latents; both are averaged over images only. Warm-up: the
-weight beta of KL rises from 0 to 1 in the first tenth of the training. So the latents are in
-use before they cost (hw2_vae_study.py). A second network has two latents, drawn as a plane.
+over 784 pixels, KL over D latents; only images are averaged over. Warm-up: the weight beta of
+KL rises from 0 to 1 in the first tenth of the training, so latents are used before they cost
+(see hw2_vae_study.py). A second network, of 2 latents and fewer epochs, is drawn as a plane.
 
     mu, log s^2 = encoder(x),   q(z|x) = N(mu, diag(s^2)),   p(z) = N(0, I),   z in R^D
     z = mu + s eps, eps ~ N(0, I),   p(x|z) = Bernoulli(sigmoid(logits)), logits = decoder(z)
