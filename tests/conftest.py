@@ -4,8 +4,9 @@ import contextlib
 import os
 import socket
 
-# before torch: small work gains nothing by threads, and threads that wait slow a busy machine
-os.environ.setdefault("OMP_NUM_THREADS", "1")
+# before torch: small work gains nothing by threads, threads that wait slow a busy machine, and
+# a process forked after they started waits for them without end where torch has GNU's OpenMP
+os.environ["OMP_NUM_THREADS"] = "1"
 
 import pytest
 import torch

@@ -10,6 +10,7 @@ import copy
 import dataclasses
 import functools
 import inspect
+import math
 import random
 import sys
 from pathlib import Path
@@ -72,6 +73,8 @@ def other(value, draw):
         return draw.random() < 0.5
     if isinstance(value, int):
         return draw.choice([value, draw.randint(0, 2 * abs(value) + 40)])
+    if isinstance(value, float) and math.isnan(value):  # no step of these reached it
+        return draw.choice([value, draw.gauss(0, 100)])
     if isinstance(value, float):
         return draw.choice([0.0, 1.0, draw.gauss(0, 1) * 10 ** draw.uniform(-2, 2)])
     if value is None:  # what was not reached here
