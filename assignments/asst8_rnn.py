@@ -1,6 +1,6 @@
 r"""Assignment 8, exercise 4: is a film review positive? A simple recurrent network reads it.
 
-    python assignments/asst8_rnn.py            at most 8 minutes on 2 CPU cores
+    python assignments/asst8_rnn.py            about 5 minutes on 2 CPU cores
 
 The reviews of a batch differ in their number of words n; padding makes them equally long, T.
 Reading h_T is the usual mistake ("unpacked"): do/dh_t = W_hq times T - t factors
@@ -76,7 +76,7 @@ def main(run,
          epochs: "passes over the training reviews, per network; amount" = 3,
          batch_size: "reviews per step" = 64,
          learning_rate: "peak of the one-cycle schedule; a tenth for W_hh" = 1e-3,
-         longest: "words read per review, its last ones; amount" = 200,
+         longest: "words read of each review, from its end; amount" = 200,
          vocabulary: "V, the number of most frequent words that are kept" = 20_000,
          reviews: "training reviews used, validation included; amount" = 25_000):
     data = run.load_reviews(reviews, vocabulary)
