@@ -62,7 +62,7 @@ def main(run,
          seeds: "trainings of each variant; amount" = 3,
          batch_size: "reviews per step" = 64,
          learning_rate: "peak of the one-cycle schedule" = 1e-3,
-         longest: "words read per review, its last ones; >= 2; amount" = 100,
+         longest: "words read of each review, from its end; >= 2; amount" = 100,
          vocabulary: "V, the number of most frequent words that are kept" = 20_000,
          reviews: "training reviews used, validation included; amount" = 6000):
     data = run.load_reviews(reviews, vocabulary)

@@ -74,7 +74,7 @@ def main(run,
          learning_rate: "peak of the one-cycle schedule" = 2e-3,
          word_dropout: "share of words that are hidden in a training step; 0 to 0.9" = 0.2,
          dropout: "share of m that is set to 0 in a training step; 0 to 0.9" = 0.5,
-         longest: "words read per training review, its last ones; amount" = 400,
+         longest: "words read of each training review, from its end; amount" = 400,
          vocabulary: "V, the number of most frequent words that are kept" = 20_000,
          reviews: "training reviews used, validation included; amount" = 25_000):
     data = run.load_reviews(reviews, vocabulary)

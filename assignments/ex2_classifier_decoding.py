@@ -6,8 +6,8 @@ The decoder is trained as in task 1. Only the encoders differ: in their loss, an
 2's saw augmented images. For comparison: from the class alone, the best image is its median.
 
 (a) Cross-entropy rewards the class alone. The L1 error counts every pixel: the code must
-contain how a digit is written, and the class only where it changes pixels. A linear classifier
-measures how much of the class is in each code.
+contain how a digit is written. The class matters only where it changes pixels. A linear
+classifier measures how much of the class is in each code.
 (b) To be reconstructed, two images of a class need two codes; to be classified they do not. If
 several images share a code, the best decoding in L1 is their median, which varies less.
 (c) The MLP is more certain the further a code lies from those of other classes. A

@@ -35,7 +35,7 @@ def train(run, name, data, D, epochs, beta):
     decoder = run.network(nn.Sequential(          # without the sigmoid: z -> logits
         *list(Decoder(D, s["filters"], s["hidden"]))[:-1]), bits=16)
     steps = epochs * steps_per_epoch(data.train, s["batch_size"])
-    # beta2 is 0.97: 0.999 averages squared gradients over too many of so few steps
+    # beta2 is 0.97: 0.999 averages squared gradients over 1,000 steps, too many here
     optimizer = torch.optim.AdamW([*encoder.parameters(), *decoder.parameters()],
                                   s["learning_rate"], betas=(0.9, 0.97), fused=True)
     schedule = one_cycle(optimizer, steps)

@@ -24,7 +24,7 @@ LAMBDAS = (1e-3, 3e-4, 1e-4, 3e-5, 1e-5)
 class BagOfWords(NamedTuple):
     V: int
     pairs: bool
-    longest: int | None    # words of a review that are read, its last ones
+    longest: int | None    # words read of each review, from its end
     v: torch.Tensor        # (M,), sorted: the numbers of the words and pairs that it knows
     weight: torch.Tensor   # (M,), r_v beta_v
     b: torch.Tensor        # ()

@@ -83,7 +83,7 @@ def transposed_size(n, k, stride=1, padding=0, output_padding=0, dilation=1):
     _check_integers(**locals())
     if output_padding >= max(stride, dilation):
         raise ValueError(f"found output_padding={output_padding} with stride={stride} and "
-                         f"dilation={dilation}, expected less than the larger of them")
+                         f"dilation={dilation}, expected less than the larger of the two")
     size = (n - 1) * stride - 2 * padding + dilation * (k - 1) + output_padding + 1
     if size < 1:
         raise ValueError(f"found padding={padding}, which leaves {size} values, expected less")

@@ -70,7 +70,7 @@ def _locked_file_beside(path):
         while fcntl:
             handle = os.open(beside, os.O_CREAT | os.O_WRONLY, 0o666)
             stack.callback(os.close, handle)
-            if lock(handle) and beside.exists():  # else another cleared it away in between
+            if lock(handle) and beside.exists():  # else another process removed it
                 break
         yield beside
 

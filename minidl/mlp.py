@@ -1,8 +1,8 @@
 r"""A multi-layer perceptron, its initial weights, and the share of its weights near 0.
 
 A weight w is (out, in): in = fan_in is its width before, out = fan_out after. With inputs of
-variance q, a layer's outputs have the variance in Var(w) q. On the way back, the variance of
-the gradients is multiplied by out Var(w). The schemes keep one or both factors near 1.
+variance q, a layer's outputs have the variance fan_in Var(w) q. On the way back, the variance
+of the gradients is multiplied by fan_out Var(w). The schemes keep one or both factors near 1.
 
     Xavier      Var(w) = 2 / (in + out)   both directions, for tanh     Glorot, Bengio (2010)
     He          Var(w) = 2 / in           ReLU loses half of E x^2      He et al. (2015)

@@ -45,7 +45,7 @@ def median_filter(x, size):
 
 
 def _median(values):
-    """The median of an odd number n of tensors, entry by entry. Of any n // 2 + 2 of them, the
+    """The median of an odd number n of tensors, entry by entry. In any n // 2 + 2 of them, the
     least and the greatest are not the median and are removed (Paeth 1990). Sorting is slower.
     """
     kept, coming = values[:len(values) // 2 + 2], values[len(values) // 2 + 2:]

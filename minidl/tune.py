@@ -90,8 +90,8 @@ def folds(n, k, seed):
     """k pairs (training, validation) of indices of n examples. Every example is in exactly one
     validation part; the parts' sizes differ by at most one."""
     if not 2 <= k <= n:
-        raise SearchError(f"--folds {k}: found {n} examples, expected one or more per fold, "
-                          "and two folds or more")
+        raise SearchError(f"--folds {k}: found {n} examples, expected at least two folds, "
+                          "and at least one example in each")
     order = torch.randperm(n, generator=torch.Generator().manual_seed(seed))
     parts = order.tensor_split(k)
     return [(torch.cat([*parts[:i], *parts[i + 1:]]), parts[i]) for i in range(k)]
@@ -141,7 +141,7 @@ def logarithmic(space):
 def at_edge(space, settings):
     """{"at an edge": the parameters whose value lies in the outer 5% of their range}.
 
-    A best value at an edge says that the range was too narrow: a better one may lie outside.
+    If the best value is at an edge, a better one may lie outside: the range was too narrow.
     """
     found = [name.replace("_", " ") for name, kind in space.items()
              if not isinstance(kind, Choice)

@@ -25,8 +25,8 @@ one logit for two classes; the sigmoid is evaluated inside the loss.
 (2) The two products are one: W_xh x_t + W_hh h_{t-1} is [W_xh W_hh] times x_t and h_{t-1}
     below each other, by the rule for blocks (73).
 (3) A batch is padded to T words, but a review ends at its own n <= T. The state goes on moving
-    over the padding, so it must be read at n. Of h_t = relu(x_t + 2 h_{t-1}) the review (1)
-    ends in 1, and (1, 0) in 2 (79).
+    over the padding, so it must be read at n. With h_t = relu(x_t + 2 h_{t-1}), the state
+    after the review (1) is 1, and after (1, 0) it is 2 (79).
 (4) Parameters: 100 V for the embeddings, 256 (100 + 256 + 1) = 91,392 for the recurrent layer,
     or 91,648 with torch's second bias. The head has 257, or 514 with two logits. The length T
     does not matter, because every word uses the same matrices.

@@ -40,8 +40,7 @@ Why these are no matter of taste.
     is W^k[c,d,u], and it is 0 at all other words (86).
 (5) X = onehot(w) E, so dL/dE = onehot(w)^T dL/dX: what reaches a word twice adds up (87).
 
-Check. Integers without rounding at the figure's own sizes; where they are drawn it is
-    evidence.
+Check. Integers without rounding, at the figure's own sizes. Random ones are evidence.
 (84) is proven for all 125 cases of three windows in {-2..2}. Murphy (2022), 15.3.1.
 """
 # sheet: S4.5a, S4.5b

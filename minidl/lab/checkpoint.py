@@ -89,8 +89,8 @@ def read(path, remedy="start without --resume"):
             if not isinstance(content.get(name), dict):
                 raise ValueError(f"no {name}")
     except Exception as error:  # torch raises a dozen kinds for a damaged file
-        raise CheckpointError(f"{path}: found no whole checkpoint ({type(error).__name__}), "
-                              f"expected one; {remedy}") from error
+        raise CheckpointError(f"{path}: found no complete checkpoint "
+                              f"({type(error).__name__}), expected one; {remedy}") from error
     return content
 
 

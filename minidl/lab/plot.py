@@ -176,8 +176,8 @@ def bars(groups, names, title, x_label, y_label):
 def trials(done, title, y_label, log=()):
     """Every trial of a search, its score against each parameter; the best one has a star.
 
-    Failures are left out. log: the parameters that have a logarithmic axis. Of others, words
-    stand side by side, and so do three whole numbers or fewer.
+    Failures are left out. log: the parameters that have a logarithmic axis. Words stand side
+    by side, and so do three whole numbers or fewer.
     """
     done = sorted((trial for trial in done if "score" in trial), key=lambda t: t["score"])
     names, scores = list(done[0]["settings"]), [trial["score"] for trial in done]

@@ -22,7 +22,7 @@ class Line:
     def update(self, text):
         if self.live and time.monotonic() >= self.next:
             self.next = time.monotonic() + 0.2
-            self._write(f"\r\033[K{text[:79]}")  # a second line could not be rewritten
+            self._write(f"\r\033[K{text[:79]}")  # \r rewrites one line only
 
     def done(self, text):
         self.next = 0.0

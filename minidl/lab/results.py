@@ -37,7 +37,7 @@ class Results:
     def number(self, name, value, unit, std=None, n=None):
         """Record a number: a mean over n, with its standard deviation where that is known.
 
-        Accuracies are fractions. Of a value that is not finite, only the name is recorded.
+        Accuracies are fractions. If a value is not finite, only its name is recorded.
         ValueError for a second one of a name: methods may differ in punctuation alone.
         """
         if name in self.numbers or name in self.undefined:

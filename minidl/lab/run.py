@@ -107,7 +107,7 @@ class Run(Findings, Lending):
         return self._begin_on(data)
 
     def load_reviews(self, n=None, vocabulary=20_000):
-        """`load` for film reviews: n of them to train on, and the size of the vocabulary."""
+        """Like `load`, for film reviews; n: how many to train on; vocabulary: its size."""
         from minidl.data import reviews as corpora  # not for images: it reads a grammar
         corpus = corpora.load(self.wanted_data, self.data_dir, device=self.device,
                               seed=self.seed, reviews=n, vocabulary=vocabulary)

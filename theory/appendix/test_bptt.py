@@ -22,7 +22,7 @@ where g_t is what L adds at h_t directly. Its factors shrink or grow like powers
     1 they may explode, and need not. The spectral radius will not do for sigma.
 
 Check. Integers through ReLU without rounding for (1) and (2), which hold of any phi; real
-numbers against autograd for the rest. Both are evidence; it is proven by the steps. Murphy
+numbers against autograd for the rest. Both are evidence; the steps are the proof. Murphy
 (2022), 15.2.6; d2l.ai 9.7.
 """
 

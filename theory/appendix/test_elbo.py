@@ -4,8 +4,8 @@ Result. For every q(z) and p(x, z) the ELBO is log p(x) - KL(q || p(z|x)). So it
 the evidence log p(x), and equals it only if q is the posterior.
 
 Gradients through z = mu + s eps, with eps of the law N(0, I).
-(1) d/dmu E f(z) = E f'(mu + s eps) and d/ds E f(z) = E eps f'(mu + s eps). Used is that f is
-    continuously differentiable with f' bounded by a polynomial: then the derivative may pass
+(1) d/dmu E f(z) = E f'(mu + s eps) and d/ds E f(z) = E eps f'(mu + s eps). This uses that f
+    is continuously differentiable with f' bounded by a polynomial: then the derivative may pass
     under E, by dominated convergence. The law of eps does not depend on mu and s.
 (2) The score function's estimator f(z) eps / s has the same mean as f'(z). With f = A eps^2 +
     B eps + C and the moments 1, 3, 15 of eps^2, eps^4, eps^6 their variances are
@@ -196,8 +196,8 @@ def test_elbo_is_tight_at_the_posterior_and_diagonal_gap_has_closed_form():
 @claim(69, "float")
 def test_two_forms_of_the_elbo_agree():
     """(5): over eps in {-1, 1}^L the mean of log p(z) - log q(z|x) is exactly -KL, with any
-    decoder, here a sine. One by one they differ: at q = p(z|x) the first is log p(x) for every
-    z, the second is not. Refuted: logvar halved, a sign, 0.1%."""
+    decoder, here a sine. For a single z they differ: at q = p(z|x) the first form is log p(x)
+    for every z, the second is not. Refuted: logvar halved, a sign, 0.1%."""
     mu, logvar, eps = at_signs(*reals(2, 3, seed=4))
     z, x = reparametrise(mu, logvar, eps=eps), (reals(6, seed=6) > 0).double()
     px = -bce(torch.sin(z @ reals(3, 6, seed=5)), x.expand(8, 6))

@@ -35,7 +35,7 @@ z_j, and l_i = -log(e^{s_ip/tau} / sum_{j != i} e^{s_ij/tau}) with the partner p
     in [-2/tau, 2/tau], Jensen and Hoeffding's lemma give 0 <= l_i - log(2N-1) - A <= 2/tau^2,
     the limit of a large tau (111).
 
-Check. Random data in float64 are evidence, for the code above all; it is proven by the steps.
+Check. Random data in float64 are evidence, mainly for the code. The steps are the proof.
 Goodfellow et al. (2014); Chen et al. (2020); Murphy (2022), 19.2.4.
 """
 

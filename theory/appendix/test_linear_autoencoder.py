@@ -8,8 +8,8 @@ decoder makes X_hat = Z W + 1 b^T of codes Z (N, d). Whatever encoder gave the c
 and PCA attains it: Z = X V_d and W = V_d^T, with V_d the first d columns of V.
 
 (1) For given codes the best X_hat is least squares: Q X, with Q the orthogonal projector on
-    the span of 1 and of the columns of Z. Used is that the decoder is linear and the error
-    squared.
+    the span of 1 and of the columns of Z. This uses that the decoder is linear and
+    the error squared.
 (2) As X is centred, 1^T X = 0, so the direction 1 of Q does nothing. Let Q be the rest of it,
     a projector of rank d at most.
 (3) |X - Q X|^2 = tr(X X^T) - tr(Q X X^T) = sum_i s_i^2 (1 - q_i), where q_i = u_i^T Q u_i.
@@ -20,13 +20,13 @@ and PCA attains it: Z = X V_d and W = V_d^T, with V_d the first d columns of V.
     the decoder A^-1 W and b = -W^T A^-T c (105). So an autoencoder with a linear decoder
     cannot have a smaller squared error than PCA on the examples that PCA was fitted to,
     however deep its encoder; on others it can. As A and c are free, the axes of a code are no
-    principal components, and its zero means nothing.
+    principal components, and the code 0 has no special meaning.
 
 Each hypothesis is needed. The points (t, t^2) have the code t and the decoder t -> (t, t^2),
 which is not linear, and the error 0 with d = 1. Without centring PCA spends a component on the
 mean. The corners (1, 0), (-1, 0), (0, 1), (0, -1) have s_1 = s_2, and both axes are optima.
 
-Check. Random data in float64 are evidence, for the code above all; it is proven by the steps.
+Check. Random data in float64 are evidence, mainly for the code. The steps are the proof.
 Murphy (2022), 20.1 and 20.3; Eckart and Young (1936); Baldi and Hornik (1989).
 """
 

@@ -43,7 +43,7 @@ from minidl.conv import conv1d, conv_transpose1d
 def test_global_pooling_turns_equivariance_into_invariance():
     """(1), P f T_a = P f on all of {-1,0,1}^6, all a, f a convolution + constant + ReLU, then
     pooling of stride 2 with k = 2, 3, 4. After two of them, with a convolution in between, for
-    even a: {-1,0,1}^8. Refuted: a fully connected head, one sample, a part of the maximum."""
+    even a: {-1,0,1}^8. Refuted: a fully connected head, one sample, the maximum of a part."""
     w, b, x = ints(3, 1, 2, seed=1), ints(3, seed=2), grid((-1, 0, 1), 6)[:, None]
 
     def check(head, period=1, pool=lambda y: y, x=x):

@@ -10,14 +10,14 @@ has m = floor((n + 2p - d(k-1) - 1) / s) + 1 outputs. A transposed convolution o
 (2) The floor forgets r = (n + 2p - d(k-1) - 1) mod s. The inputs with the same m are
     (m-1) s - 2p + d(k-1) + 1 + r for r = 0, ..., s-1: s neighbours, less those below 1. A
     transposed convolution leads back to one of them, and output_padding is the choice of r.
-(3) "same" at s = 1 takes d(k-1) zeros for m = n. They are as many on both sides only if d(k-1)
-    is even, for k odd or d even. Else torch puts one more on the right, and numpy.convolve
-    puts its kernel one step elsewhere.
+(3) "same" at s = 1 takes d(k-1) zeros for m = n. Half of them stand on each side only if
+    d(k-1) is even: k odd or d even. Otherwise torch puts one more on the right, and
+    numpy.convolve puts its kernel one step elsewhere.
 (4) The receptive field. Neighbours in layer l are J_l = s_1 ... s_l inputs apart, and a kernel
     of layer l spans (k_l - 1) d_l steps of J_{l-1} inputs. So each output of L layers sees
-    1 + sum_l (k_l - 1) d_l J_{l-1} inputs, output o from o J_L - sum_l p_l J_{l-1} on. Used is
-    that weights are positive, so that no two paths cancel, and that the span is inside the
-    input.
+    1 + sum_l (k_l - 1) d_l J_{l-1} inputs, output o from o J_L - sum_l p_l J_{l-1} on. This
+    uses that weights are positive, so that no two paths cancel, and that the span is inside
+    the input.
 (5) A span may have holes: k = 3, d = 2 reads every second input. With k = 2 and d = 1, 2, 4,
     ... each input is reached by one path, the binary digits of its distance, so L layers see
     2^L: 16 for L = 4 and 1024 for L = 10 in WaveNet.
