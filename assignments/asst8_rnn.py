@@ -7,7 +7,7 @@ Reading h_T is the usual mistake ("unpacked"): do/dh_t = W_hq times T - t factor
 diag(1 - h^2) W_hh. With torch's default weights each factor shrinks it: the gradient vanishes.
 The remedy ("last") reads h_n, which depends on no later word. It starts from W_hh = I and
 small embeddings, so that each factor is nearly I. "best" adds dropout and reads twice as many
-words. Each is trained once. Two baselines are no networks: a bag of the words that "last"
+words. Each is trained once. Two baselines are not networks: a bag of the words that "last"
 reads, and one of all words and pairs with naive Bayes' weights. asst8_rnn_study.py changes one
 thing at a time. Equations: theory/test_rnn.py, minidl/recurrence.py. Left out: LSTM, GRU.
 

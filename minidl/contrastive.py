@@ -26,6 +26,6 @@ def nt_xent(v, tau):
 def classify_partners(z, tau):
     r"""-log softmax over j != i of z_i . z_j / tau, at j = p(i). z (2N, D) -> (2N,)."""
     own = torch.eye(len(z), dtype=torch.bool, device=z.device)
-    s = (z @ z.T / tau).masked_fill(own, -torch.inf)  # i is no candidate for itself
+    s = (z @ z.T / tau).masked_fill(own, -torch.inf)  # i is not a candidate for itself
     i = torch.arange(len(z), device=z.device)
     return s.logsumexp(dim=1) - s[i, i.roll(len(z) // 2)]

@@ -70,7 +70,7 @@ def close(a, b, bound):
 
 
 def holds(condition, message=""):
-    """A comparison that is no equation: an inequality, a size, a raised error."""
+    """A comparison that is not an equation: an inequality, a size, a raised error."""
     tally["comparisons"] += 1
     assert condition, message
 

@@ -40,7 +40,7 @@ both laws, and in general not over others (claim 60). The book writes diag(s) in
 code confuse s^2, s and log s^2, or take the mean over the latents for the sum (claim 57).
 
 Check. Random well-conditioned cases in float64, within a bound by Higham (2002), chapter 10:
-evidence for the algebra. It is proven by the steps. Murphy (2022), 6.2.3 and 20.3.5.
+evidence for the algebra. The steps are the proof. Murphy (2022), 6.2.3 and 20.3.5.
 """
 # sheet: S4.3a
 

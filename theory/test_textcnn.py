@@ -28,11 +28,11 @@ The sources disagree in three points.
 (c) Order. d2l applies ReLU after pooling. With the maximum that changes nothing, with the mean
     it does, by (2). We apply ReLU first.
 
-Why these are no matter of taste.
+Why these are not a matter of taste.
 (1) A window reads all D numbers of k words and slides along one axis: Z^k is the 2-D
     correlation of the one-channel image X with a k x D image (83).
 (2) If f does not decrease, f(z_i) <= f(max z) for all i, with equality at the largest z_i. So
-    max_i f(z_i) = f(max_i z_i). A mean is no z_i, and |z| does decrease (84).
+    max_i f(z_i) = f(max_i z_i). A mean is not a z_i, and |z| does decrease (84).
 (3) m^k depends on the set of windows only, not on their order or number. A phrase with k-1
     zero words on either side, and a window of zeros or more, makes the same set wherever it
     stands (85). Without them zeros at the end make new windows, which may win.

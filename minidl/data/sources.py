@@ -113,7 +113,7 @@ def _read(name, title, classes, folder):
             raise DataError(f"{folder}, {split} split: found images {x.dtype} {x.shape} and "
                             f"labels {y.dtype} {y.shape}, expected uint8 (N, 28, 28) and (N,)")
     x, y, test_x, test_y = arrays
-    # a label without examples is no class: EMNIST's letters are 1 to 26, which is 26 classes
+    # a label without examples is not a class: EMNIST's letters 1 to 26 are 26 classes
     labels = numpy.unique(y)
     if unknown := numpy.setdiff1d(test_y, labels).tolist():
         raise DataError(f"{folder}, test split: found label {unknown[0]}, expected a class of "

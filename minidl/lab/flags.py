@@ -8,7 +8,7 @@ A keyword is a flag, its default the flag's default and type. The annotation is 
 help. Semicolons at its end separate bounds (`>= a`, `a to b`, `one of a, b`) and `amount`. An
 amount says how much is computed, not what; a restamp runs it at its --quick value. Without
 bounds, a number is at least 0; a whole one is at least 1, unless its default is 0. Whole
-numbers that are no amounts are at most LARGEST. Checked in tests/test_cli.py.
+numbers that are not amounts are at most LARGEST. Checked in tests/test_cli.py.
 """
 
 import argparse

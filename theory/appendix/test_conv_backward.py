@@ -17,7 +17,7 @@ In one dimension y_i = sum_u w_u x_{i s + u d - p} has J[i, j] = w_u where j = i
 (4) unfold lists the windows of x, and fold adds each window where it was read. That is (1) for
     all unit kernels at once, so fold is unfold transposed, and fold(unfold(x))_j is x_j times
     the number of windows over j.
-(5) It is no inverse. For m < n some x is lost in J, and where windows overlap J^T J adds.
+(5) It is not an inverse. For m < n some x is lost in J, and where windows overlap J^T J adds.
     x = [1,-1,1,-1] under w = [1,1] gives 0, from which nothing comes back. "Deconvolution" is
     the wrong word. Only where patches lie side by side and the kernels are an orthonormal
     basis of them, J^T J = I (claim 43, up to the factor 25).

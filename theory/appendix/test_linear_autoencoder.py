@@ -19,7 +19,7 @@ and PCA attains it: Z = X V_d and W = V_d^T, with V_d the first d columns of V.
     so Q X is unique, and all optima have the codes Z A + 1 c^T with A invertible and c any,
     the decoder A^-1 W and b = -W^T A^-T c (105). So an autoencoder with a linear decoder
     cannot have a smaller squared error than PCA on the examples that PCA was fitted to,
-    however deep its encoder; on others it can. As A and c are free, the axes of a code are no
+    however deep its encoder; on others it can. As A and c are free, the axes of a code are not
     principal components, and the code 0 has no special meaning.
 
 Each hypothesis is needed. The points (t, t^2) have the code t and the decoder t -> (t, t^2),

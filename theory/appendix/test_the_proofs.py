@@ -9,8 +9,7 @@ absolute value. A symmetric kernel cannot show that it was not flipped.
 (1) Each claim compares at least once, and refutes at least one control, a broken
     implementation that its own check must reject. Otherwise it fails (112).
 (2) A comparison that cannot fail raises VacuousError: constant data, nothing to compare, a
-    bound as large as the data. It is no AssertionError, so a control cannot be refuted by it
-    (113).
+    bound as large as the data. It is not an AssertionError, so it refutes no control (113).
 (3) An error of 0.1% in a single entry is noticed, of either sign, and each claim of kind float
     has a control that is off by no more than that (114).
 (4) The claims that a reader sees are the claims that are run, and every item of theory that a

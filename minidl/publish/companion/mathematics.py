@@ -142,7 +142,7 @@ def _letter(token):
 
 
 def _operates(text, before, after):
-    """Whether sum, log, max, ... has something to work on, and is no noun."""
+    """Whether sum, log, max, ... has something to work on, and is not a noun."""
     if text in BIG and after.text != "_" and before.kind not in ("sign", "number"):
         return False    # the sum w
     if after.kind == "name":
@@ -175,7 +175,7 @@ def _trimmed(run):
 
 
 def _cut(text, run):
-    """Whether a run touches what is no formula, as in f(a: or #{x}, and so has no end."""
+    """Whether a run touches what is not a formula, as in f(a: or #{x}, and so has no end."""
     before = text[run[0].start - 1:run[0].start] if run else ""
     after = text[run[-1].end:run[-1].end + 1] if run else ""
     return before not in ("", *' \u2003("') or after not in ("", *' \u2003":?!.,;)')
