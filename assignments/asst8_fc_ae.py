@@ -55,7 +55,7 @@ def main(run,
     autoencoder = run.network(build())
     run.layers(autoencoder, to_unit(data.val.x[:1]))
 
-    # beta2 is 0.98: 0.999 averages squared gradients over too many of so few steps
+    # beta2 is 0.98: 0.999 averages squared gradients over 1,000 steps, too many here
     optimizer = torch.optim.Adam(autoencoder.parameters(), learning_rate, betas=(0.9, 0.98),
                                  fused=True)
     schedule = one_cycle(optimizer, epochs * steps_per_epoch(data.train, batch_size))

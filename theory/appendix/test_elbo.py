@@ -5,8 +5,8 @@ the evidence log p(x), and equals it only if q is the posterior.
 
 Gradients through z = mu + s eps, with eps of the law N(0, I).
 (1) d/dmu E f(z) = E f'(mu + s eps) and d/ds E f(z) = E eps f'(mu + s eps). This uses that f
-    is continuously differentiable with f' bounded by a polynomial: then the derivative may pass
-    under E, by dominated convergence. The law of eps does not depend on mu and s.
+    is continuously differentiable with f' bounded by a polynomial: then the derivative may
+    pass under E, by dominated convergence. The law of eps does not depend on mu and s.
 (2) The score function's estimator f(z) eps / s has the same mean as f'(z). With f = A eps^2 +
     B eps + C and the moments 1, 3, 15 of eps^2, eps^4, eps^6 their variances are
     4 A^2 / s^2 and ((C + 3 A)^2 + 6 A^2 + 2 B^2) / s^2. For every quadratic f != 0 the first
