@@ -117,9 +117,9 @@ def main(run,
                training=history["train_loss"], validation=history["val_loss"])
     run.claim("The network of Figure 15.14 has 197 parameters besides its embeddings.",
               of_figure - 13 * 6 == 197)
-    run.claim("The CNN classifies more test reviews correctly than the bag of words.",
+    run.claim("This CNN classifies more test reviews correctly than the bag of words.",
               paired(right["CNN"], right["bag of words"]))
-    run.claim("The bag of words and pairs classifies more reviews correctly than the CNN.",
+    run.claim("The bag of words and pairs classifies more of them correctly than this CNN.",
               paired(right["words and pairs"], right["CNN"]))
 
 

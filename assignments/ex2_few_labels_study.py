@@ -82,11 +82,11 @@ def main(run,
     pairs = [(n, more) for n, more in itertools.pairwise(counts) if n <= 100]
     few = [a for n, _ in pairs for a in augmented[n]]
     three_times = [a for _, more in pairs for a in plain[more]]
-    gains = [statistics.fmean(augmented[n]) - statistics.fmean(plain[n]) for n in counts]
-    run.claim("Up to 100 labels, augmentation helps more than three times as many labels do.",
-              paired(few, three_times))
-    run.claim("Augmentation raises the mean accuracy for every number of labels.",
-              min(gains) > 0, least_gain=min(gains))
+    run.claim("Over all trainings with up to 100 labels, augmentation helps more than three "
+              "times as many labels do.", paired(few, three_times))
+    for n in counts[::len(counts) - 1 or 1]:
+        run.claim(f"With {n} labels, augmentation raises the test accuracy.",
+                  paired(augmented[n], plain[n]))
 
 
 SIZES = {"quick": {"seeds": 1, "rounds": 2, "largest": 100, "images": 3000},

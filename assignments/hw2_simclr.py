@@ -105,8 +105,8 @@ def main(run,
     for a, b, words in (("SimCLR", "raw pixels", "raw pixels"),
                         ("SimCLR", "ae", "the autoencoder's features"),
                         ("supervised", "SimCLR", "SimCLR features")):
-        run.claim(f"A linear probe on {a} features is more accurate than one on {words}.",
-                  paired(right[a], right[b]))
+        run.claim(f"In one training of each, a linear probe on {a} features is more accurate "
+                  f"than one on {words}.", paired(right[a], right[b]))
 
 
 def Decoder(filters=32):

@@ -73,7 +73,7 @@ class Integer:
 
 @dataclass(frozen=True)
 class Choice:
-    """One of some values without an order."""
+    """One of some values; numbers in rising order."""
 
     values: tuple
 
@@ -139,12 +139,12 @@ def logarithmic(space):
 
 
 def at_edge(space, settings):
-    """{"at an edge": the parameters whose value lies in the outer 5% of their range}.
+    """{"at an edge": the parameters in the outer 5% of their range, or at a choice's end}.
 
     If the best value is at an edge, a better one may lie outside: the range was too narrow.
     """
     found = [name.replace("_", " ") for name, kind in space.items()
-             if not isinstance(kind, Choice)
+             if not isinstance(settings[name], str)
              and not kind.at(0.05) < settings[name] < kind.at(0.95)]
     return {"at an edge": ", ".join(found) or "none"}
 

@@ -83,13 +83,16 @@ def test_the_objective_gets_the_choice_that_was_given_also_from_a_log(tmp_path):
 
 
 def test_a_best_value_in_the_outer_twentieth_of_its_range_is_named():
-    """Of (1e-4, 1e-1) that is below 10^-3.85 and above 10^-1.15; a choice has no edge."""
+    """Of (1e-4, 1e-1) that is below 10^-3.85 and above 10^-1.15; names have no edge."""
     for rate, found in ((10**-3.9, "rate, layers"), (10**-3.8, "layers"),
                         (10**-1.2, "layers"), (10**-1.1, "rate, layers")):
         settings = {"rate": rate, "momentum": 0.5, "layers": 1, "kind": "a"}
         assert at_edge(SPACE, settings) == {"at an edge": found}
     settings |= {"rate": 1e-2, "layers": 2}
     assert at_edge(SPACE, settings) == {"at an edge": "none"}
+    for batch, found in ((32, "batch"), (64, "none"), (128, "batch")):
+        assert at_edge({"batch": Choice((32, 64, 128))}, {"batch": batch}) == {
+            "at an edge": found}
 
 
 # --- k-fold ----------------------------------------------------

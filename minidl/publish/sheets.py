@@ -121,7 +121,7 @@ HEADLINES = {  # script -> its headline numbers, each with its words in results/
                          "maximising inputs classified correctly",
                      "classified_correctly_no_regularisation": "without regularisation"},
     "hw2_conv_ae": {"test_mse": "test MSE", "test_mse_fully_connected": "fully connected",
-                    "pca_test_mse": "PCA"},
+                    "pca_test_mse": "clipped PCA"},
     "hw2_conv_ae_study": {"test_mse_base": "test MSE of the base",
                           "test_mse_SGD": "of SGD instead"},
     "hw2_tuning": {"test_mse": "test MSE of the best", "test_mse_untuned": "untuned"},
