@@ -130,7 +130,7 @@ def whole_checkpoint():
     torch.save({"made_by": {"epochs": 3}, "progress": {"epoch": 2, "history": {"loss": [1.5]}},
                 "parts": {"model": {"weight": torch.arange(12.0)}},
                 "generators": {"order": generator.get_state()}}, buffer := io.BytesIO())
-    return buffer.getvalue()
+    return checkpoint.sealed(buffer.getvalue())
 
 
 def read_checkpoint(path):

@@ -1,5 +1,6 @@
 """minidl/lab/run.py and checkpoint.py: what an epoch records, and how a run goes on."""
 
+import io
 import shutil
 import sys
 import types
@@ -10,7 +11,7 @@ from torch import nn
 
 from minidl.data.sources import FILES
 from minidl.lab import fast, stamp
-from minidl.lab.checkpoint import CheckpointError
+from minidl.lab.checkpoint import CheckpointError, sealed
 from minidl.lab.run import Run, RunError
 
 
@@ -113,7 +114,8 @@ def test_a_checkpoint_must_hold_every_part_of_the_run_and_no_other(tmp_path, cha
     path = tmp_path / "checkpoints" / "first.pt"
     content = torch.load(path, weights_only=True)
     change(content)
-    torch.save(content, path)
+    torch.save(content, packed := io.BytesIO())
+    path.write_bytes(sealed(packed.getvalue()))
     with pytest.raises(CheckpointError, match=r"first\.pt: found what does not fit"):
         train(tmp_path, resume=True)
 

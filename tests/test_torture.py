@@ -131,7 +131,10 @@ def trap(tmp_path):
 
 @pytest.mark.parametrize("damage", [
     lambda b: b[:len(b) // 2], lambda b: b"",
-    lambda b: b[:800] + bytes([b[800] ^ 16]) + b[801:]], ids=["cut", "empty", "one bit"])
+    lambda b: b[:800] + bytes([b[800] ^ 16]) + b[801:],
+    # torch skips a folder, and leaves the tensor as its memory was
+    lambda b: b[:(i := b.rindex(b"PK\1\2") + 38)] + b"\x10" + b[i + 1:]],
+    ids=["cut", "empty", "one bit", "a tensor called a folder"])
 def test_a_damaged_checkpoint_is_one_sentence(tmp_path, capsys, damage):
     start(tmp_path)
     path = tmp_path / "checkpoints/first.pt"
@@ -144,7 +147,9 @@ def test_a_malicious_checkpoint_is_one_sentence_and_runs_nothing(
         tmp_path, capsys, trap, zipped):
     start(tmp_path / "out")
     path, (thing, sprung) = tmp_path / "out/checkpoints/first.pt", trap
-    torch.save({"made_by": thing}, path, _use_new_zipfile_serialization=zipped)
+    torch.save({"made_by": thing}, packed := io.BytesIO(),
+               _use_new_zipfile_serialization=zipped)
+    path.write_bytes(checkpoint.sealed(packed.getvalue()) if zipped else packed.getvalue())
     sentence(capsys, tmp_path / "out", "--resume")
     assert not sprung.exists()
     torch.load(path, weights_only=False)  # an unsafe loader springs it

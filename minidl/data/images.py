@@ -17,7 +17,7 @@ from minidl.data import sources
 from minidl.data.sources import DataError
 from minidl.evaluation import to_unit
 
-LEAST = 4  # test images: with fewer, standard errors and neighbours are not defined
+LEAST = 4  # images: with fewer, standard errors and neighbours are not defined
 
 
 class Split(NamedTuple):
@@ -73,11 +73,11 @@ def load(sheet_data, wanted="auto", data_dir=None, *, device="cpu", seed=0, imag
     test = torch.randperm(len(test_x), generator=generator)[:tested]
     test = test.sort().values  # the file's order, if they are all
     lacking, shown = classes - len(numpy.unique(y[train])), len(numpy.unique(test_y[test]))
-    if lacking or shown < 2 or len(test) < LEAST:
+    if lacking or shown < 2 or min(len(train), len(test)) < LEAST:
         raise DataError(
             f"{source.where}: found {len(train):,} training images, {lacking} of {classes} "
             f"classes without one, and {len(test)} test images of {shown} classes; expected "
-            f"some of each class, and {LEAST} of two or more: try a larger --images")
+            f"{LEAST} of each, of all and of two classes: try a larger --images")
     say(f"Data: {source.title}, {len(train):,} training and {len(val):,} validation images, "
         f"from {source.where}")
 
