@@ -14,6 +14,17 @@ ROWS = [{"variant": "a_b | 50%", "parameters": 1234567, "L1": 0.0265432},
         {"variant": "c", "parameters": 5, "L1": 12345.6}]
 
 
+def test_on_a_terminal_a_wide_table_goes_on_below_and_loses_no_word():
+    rows = [{"layer": "ConvTranspose2d(64, 32, kernel_size=3, stride=2, padding=1)",
+             "output shape": "B x 32 x 7 x 7", "parameters": 18464},
+            {"layer": "GELU()", "output shape": "", "parameters": 0}]
+    lines = markdown(rows, 60).splitlines()
+    assert {len(line) for line in lines} == {60} and len(lines) == 6
+    cells = [line.split("|")[1] for line in lines[2:5]]
+    assert " ".join("".join(cells).split()) == rows[0]["layer"]
+    assert markdown(rows, 200) == markdown(rows)
+
+
 def test_markdown_is_aligned_escapes_bars_and_rounds_for_reading():
     assert markdown(ROWS).splitlines() == [
         r"| variant    | parameters |      L1 |",

@@ -18,7 +18,8 @@ from torch import nn
 from minidl.evaluation import FRACTION, evaluating
 from minidl.lab import plot
 from minidl.lab.layers import layer_rows
-from minidl.lab.results import markdown, slug
+from minidl.lab.progress import TERMINAL
+from minidl.lab.results import cell, markdown, slug
 
 HOLDS = {True: "", False: "NOT in this run: ", None: "Undecided in this run: "}
 
@@ -66,7 +67,7 @@ class Findings:
         """Rows, dicts with the same keys: written in Markdown and LaTeX, printed."""
         self.results.table(name, rows, caption)
         if not self.only:  # see Run.trained
-            print(markdown(rows))
+            print(markdown(rows, TERMINAL))
 
     def scores(self, unit, *, table="scores", own="", **metrics):
         """Record, tabulate and print metric -> value, or metric -> {method -> value}.
@@ -153,7 +154,7 @@ def _summary(value):
 
 def in_words(claim):
     """A kept claim as it is printed: whether it holds, the sentence, its numbers."""
-    told = ", ".join(f"{name} {value:.4g}" for name, value in claim["numbers"].items())
+    told = ", ".join(f"{name} {cell(value)}" for name, value in claim["numbers"].items())
     return f"{HOLDS[claim['holds']]}{claim['claim']}{f' [{told}]' if told else ''}"
 
 

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from minidl.lab import checkpoint, flags
+from minidl.lab.progress import tell
 from minidl.lab.results import Results, slug
 
 
@@ -58,11 +59,11 @@ class Lending:
             return False
         if content["made_by"] != made_by:
             difference = checkpoint.difference(content["made_by"], made_by)
-            print(f"{path} was made with {difference}: not used, the network is trained here; "
-                  "run that script again to share its network")
+            tell(f"{path} was made with {difference}: not used, the network is trained here; "
+                 "run that script again to share its network")
             return False
         checkpoint.put_back(path, content, networks)
-        print(f"Taken from {path}, made with the same settings")
+        tell(f"Taken from {path}, made with the same settings")
         return True
 
 

@@ -1,7 +1,10 @@
 """One line of progress: rewritten in place on a terminal, plain lines otherwise."""
 
 import sys
+import textwrap
 import time
+
+TERMINAL = 79  # columns; the 80th makes some terminals begin a new line
 
 
 def clock(seconds):
@@ -9,6 +12,17 @@ def clock(seconds):
     minutes, seconds = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
+
+
+def wrapped(text):
+    """The text in lines that a terminal of 80 columns shows whole; cut at no \\xa0."""
+    return textwrap.fill(text, TERMINAL, subsequent_indent="  ", break_long_words=False,
+                         break_on_hyphens=False).replace("\xa0", " ")
+
+
+def tell(text):
+    """Print a sentence, in lines of a terminal."""
+    print(wrapped(text))
 
 
 class Line:
@@ -22,7 +36,7 @@ class Line:
     def update(self, text):
         if self.live and time.monotonic() >= self.next:
             self.next = time.monotonic() + 0.2
-            self._write(f"\r\033[K{text[:79]}")  # \r rewrites one line only
+            self._write(f"\r\033[K{text[:TERMINAL]}")  # a second line cannot be rewritten
 
     def done(self, text):
         self.next = 0.0

@@ -1,8 +1,10 @@
 """What a run found: numbers with units, claims, tables in Markdown and LaTeX, figures."""
 
+import itertools
 import json
 import math
 import re
+import textwrap
 from pathlib import Path
 
 import matplotlib
@@ -106,20 +108,30 @@ def cell(value):
     return str(value)
 
 
-def markdown(rows):
-    """Rows, dicts with the same keys, as a Markdown table with its columns aligned."""
+def markdown(rows, width=None):
+    """Rows, dicts with the same keys, as a Markdown table with its columns aligned.
+
+    width: of a terminal, on which the longest cells go on in further lines.
+    """
     if not rows:
         return ""
     cells = [[cell(v).replace("|", r"\|") for v in row.values()] for row in rows]
     table = [[name.replace("|", r"\|") for name in rows[0]], *cells]
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    while width and sum(widths) + 3 * len(widths) + 1 > width and max(widths) > 1:
+        widths[widths.index(max(widths))] -= 1
     right = [isinstance(v, int | float) for v in rows[0].values()]
-    lines = ["| " + " | ".join(text.rjust(w) if r else text.ljust(w)
-                               for text, w, r in zip(line, widths, right, strict=True)) + " |"
-             for line in table]
     rule = "|" + "|".join("-" * (w + 1) + (":" if r else "-")
-                          for w, r in zip(widths, right, strict=True)) + "|"
-    return "\n".join([lines[0], rule, *lines[1:]]) + "\n"
+                          for w, r in zip(widths, right, strict=True)) + "|\n"
+    made = []
+    for line in table:
+        parts = [textwrap.wrap(text, w) if len(text) > w else [text]
+                 for text, w in zip(line, widths, strict=True)]
+        made.append("".join("| " + " | ".join(
+            text.rjust(w) if r else text.ljust(w)
+            for text, w, r in zip(texts, widths, right, strict=True)) + " |\n"
+            for texts in itertools.zip_longest(*parts, fillvalue="")))
+    return "".join([made[0], rule, *made[1:]])
 
 
 def latex(rows, caption=""):

@@ -14,7 +14,6 @@ import copy
 import json
 import math
 import platform
-import textwrap
 import time
 from pathlib import Path
 
@@ -29,7 +28,7 @@ from minidl.lab import network as networks
 from minidl.lab.findings import Findings, in_words
 from minidl.lab.folder import Folder
 from minidl.lab.lending import Lending
-from minidl.lab.progress import Line, clock
+from minidl.lab.progress import Line, clock, tell, wrapped
 from minidl.lab.results import Results, slug
 from minidl.lab.trials import Trials
 
@@ -103,14 +102,14 @@ class Run(Findings, Lending):
     def load(self, images=None):
         """The sheet's data set, or what --data names instead; its first line says which."""
         data = load_images(self.sheet_data, self.wanted_data, self.data_dir,
-                           device=self.device, seed=self.seed, images=images)
+                           device=self.device, seed=self.seed, images=images, say=tell)
         return self._begin_on(data)
 
     def load_reviews(self, n=None, vocabulary=20_000):
         """Like `load`, for film reviews; n: how many to train on; vocabulary: its size."""
         from minidl.data import reviews as corpora  # not for images: it reads a grammar
         corpus = corpora.load(self.wanted_data, self.data_dir, device=self.device,
-                              seed=self.seed, reviews=n, vocabulary=vocabulary)
+                              seed=self.seed, reviews=n, vocabulary=vocabulary, say=tell)
         return self._begin_on(corpus)
 
     def trials(self, name, objective):
@@ -146,7 +145,7 @@ class Run(Findings, Lending):
                 path, made_by, parts, self.generators, self.device,
                 "epoch", "history", "seconds", "run_seconds")
             self.started = start = time.perf_counter()
-            print(f"{name}: epoch {done} of {n} is in {path}")
+            tell(f"{name}: epoch {done} of {n} is in {path}")
         for epoch in range(done + 1, n + 1):
             self._begin(f"{name}  epoch {epoch:>{len(str(n))}}/{n}",
                         self._step if epoch > done + 1 else 0)
@@ -161,7 +160,7 @@ class Run(Findings, Lending):
             left = f"{clock(seconds)}, {clock(seconds / epoch * (n - epoch))} left"
             words = [words.replace(" ", "\xa0") for words in (self._label, *last, left)]
             say = self._line.done if epoch % every == 0 or finished else self._line.update
-            say(_wrapped("  ".join(words)))
+            say(wrapped("  ".join(words)))
 
     def keep(self, name, value):
         """Keep a copy of a tensor or a state_dict in `kept`, by name; it survives a kill. With
@@ -219,9 +218,9 @@ class Run(Findings, Lending):
         if self.results.undefined:
             sentences.append("- Not a finite number here, so not recorded: "
                              f"{', '.join(self.results.undefined)}.")
-        print(f"\nFound in this {self.size} run:", *map(_wrapped, sentences), "", sep="\n")
-        print(_wrapped(f"Wrote {', '.join([*self.results.files, 'results.json'])} to "
-                       f"{self.out} ({clock(seconds)})"))
+        print(f"\nFound in this {self.size} run:", *map(wrapped, sentences), "", sep="\n")
+        tell(f"Wrote {', '.join([*self.results.files, 'results.json'])} to {self.out} "
+             f"({clock(seconds)})")
 
     def _begin_on(self, data):
         """The data are valid; now the folder can become this run's."""
@@ -253,9 +252,3 @@ class Run(Findings, Lending):
 
     def _seconds(self):
         return self.seconds_before + time.perf_counter() - self.started
-
-
-def _wrapped(text):
-    """The text in lines that a terminal of 80 columns shows whole; cut at no \\xa0."""
-    return textwrap.fill(text, 79, subsequent_indent="  ", break_long_words=False,
-                         break_on_hyphens=False).replace("\xa0", " ")
