@@ -1,4 +1,6 @@
-"""minidl/publish/report.py: the draft of a sheet's report, as LaTeX and as a page."""
+"""minidl/publish/report.py: the draft of a sheet's report, as LaTeX and as a page.
+
+Its pages and the size of its letters, with the figures of real runs: test_whole_runs.py."""
 
 import base64
 import html
@@ -7,14 +9,12 @@ import shutil
 import subprocess
 import sys
 
-import numpy as np
 import pytest
-from matplotlib import image
 from test_companion import Page
 
 from minidl.lab import stamp
 from minidl.lab.results import Results
-from minidl.publish import readme, report, sheets
+from minidl.publish import report, sheets
 
 PNG = base64.b64decode(     # one black pixel
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNgAAAAAgABSK+kcQAAAABJRU5ErkJg"
@@ -25,21 +25,16 @@ def code_of(script):
     return stamp.code_of(report.ROOT / "assignments" / f"{script}.py")
 
 
-def run_of(runs, script, names, *, files=None, png=PNG, rows=2, claims=(), **content):
+def run_of(runs, script, names, *, rows=2, claims=(), **content):
     """Write a finished run with a number of each name, and these figures and tables."""
     results = Results(runs / script)
     results.folder.mkdir()
     for name in names:
         results.number(name, 0.025, "mean |x - x_hat| per pixel", std=0.001, n=3)
-    for file in files or [f"{name}{end}" for name in names for end in (".png", ".md")]:
-        name, _, kind = file.partition(".")
-        if kind == "md":
-            n = rows + 5 * name.startswith("layers")
-            results.table(name, [{"layer": f"Linear(x_{i}, 5)", "output shape": "B x 5",
-                                  "parameters": 12345} for i in range(n)], "A 5% table")
-        elif kind == "png":
-            results.files.append(file)
-            (results.folder / file).write_bytes(png)
+        results.table(name, [{"layer": f"Linear(x_{i}, 5)", "output shape": "B x 5",
+                              "parameters": 12345} for i in range(rows)], "A 5% table")
+        results.files.append(f"{name}.png")
+        (results.folder / f"{name}.png").write_bytes(PNG)
     for sentence, holds in claims:
         results.claims.append({"claim": sentence, "holds": holds, "numbers": {"gain": 0.5}})
     results.save({"script": script, "size": "full", "data": "mnist", "device": "cpu",
@@ -194,34 +189,3 @@ def test_latex_finds_what_it_includes_and_every_group_is_closed(bundles, sheet):
         depth += 1 if brace == "{" else -1
         assert depth >= 0
     assert depth == 0
-
-
-@pytest.fixture(scope="module")
-def worst_case(tmp_path_factory):
-    """Runs of all scripts of S0 and S1 with the files of the kept ones: square figures, which
-    get as high as they may, long settings, tables of 6 rows, architectures of 11."""
-    runs = tmp_path_factory.mktemp("worst")
-    image.imsave(runs / "square.png", np.zeros((60, 60)))
-    settings = {f"setting_{i}": 0.001 for i in range(9)}
-    for script, content in readme.kept(report.ROOT).items():
-        if script.startswith("hw") and "report" not in script:
-            names = [name for own, *names in sheets.ANSWERS.values() if own == script
-                     for name in names if name in content["numbers"]]
-            run_of(runs, script, names, files=content["files"], rows=6, settings=settings,
-                   png=(runs / "square.png").read_bytes(), claims=3 * [(
-                       "The network reconstructs a test image better than PCA does with a "
-                       "code of the same size.", True)])
-    return runs
-
-
-@pytest.mark.skipif(not shutil.which("pdflatex"), reason="pdflatex is not installed")
-@pytest.mark.parametrize("sheet", ["S0", "S1"])
-def test_the_main_part_has_at_most_six_pages(worst_case, sheet):
-    drafts(worst_case, sheet)
-    folder = worst_case / "report" / sheet
-    done = subprocess.run(["pdflatex", "-halt-on-error", "report.tex"], cwd=folder,
-                          capture_output=True)
-    assert done.returncode == 0, done.stdout[-2000:]
-    auxiliary = (folder / "report.aux").read_text()
-    (page,) = re.findall(r"newlabel{appendix}{{\w*}{(\d+)}", auxiliary)
-    assert int(page) - 1 <= 6

@@ -7,7 +7,11 @@ a training killed at any moment goes on to the same numbers: tests/test_run.py a
 tests/test_torture.py, of any script.
 """
 
+import json
 import math
+import re
+import shutil
+import subprocess
 from pathlib import Path
 
 import hw1_regression
@@ -18,7 +22,7 @@ import whole_runs
 
 from minidl import tune
 from minidl.data import grammar
-from minidl.publish import sheets
+from minidl.publish import report, sheets
 
 ROOT = Path(__file__).resolve().parents[1]
 SMALL_VAE = ["--batch-size", "20", "--filters", "2", "--hidden", "16"]
@@ -156,6 +160,38 @@ def test_a_script_ends_with_its_headlines_and_figures_and_reads_the_test_split_o
     if name != "hw1_regression":  # whose test points are made with the others
         assert tests == (name not in NEVER), tests
         assert name in NEVER or events[-1] == "test"
+
+
+@pytest.mark.skipif(not shutil.which("pdflatex"), reason="pdflatex is not installed")
+@pytest.mark.parametrize("sheet", sheets.SHEETS)
+def test_a_report_has_letters_of_7_points_and_where_the_sheet_says_so_six_pages(
+        sheet, whole, outputs, tmp_path):
+    """With all claims, as if each held. The letters of a figure have 7 points or more at its
+    own size (tests/test_plot.py), and none is set smaller, or wider than the text."""
+    for script in {script for item, (script, *_) in sheets.ANSWERS.items()
+                   if item.startswith(sheet)}:
+        content = whole(script).content
+        for file in content["files"]:
+            target = tmp_path / script / file
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(outputs / script / file, target)
+        claims = [claim | {"holds": True} for claim in content["claims"]]
+        target.with_name("results.json").write_text(json.dumps(content | {"claims": claims}))
+    folder = tmp_path / "report"
+    report.Report(ROOT, tmp_path, sheet, folder).write()
+    done = subprocess.run(["pdflatex", "-halt-on-error", "report.tex"], cwd=folder,
+                          capture_output=True, text=True, errors="replace")
+    assert done.returncode == 0, done.stdout[-2000:]
+    (page,) = re.findall(r"newlabel{appendix}{{\w*}{(\d+)}",
+                         (folder / "report.aux").read_text())
+    assert sheet not in ("S0", "S1") or int(page) - 1 <= 6
+    assert max(map(float, re.findall(r"Overfull \\hbox \(([\d.]+)pt", done.stdout)),
+               default=0) < 10
+    for part in set(folder.glob("parts/*.tex")) - {folder / "parts/appendix.tex"}:
+        for width, name in re.findall(r"\[width=([\d.]+)in\]{(.*?)}", part.read_text()):
+            (drawn,) = re.findall(rb"/MediaBox \[ 0 0 ([\d.]+)", (folder / name).with_suffix(
+                ".pdf").read_bytes())
+            assert float(width) > float(drawn) / 72 - 0.02, name
 
 
 @pytest.mark.parametrize("name", TABLE)

@@ -19,7 +19,7 @@ from html import escape
 from pathlib import Path
 
 from data_download import replace_unprintable
-from minidl.lab import cli
+from minidl.lab import cli, plot
 from minidl.lab.findings import in_words
 from minidl.lab.results import latex, markdown, read, tex
 from minidl.publish import kept, readme, sheets
@@ -33,12 +33,13 @@ ROOT = HERE.parents[1]
 RUNS = Path("outputs")
 STYLE = (HERE / "report.css").read_text("utf-8")
 PREAMBLE = (HERE / "report.tex").read_text("utf-8")
-LATEX = {"h2": "\\section{%s}", "h3": "\\subsection{%s}", "h4": "\\paragraph{%s}",
+LATEX = {"h2": "\\section{%s}", "h3": "\\subsection*{%s}", "h4": "\\paragraph{%s}",
          "p": "%s\n", "p class=missing": "\\textbf{%s}\n"}
 PAGE_ROWS = 45  # a longer table does not fit on a page
 MAIN_ROWS = 6  # a longer one stands in the appendix
-# how many figures stand side by side -> their greatest width (of the text) and height (cm)
-MAIN_SIZE = {1: (0.7, 3.8), 2: (0.49, 3.6)}
+DPI = plot.STYLE["savefig.dpi"]
+NARROW = 3.4  # inches, of a figure beside which something has room
+WIDEST, HIGHEST = 6.8, 9  # inches, of a page's text
 OWN = "In your own words: "
 LAYER = re.compile(r"Conv|Linear|Embedding|RNN|\w*Pool")  # has a row of its own
 DEFAULTS = re.compile(r"(kernel_size|in_features|out_features)=|"
@@ -119,15 +120,31 @@ class Report:
             self.add("p class=missing", "No run found. The command: "
                                         f"python assignments/{script}.py")
         else:
-            if note := self.doubt(content):
-                self.add("p class=missing", note)
-            files = [file for name in names for file in content["files"]
-                     if file.removesuffix(".png") == name]
-            self.figures(content, files[:2], item)
-            self.main_table(content, names, item)
-            self.numbers(content, names, item)
-            self.claims(content, item)
+            self.answer(item, content, names)
         self.own(f"what does this say about {sheets.ITEMS[item]}, and why?")
+
+    def answer(self, item, content, names):
+        """A run's figures, numbers, claims and table; a narrow figure beside the claims."""
+        if note := self.doubt(content):
+            self.add("p class=missing", note)
+        files = [file for name in names for file in content["files"]
+                 if file.removesuffix(".png") == name]
+        narrow = [file for file in files
+                  if self.inches(content["script"], file)[0] <= NARROW]
+        alone = narrow[:len(narrow) % 2]
+        if alone:
+            half = "\\begin{minipage}[t]{.49\\linewidth}\\vspace{0pt}"
+            self.box(f"\\noindent{half}", '<div class="beside"><div>')
+            self.figures(content, alone)
+            self.box(f"\\end{{minipage}}\\hfill{half}", "</div><div>")
+        self.numbers(content, names, item)
+        self.claims(content, item)
+        if alone:
+            self.box("\\end{minipage}\n", "</div></div>")
+        self.figures(content, narrow[len(alone):], "!htb")
+        for file in (file for file in files if file not in narrow):
+            self.figures(content, [file], "!htb")
+        self.main_table(content, names, item)
 
     def proof(self, path):
         """A written answer to a theoretical question."""
@@ -184,7 +201,7 @@ class Report:
         files = [file for file in content["files"] if (script, file) not in self.shown]
         for file in files:
             if file.endswith(".png"):
-                self.figures(content, [file], "")
+                self.figures(content, [file])
             elif file.endswith(".md"):
                 rows = table_of(self.runs / script / file)
                 self.table(content, file.removesuffix(".md"), rows)
@@ -254,25 +271,37 @@ class Report:
             self.page.append(self.prose.text(words))
             self.text.append(typeset(words))
 
-    def figures(self, content, files, item):
-        """One figure or two side by side; in the appendix (no item) as wide as the text."""
+    def box(self, latex, page):
+        """The beginning or the end of a box, on both pages."""
+        self.text.append(latex)
+        self.page.append(page)
+
+    def inches(self, script, file):
+        """Width and height that a figure was drawn at."""
+        head = (self.runs / script / file).read_bytes()[:24]  # two numbers end a PNG's head
+        return [int.from_bytes(head[at:at + 4], "big") / DPI for at in (16, 20)]
+
+    def figures(self, content, files, place="H"):
+        """Figures at the size they were drawn at, so that their letters keep theirs; narrow
+        ones side by side. place: where LaTeX may put them, H is here."""
         if not files:
             return
         script = content["script"]
-        width, height = MAIN_SIZE[len(files)] if item else (1, 20)
         self.page.append("<figure>")
-        lines = ["\\begin{figure}\n\\centering"]
+        lines = [f"\\begin{{figure}}[{place}]\n\\centering"]
         for file in files:
             self.shown.add((script, file))
             source = self.runs / script / file
             for copied in filter(Path.is_file, (source, source.with_suffix(".pdf"))):
                 name = f"figures/{script}_{copied.name}"
                 put(self.folder / name, copied.read_bytes())
+            width, height = self.inches(script, file)
+            width *= min(1, WIDEST / width, HIGHEST / height)
             words = escape(source.stem.replace("_", " "))
-            self.page.append(f'<img alt="{words}" src="data:image/png;base64,'
+            self.page.append(f'<img alt="{words}" style="width: {width / WIDEST:.0%}" '
+                             "src=\"data:image/png;base64,"
                              f'{base64.b64encode(source.read_bytes()).decode()}">')
-            lines.append(f"\\includegraphics[width={width}\\linewidth,height={height}cm,"
-                         f"keepaspectratio]{{{name}}}")
+            lines.append(f"\\includegraphics[width={width:.2f}in]{{{name}}}")
         names = ", ".join(Path(file).stem for file in files)
         caption = self.caption(content, names)
         self.page.append(f"<figcaption>{escape(caption)}</figcaption></figure>")
