@@ -25,7 +25,8 @@ from matplotlib.ticker import FuncFormatter, Locator, MaxNLocator, NullLocator
 STYLE = matplotlib.rc_params_from_file(Path(__file__).with_name("figures.mplstyle"),
                                        use_default_template=False)
 COLOURS = STYLE["axes.prop_cycle"].by_key()["color"]
-WIDTH = STYLE["figure.figsize"][0]  # inches
+WIDTH = STYLE["figure.figsize"][0]  # inches, of a page's text
+HALF = 3.3  # of a figure with one panel: two stand side by side
 CLASSES = ["#3f90da", "#ffa90e", "#bd1f01", "#94a4a2", "#832db6", "#a96b59", "#e76300",
            "#b9ac70", "#717581", "#92dadd"]
 MARKERS = "o^s"
@@ -45,7 +46,7 @@ def curves(lines, title, x_label, y_label, log_y=False, log_x=False, points=None
     methods = {name: re.sub(ANY_SPLIT, " ", _readable(name)).strip() for name in lines}
     looks = {method: i for i, method in enumerate(dict.fromkeys(methods.values()))}
     colours = COLOURS if len(looks) <= len(COLOURS) else CLASSES
-    figure, axes = _figure()
+    figure, axes = _figure(width=HALF)
     _label(axes, x_label, y_label)
     _ticks(axes.yaxis, log_y)
     show = axes.yaxis.get_major_formatter()
@@ -64,11 +65,11 @@ def curves(lines, title, x_label, y_label, log_y=False, log_x=False, points=None
     if band:
         x, middle, half = band
         axes.fill_between(x, middle - half, middle + half, alpha=0.25, label="band")
-    _ticks(axes.xaxis, log_x, values=[x for line in lines.values() if isinstance(line, tuple)
+    _ticks(axes.xaxis, log_x, 5, [x for line in lines.values() if isinstance(line, tuple)
                                       for x in line[0]])
     axes.grid()
     _legend(figure, axes, pairs=len(looks) < len(lines))
-    return _fitted(figure, title)
+    return _fitted(figure, title, 1.8)
 
 
 def _readable(name):
@@ -100,7 +101,7 @@ def image_rows(rows, title, column_labels=(), columns=20, signed=False):
     blocks = math.ceil(N / min(columns, int(room / side)))
     columns = math.ceil(N / blocks)
     page = (8 - 0.35 * blocks) / (len(rows) * blocks)  # its height, less titles and labels
-    side = max(side, min(0.62, room / columns, page))
+    side = max(side, min(0.42, room / columns, page))
     figure, *grid = _figure(blocks)
     for block, axes in enumerate(grid):
         shown = slice(block * columns, (block + 1) * columns)
@@ -135,8 +136,8 @@ def _side_by_side(images):
 def dots(groups, title, x_label):
     """groups: name -> a value per seed; a row for each, with a dot per seed and, for several
     seeds, a bar at their mean."""
-    names = [_wrapped(name, 2.2, 7.5) for name in groups]
-    figure, axes = _figure()
+    names = [_wrapped(name, 1.3, 7.5) for name in groups]
+    figure, axes = _figure(width=HALF)
     for row, values in enumerate(groups.values()):
         axes.plot(values, [row] * len(values), "o", color=COLOURS[0], alpha=0.7)
         if len(values) > 1:
@@ -145,19 +146,19 @@ def dots(groups, title, x_label):
     _label(axes, x_label)
     axes.set_yticks(range(len(groups)), names)
     axes.set_ylim(len(groups) - 0.5, -0.5)
-    _ticks(axes.xaxis)
+    _ticks(axes.xaxis, most=4)
     axes.grid()
     several = any(len(values) > 1 for values in groups.values())
     title += f"; a dot per seed{', a bar at their mean' if several else ''}"
-    return _fitted(figure, title, max(0.24, _height(names)) * len(groups))
+    return _fitted(figure, title, max(0.2, _height(names)) * len(groups))
 
 
 @matplotlib.rc_context(STYLE)
 def bars(groups, names, title, x_label, y_label):
     """groups: name -> one value for each of `names`; bars side by side, a colour per group."""
-    figure, axes = _figure()
+    figure, axes = _figure(width=HALF)
     _label(axes, x_label, y_label)
-    room = (WIDTH - 0.8 - _height([axes.get_ylabel()])) / len(names)  # inches, of a name
+    room = (HALF - 0.8 - _height([axes.get_ylabel()])) / len(names)  # inches, of a name
     width = 0.8 / len(groups)
     for i, (group, values) in enumerate(groups.items()):
         at = [x + (i - (len(groups) - 1) / 2) * width for x in range(len(names))]
@@ -169,7 +170,7 @@ def bars(groups, names, title, x_label, y_label):
     _ticks(axes.yaxis)
     axes.grid(axis="y")
     _legend(figure, axes)
-    return _fitted(figure, title)
+    return _fitted(figure, title, 1.8)
 
 
 @matplotlib.rc_context(STYLE)
@@ -221,7 +222,7 @@ def histograms(panels, title, x_label):
         for axis in (axes.xaxis, axes.yaxis):
             _ticks(axis, most=3)
     _legend(figure, grid[0])
-    return _fitted(figure, title, 1.1)
+    return _fitted(figure, title, 0.85)
 
 
 @matplotlib.rc_context(STYLE)
@@ -231,7 +232,7 @@ def heatmap(values, names, title, x_label, y_label, unit):
     height = max(1.2, 0.2 * len(names), _height(names) * len(names))
     figure, axes = _figure()
     drawn = axes.imshow(values, cmap="cividis", aspect="auto")
-    _label(axes, x_label, y_label, up=height)
+    _label(axes, x_label, y_label, 4, height)
     axes.set_yticks(range(len(names)), names)
     _ticks(axes.xaxis)
     scale = figure.colorbar(drawn)
@@ -264,12 +265,12 @@ def scatter(points, y, names, title, axis_labels):
     """points (N, 2) or (N, 3), a colour and a marker per class of y (N,)."""
     points, y = points.cpu().numpy(), y.cpu().numpy()
     dims, size = points.shape[1], min(3.5, 200 / len(points) ** 0.5)
-    figure, axes = _figure(projection="3d" if dims == 3 else None)
+    figure, axes = _figure(width=HALF) if dims == 2 else _figure(projection="3d")
     for c, name in enumerate(names):
         if (y == c).any():
             axes.plot(*points[y == c].T, MARKERS[c % 3], color=CLASSES[c % len(CLASSES)],
                       alpha=0.6, label=name, markersize=size, markeredgewidth=0)
-    _label(axes, *axis_labels[:2], 3)
+    _label(axes, *axis_labels[:2], 1.6 if dims == 2 else 3)
     sides = [axes.xaxis, axes.yaxis]
     if dims == 3:  # its labels run beside the box, which the layout does not reckon with
         axes.set_zlabel(_wrapped(axis_labels[2], 1.6))
@@ -280,14 +281,14 @@ def scatter(points, y, names, title, axis_labels):
         axis.labelpad += 8 * (dims - 2)  # points: beside the numbers, which run askew
     axes.grid()
     _legend(figure, axes, markerscale=6 / size, handlelength=1)
-    return _fitted(figure, title, 4.2)
+    return _fitted(figure, title, 2.6 if dims == 2 else 4.2)
 
 
 # --- what all of them have ------------------------------------------------------------------
 
-def _figure(panels=1, columns=1, projection=None, **options):
+def _figure(panels=1, columns=1, projection=None, width=WIDTH, **options):
     """-> a figure, and its axes: `panels` in rows of so many columns."""
-    figure = Figure(figsize=(WIDTH, 400), layout="constrained")  # until _fitted
+    figure = Figure(figsize=(width, 400), layout="constrained")  # until _fitted
     grid = figure.subplots(math.ceil(panels / columns), columns, squeeze=False,
                            subplot_kw={"projection": projection}, **options)
     for axes in grid.flat[panels:]:
@@ -306,13 +307,15 @@ def _fitted(figure, title, height=2.4, width=None):
 
     if width:
         figure.set_figwidth(max(3, figure.get_figwidth() + columns * (width - axes_size()[0])))
+    elif columns == 1:  # beside names of many lines, room for the label below the axes
+        figure.set_figwidth(figure.get_figwidth() + max(0, 1.7 - axes_size()[0]))
     figure.suptitle(_wrapped(title, figure.get_figwidth() - 0.2, 9))
-    for _ in range(2):  # after the first, the axes are as high but for a colour bar's part
+    for _ in range(3):  # the layout comes nearer each time
         figure.set_figheight(figure.get_figheight() + rows * (height - axes_size()[1]))
     return figure
 
 
-def _label(axes, x_label, y_label="", across=4, up=2.3):
+def _label(axes, x_label, y_label="", across=1.6, up=1.9):
     """across, up: inches, after which a label goes on in a further line."""
     x_label, y_label = (re.sub(r"\^2\b", "²", label.removesuffix(", fraction"))
                         for label in (x_label, y_label))
@@ -327,9 +330,10 @@ def _legend(figure, axes, pairs=False, **options):
     handles, names = axes.get_legend_handles_labels()
     n = len(names)
     if n > 1:
-        names = [_wrapped(name, WIDTH / 2 - 0.9) for name in names]
+        names = [_wrapped(name, 2.3) for name in names]
         sample = options.get("handlelength", STYLE["legend.handlelength"]) * 8 / 72
-        rows = math.ceil(n / min(n, int((WIDTH - 0.2) / (_width(names) + sample + 0.38))))
+        fitting = int((figure.get_figwidth() - 0.2) / (_width(names) + sample + 0.38))
+        rows = math.ceil(n / min(n, fitting))
         columns = math.ceil(n / rows)
         if pairs and rows > 2:
             columns = max(1, columns - columns % 2)

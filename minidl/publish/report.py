@@ -37,8 +37,8 @@ LATEX = {"h2": "\\section{%s}", "h3": "\\subsection*{%s}", "h4": "\\paragraph{%s
          "p": "%s\n", "p class=missing": "\\textbf{%s}\n"}
 PAGE_ROWS = 45  # a longer table does not fit on a page
 MAIN_ROWS = 6  # a longer one stands in the appendix
-DPI = plot.STYLE["savefig.dpi"]
 NARROW = 3.4  # inches, of a figure beside which something has room
+NARROW_TABLE = 60  # letters in a row of a table that stands there
 WIDEST, HIGHEST = 6.8, 9  # inches, of a page's text
 OWN = "In your own words: "
 LAYER = re.compile(r"Conv|Linear|Embedding|RNN|\w*Pool")  # has a row of its own
@@ -71,8 +71,12 @@ class Report:
         self.section("Method")
         self.add("p", f"The code is not ours but minidl's: {', '.join(self.scripts)}.")
         own = [script for script in self.scripts if sheets.home(script)]  # no study
+        self.box("\\begin{multicols}{2}\\raggedright", "")
         for script in own:
             self.method(script)
+        self.box("\\end{multicols}", "")
+        for script in own:
+            self.architecture(script)
         self.own("what did you change in this code and its settings, and why?")
         self.section("Results")
         for item in self.items:
@@ -88,7 +92,7 @@ class Report:
     # --- the sections ------------------------------------------------------------------------
 
     def method(self, script):
-        """A script's question, equations, architecture and settings."""
+        """A script's question, equations and settings."""
         title, _, words = docstring(self.scripts[script]).partition("\n")
         self.add("h4", f"{script}: {title.rpartition(': ')[2]}")
         self.text_of("\n\n".join(
@@ -96,13 +100,17 @@ class Report:
             for kind, lines in blocks(words) if kind == "eq").strip("\n"))
         if not (content := self.content(script)):
             return
+        settings = ", ".join(f"{name} {value}" for name, value in content["settings"].items())
+        self.add("p", f"{content['data']}, seed {content['seed']}, "
+                      f"{content['size']} size. {settings}.")
+
+    def architecture(self, script):
+        """The table of a script's first network."""
+        content = self.content(script) or {"files": ()}
         layers = [file for file in content["files"] if re.match(r"layers\w*\.md$", file)]
         for file in layers[:1]:  # all of them, layer by layer, are in the appendix
             name = file.removesuffix(".md").replace("layers", "architecture")
             self.table(content, name, architecture(table_of(self.runs / script / file)))
-        settings = ", ".join(f"{name} {value}" for name, value in content["settings"].items())
-        self.add("p", f"{content['data']}, seed {content['seed']}, "
-                      f"{content['size']} size. {settings}.")
 
     def item(self, item):
         """An item's answer: figures, table, numbers, claims; or proofs."""
@@ -124,7 +132,8 @@ class Report:
         self.own(f"what does this say about {sheets.ITEMS[item]}, and why?")
 
     def answer(self, item, content, names):
-        """A run's figures, numbers, claims and table; a narrow figure beside the claims."""
+        """A run's figures, numbers, claims and table. A narrow figure and a narrow table stand
+        beside the claims."""
         if note := self.doubt(content):
             self.add("p class=missing", note)
         files = [file for name in names for file in content["files"]
@@ -132,19 +141,28 @@ class Report:
         narrow = [file for file in files
                   if self.inches(content["script"], file)[0] <= NARROW]
         alone = narrow[:len(narrow) % 2]
-        if alone:
-            half = "\\begin{minipage}[t]{.49\\linewidth}\\vspace{0pt}"
+        table = self.main_table(content, names, item)
+        small = table and letters(table[1]) <= NARROW_TABLE
+        half = "\\begin{minipage}[t]{.49\\linewidth}\\vspace{0pt}"
+        middle = f"\\end{{minipage}}\\hfill{half}", "</div><div>"
+        if alone or small:
             self.box(f"\\noindent{half}", '<div class="beside"><div>')
+        if alone:
             self.figures(content, alone)
-            self.box(f"\\end{{minipage}}\\hfill{half}", "</div><div>")
+            self.box(*middle)
         self.numbers(content, names, item)
         self.claims(content, item)
-        if alone:
+        if small:
+            if not alone:
+                self.box(*middle)
+            self.table(content, *table)
+        if alone or small:
             self.box("\\end{minipage}\n", "</div></div>")
         self.figures(content, narrow[len(alone):], "!htb")
         for file in (file for file in files if file not in narrow):
             self.figures(content, [file], "!htb")
-        self.main_table(content, names, item)
+        if table and not small:
+            self.table(content, *table)
 
     def proof(self, path):
         """A written answer to a theoretical question."""
@@ -157,15 +175,16 @@ class Report:
         self.add("p", f"Checked by: python -m pytest {name}")
 
     def main_table(self, content, names, item):
-        """The table that an item names; of a script's own item else its scores."""
+        """The table that an item names; of a script's own item else its scores. Its name and
+        rows, or None."""
         script = content["script"]
         wanted = [name for name in names if not name.startswith("layers")]
         wanted += ["scores"] if sheets.home(script) == item else []
         for name in (name for name in wanted if f"{name}.md" in content["files"]):
             rows = table_of(self.runs / script / f"{name}.md")
             if 1 < len(rows) <= MAIN_ROWS:  # a single row's numbers stand in a sentence
-                self.table(content, name, rows)
-                return
+                return name, rows
+        return None
 
     def numbers(self, content, names, item):
         """The numbers that an item names, in one sentence."""
@@ -263,7 +282,8 @@ class Report:
             lines = "".join(f"<li>{escape(sentence)}</li>" for sentence in sentences)
             self.page.append(f"<ul>{lines}</ul>")
             lines = "\n".join(f"\\item {tex(sentence)}" for sentence in sentences)
-            self.text.append(f"{{\\small\\begin{{itemize}}\n{lines}\n\\end{{itemize}}\\par}}")
+            self.text.append("{\\footnotesize\\begin{itemize}\n" + lines
+                             + "\n\\end{itemize}\\par}")
 
     def text_of(self, words):
         """A docstring, its formulas typeset."""
@@ -278,8 +298,9 @@ class Report:
 
     def inches(self, script, file):
         """Width and height that a figure was drawn at."""
-        head = (self.runs / script / file).read_bytes()[:24]  # two numbers end a PNG's head
-        return [int.from_bytes(head[at:at + 4], "big") / DPI for at in (16, 20)]
+        head = (self.runs / script / file).read_bytes()[:24]  # of a PNG: it ends with pixels
+        return [int.from_bytes(head[at:at + 4], "big") / plot.STYLE["savefig.dpi"]
+                for at in (16, 20)]
 
     def figures(self, content, files, place="H"):
         """Figures at the size they were drawn at, so that their letters keep theirs; narrow
@@ -347,7 +368,7 @@ class Report:
             put(self.folder / f"parts/{part}.tex", "\n\n".join(lines).encode())
             if part == "appendix":
                 body.append("\\clearpage\\appendix\\label{appendix}")
-            small = "\\small" if part == "method" else ""
+            small = "\\footnotesize" if part == "method" else ""
             body.append(f"{{{small}\\input{{parts/{part}}}\\par}}")
             body += [f"\n\\emph{{{OWN}{tex(line[1])}}}\n" for line in text
                      if isinstance(line, tuple)]
@@ -366,6 +387,11 @@ def table_of(path):
     lines = [[words.strip().replace("\0", "|") for words in
               line.replace(r"\|", "\0").split("|")[1:-1]] for line in (head, *rows)]
     return [dict(zip(lines[0], line, strict=True)) for line in lines[1:]]
+
+
+def letters(rows):
+    """How wide a table is: the letters of each column's longest cell."""
+    return sum(max(map(len, [name, *(row[name] for row in rows)])) for name in rows[0])
 
 
 def architecture(rows):

@@ -41,9 +41,11 @@ const search = (field, list) => {
   const hits = ENTRIES.filter(([text]) =>
     words.every((word) => text.toLowerCase().includes(word)));
   const base = field.dataset.index.replace("index.html", "");
-  list.replaceChildren(...hits.slice(0, 20).map(([text, page]) => {
+  const rest = hits.length - 20;
+  const end = rest > 0 ? `and ${rest} more` : hits.length ? "" : "nothing found";
+  list.replaceChildren(...[...hits.slice(0, 20), [end]].map(([text, page]) => {
     const entry = document.createElement("li"), link = document.createElement("a");
-    link.href = base + page;
+    if (page) link.href = base + page;
     link.textContent = text;
     entry.append(link);
     return entry;
@@ -59,7 +61,7 @@ document.addEventListener("DOMContentLoaded", () => {
   const field = document.getElementById("search"), list = document.getElementById("found");
   field.addEventListener("input", () => search(field, list));
   field.addEventListener("keydown", (event) => {
-    if (event.key === "Enter") list.querySelector("a")?.click();
+    if (event.key === "Enter") list.querySelector("a[href]")?.click();
     if (event.key === "Escape") { field.value = ""; list.hidden = true; }
   });
 });
