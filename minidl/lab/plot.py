@@ -100,8 +100,7 @@ def image_rows(rows, title, column_labels=(), columns=20, signed=False):
     side = max(0.3, _width(labels, 7) + 0.06, _height(names))  # inches, as all of these
     blocks = math.ceil(N / min(columns, int(room / side)))
     columns = math.ceil(N / blocks)
-    page = (8 - 0.35 * blocks) / (len(rows) * blocks)  # its height, less titles and labels
-    side = max(side, min(0.42, room / columns, page))
+    side = max(side, min(0.42, room / columns, 3 / (len(rows) * blocks)))  # 3: of all rows
     figure, *grid = _figure(blocks)
     for block, axes in enumerate(grid):
         shown = slice(block * columns, (block + 1) * columns)

@@ -38,7 +38,7 @@ LATEX = {"h2": "\\section{%s}", "h3": "\\subsection*{%s}", "h4": "\\paragraph{%s
 PAGE_ROWS = 45  # a longer table does not fit on a page
 MAIN_ROWS = 6  # a longer one stands in the appendix
 NARROW = 3.4  # inches, of a figure beside which something has room
-NARROW_TABLE = 60  # letters in a row of a table that stands there
+FEW_LETTERS = {1: 60, 0: 40}  # a table's row: beside the claims, with such a figure or alone
 WIDEST, HIGHEST = 6.8, 9  # inches, of a page's text
 OWN = "In your own words: "
 LAYER = re.compile(r"Conv|Linear|Embedding|RNN|\w*Pool")  # has a row of its own
@@ -61,7 +61,7 @@ class Report:
         self.scripts = {path.stem: path for paths in self.items.values() for path in paths
                         if path.parent.name == "assignments"}
         self.page, self.parts = [], {}
-        self.glyphs, self.shown = Glyphs(), set()
+        self.glyphs, self.shown, self.noted = Glyphs(), set(), set()
         self.prose = Prose(self.glyphs, lambda kind, name: None)
 
     def write(self):
@@ -134,19 +134,22 @@ class Report:
     def answer(self, item, content, names):
         """A run's figures, numbers, claims and table. A narrow figure and a narrow table stand
         beside the claims."""
-        if note := self.doubt(content):
+        note = self.doubt(content)
+        if note and note not in self.noted:  # once a script
             self.add("p class=missing", note)
+            self.noted.add(note)
         files = [file for name in names for file in content["files"]
                  if file.removesuffix(".png") == name]
         narrow = [file for file in files
                   if self.inches(content["script"], file)[0] <= NARROW]
         alone = narrow[:len(narrow) % 2]
         table = self.main_table(content, names, item)
-        small = table and letters(table[1]) <= NARROW_TABLE
-        half = "\\begin{minipage}[t]{.49\\linewidth}\\vspace{0pt}"
-        middle = f"\\end{{minipage}}\\hfill{half}", "</div><div>"
+        small = table and letters(table[1]) <= FEW_LETTERS[len(alone)]
+        left, right = (f"\\begin{{minipage}}[t]{{{width}\\linewidth}}\\vspace{{0pt}}"
+                       for width in ((0.49, 0.49) if alone else (0.64, 0.34)))
+        middle = f"\\end{{minipage}}\\hfill{right}", "</div><div>"
         if alone or small:
-            self.box(f"\\noindent{half}", '<div class="beside"><div>')
+            self.box(f"\\noindent{left}", '<div class="beside"><div>')
         if alone:
             self.figures(content, alone)
             self.box(*middle)
