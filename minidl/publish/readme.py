@@ -17,7 +17,7 @@ FORMS = {  # the beginning of a unit -> a number's format, and what stands after
     "fraction": (".2%", ""), "nats": (".2f", " nats"), "mean (": (".5f", ""),
     "mean |": (".4f", ""), "dB": ("+.2f", " dB"), "squared Frechet": (".1f", ""),
     "classes": (".0f", ""), "layers": (".0f", ""), "steps": (".0f", ""),
-    "trained": (",.0f", ""), "": (".3g", "")}
+    "train": (",.0f", ""), "": (".3g", "")}
 PICTURES = {  # script -> its figure that is kept, and the words for a reader who cannot see it
     "ex2_conv_ae": ("digits", "Ten test images of MNIST, their reconstructions by the "
                     "autoencoder from a 12-dimensional code, and by PCA with 12 components"),
