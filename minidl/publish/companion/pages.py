@@ -82,14 +82,21 @@ class FilePage:
         return f'<div class="flow">{made}</div>'
 
     def rows(self):
-        """The file's rows; the first code stands beside the file's docstring."""
+        """The file's rows; the first code stands beside the file's docstring, and a method
+        that has no prose beside its class's."""
         found = rows(self.source.text)
         while len(found) > 1 and found[0].docstring and not found[1].name and (
                 not found[0].code_lines(self.lines)) and all(map(self.tag, found[1].prose)):
             more = found.pop(1)
             found[0].prose += more.prose
             found[0].code += more.code
-        return found
+        made = found[:1]
+        for row in found[1:]:
+            if not row.prose and row.name.rpartition(".")[0] == made[-1].name != "":
+                made[-1].code += row.code
+            else:
+                made.append(row)
+        return made
 
     def tag(self, number):
         """What a line says of a sheet's items, or None."""
