@@ -34,6 +34,7 @@ def test_markdown_is_aligned_escapes_bars_and_rounds_for_reading():
 
 
 def test_latex_escapes_what_it_would_read_as_a_command():
+    assert tex("run.py --full") == "run.py -{}-full"  # two hyphens, not a dash
     assert tex(r"50% of a_b & {x} #1 $2 ~ ^ \ < > | ±") == (
         r"50\% of a\_b \& \{x\} \#1 \$2 \textasciitilde{} \textasciicircum{} \textbackslash{} "
         r"$<$ $>$ $|$ $\pm$")

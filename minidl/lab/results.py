@@ -153,4 +153,5 @@ def tex(text):
     """Escape what LaTeX would read as a command."""
     names = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
              "<": "$<$", ">": "$>$", "|": "$|$", "±": r"$\pm$"}
-    return re.sub(r"[\\~^<>|±#$%&_{}]", lambda m: names.get(m[0], "\\" + m[0]), text)
+    return re.sub(r"[\\~^<>|±#$%&_{}]", lambda m: names.get(m[0], "\\" + m[0]), text).replace(
+        "--", "-{}-")  # a flag's two hyphens, not a dash
