@@ -63,7 +63,7 @@ def main(run,
          filters: "in D's first convolution; its second has twice as many" = 16,
          batch_size: "images per step; >= 2" = 64,
          learning_rate: "of Adam, for both G and D" = 5e-4,
-         seeds: "trainings of each kind; amount" = 3,
+         seeds: "trainings of each kind; amount" = 8,
          samples: "generated images that are evaluated; >= 2; amount" = 2000,
          images: "training images used, validation included; amount" = 60_000):
     data = run.load(images)

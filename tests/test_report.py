@@ -133,7 +133,8 @@ def test_a_missing_run_and_one_of_older_code_say_so_with_the_command(bundles, tm
     assert "python assignments/ex2_transfer.py" in section(page, "S3.5")
     run_of(tmp_path, "hw2_vae", ["loss"], code="another")
     page = section(drafts(tmp_path, "S0")["S0"][0], "S0.5a")
-    assert "Older than assignments/hw2_vae.py. Anew: python assignments/hw2_vae.py" in page
+    assert ("Older than assignments/hw2_vae.py. "
+            "Run again: python assignments/hw2_vae.py") in page
 
 
 def test_what_its_writer_wrote_stays(tmp_path):

@@ -25,9 +25,21 @@ def project(tmp_path):
 @pytest.mark.parametrize("file", FILES)
 def test_the_hash_changes_with_a_file_that_is_imported_and_with_no_other(project, file):
     before = stamp.code_of(project / "assignments/walk.py", project)
-    (project / file).write_text(FILES[file] + "# more\n")
+    (project / file).write_text(FILES[file] + "more = 1\n")
     changed = stamp.code_of(project / "assignments/walk.py", project) != before
     assert changed == (file not in ("minidl/lab/plot.py", "README.md"))
+
+
+def test_the_hash_does_not_change_with_words_and_does_with_strings(project):
+    script = project / "assignments/walk.py"
+    begin = 'def f(x):\n    return "a # b"\n'
+    script.write_text(begin)
+    before = stamp.code_of(script, project)
+    script.write_text('"""Words."""  # more\n\ndef f(x):  # x\n    r"""Of\n    f."""\n\n'
+                      '    return "a # b"  # no comment inside it\n')
+    assert stamp.code_of(script, project) == before
+    script.write_text(begin.replace("# b", "# c"))
+    assert stamp.code_of(script, project) != before
 
 
 def test_the_commit_is_told_with_a_mark_where_code_was_edited_since(project):

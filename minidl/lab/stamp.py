@@ -4,8 +4,10 @@ tests/test_stamp.py."""
 import ast
 import functools
 import hashlib
+import io
 import platform
 import subprocess
+import tokenize
 from pathlib import Path
 
 import torch
@@ -43,8 +45,22 @@ def imports(path):
 
 def code_of(script, root=ROOT):
     """One hash of `files_of`: only equal code continues a run or takes over a network."""
-    return mark("".join(f"{path.name}\0{path.read_text('utf-8')}\0"
+    return mark("".join(f"{path.name}\0{without_words(path.read_text('utf-8'))}\0"
                         for path in files_of(script, root)))
+
+
+def without_words(source):
+    """A file's lines without comments, docstrings and blank lines, which change no number."""
+    spans, begins = [], True  # a docstring is a string that begins a statement
+    for kind, _, start, end, _ in tokenize.generate_tokens(io.StringIO(source).readline):
+        if kind == tokenize.COMMENT or (begins and kind == tokenize.STRING):
+            spans.append((start, end))
+        elif kind != tokenize.NL:
+            begins = kind in (tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT)
+    lines = source.splitlines()
+    for (first, start), (last, end) in reversed(spans):  # so that columns stay true
+        lines[first - 1:last] = [lines[first - 1][:start] + lines[last - 1][end:]]
+    return "\n".join(line.rstrip() for line in lines if line.strip())
 
 
 def mark(text):

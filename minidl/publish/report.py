@@ -251,7 +251,7 @@ class Report:
             command = kept.command(self.best(content))
             return f"A smaller run than the kept one. Better: {command}"
         age = kept.age(content, self.root)
-        return age and f"{age}. Anew: {kept.command(content)}"
+        return age and f"{age}. Run again: {kept.command(content)}"
 
     def caption(self, content, name):
         """What a figure or table shows, and of which run; a table with its unit."""
