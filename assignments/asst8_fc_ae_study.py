@@ -37,7 +37,7 @@ def build(depth, start):
         n = m
     layers += [nn.Linear(n, 784), nn.Unflatten(1, (1, 28, 28))]
     for layer in layers:
-        if start == "lecun" and isinstance(layer, nn.Linear):
+        if start == "LeCun" and isinstance(layer, nn.Linear):
             nn.init.normal_(layer.weight, std=layer.in_features ** -0.5)
             nn.init.zeros_(layer.bias)
     return nn.Sequential(*layers)
@@ -62,8 +62,8 @@ def main(run,
          images: "training images used, validation included; amount" = 60_000):
     data = run.load(images)
     final, before, some = {}, {}, to_unit(data.train.x[:1000])
-    for depth, start in itertools.product(DEPTHS, ("lecun", "default")):
-        name = f"{start} {depth} layers"
+    for depth, start in itertools.product(DEPTHS, ("LeCun", "default")):
+        name = f"{depth} layers, {start}"
         final[name] = []
         for seed in run.seeded(seeds):
             autoencoder = run.network(build(depth, start))
@@ -87,16 +87,16 @@ def main(run,
     run.curves("activations", "activations before training",
                "standard deviation over images and units", "layer of SELU, 0: the pixels",
                **{name: (range(len(values)), values) for name, values in before.items()})
-    cost = {depth: [b - a for a, b in zip(final[f"lecun {depth} layers"],
-                                          final[f"default {depth} layers"], strict=True)]
+    cost = {depth: [b - a for a, b in zip(final[f"{depth} layers, LeCun"],
+                                          final[f"{depth} layers, default"], strict=True)]
             for depth in DEPTHS}
     run.claim("LeCun's normal gives 3 layers of SELU a lower loss than torch's default.",
-              paired(final["default 3 layers"], final["lecun 3 layers"]))
+              paired(final["3 layers, default"], final["3 layers, LeCun"]))
     run.claim("Torch's default raises the loss of 15 layers more than the loss of 3.",
               paired(cost[15], cost[3]))
-    ours, default = (before[f"{start} 15 layers"][-1] for start in ("lecun", "default"))
+    ours, default = (before[f"15 layers, {start}"][-1] for start in ("LeCun", "default"))
     run.claim("Before training, the standard deviation after 15 layers is at least twice as "
-              "large with LeCun's normal.", ours > 2 * default, lecun=ours, default=default)
+              "large with LeCun's normal.", ours > 2 * default, LeCun=ours, default=default)
 
 
 SIZES = {"quick": {"seeds": 1, "epochs": 1, "images": 3000}, "full": {"epochs": 20}}

@@ -2,7 +2,7 @@ r"""Assignment 8, exercise 4, a study: which part of the remedy lets the network
 
     python assignments/asst8_rnn_study.py            under 5 minutes on 2 CPU cores
 
-The remedy of asst8_rnn.py, "cured", starts from small embeddings and W_hh = I, clips the
+The remedy of asst8_rnn.py, "identity start", has small embeddings and W_hh = I, clips the
 gradient, and moves W_hh slowly. Here one of these at a time is torch's default, or W_hh is
 another orthogonal matrix. Embeddings from N(0, 1) saturate tanh, and torch's W_hh shrinks the
 gradient. Either makes the product below vanish, so early words have no influence at first.
@@ -27,13 +27,13 @@ from minidl.lab import cli, infer, paired, plot
 from minidl.recurrence import gradient_norms
 from minidl.schedules import one_cycle
 
-CURED, TORCH, LARGE = "cured, h_n", "torch's start, h_n", "words from N(0, 1)"
+IDENTITY, TORCH, LARGE = "identity start", "default start", "embeddings from N(0, 1)"
 ORTHOGONAL, UNIFORM, FAST = "W_hh orthogonal", "W_hh uniform", "W_hh at the full rate"
 CHANGES = {  # variant -> what it changes in the identity start
     LARGE: lambda net: nn.init.normal_(net.E.weight),
     ORTHOGONAL: lambda net: nn.init.orthogonal_(net.rnn.weight_hh_l0),
     UNIFORM: lambda net: nn.init.uniform_(net.rnn.weight_hh_l0, -1 / 16, 1 / 16)}  # as torch
-VARIANTS = CURED, *CHANGES, FAST, "not clipped", TORCH
+VARIANTS = IDENTITY, *CHANGES, FAST, "not clipped", TORCH
 
 
 def build(name, V):
@@ -91,7 +91,7 @@ def main(run,
             o = infer(net, data.val, longest)
             accuracy[name].append(correct(o, data.val.y).mean().item())
 
-    gain = {name: [a - best for a, best in zip(values, accuracy[CURED], strict=True)]
+    gain = {name: [a - best for a, best in zip(values, accuracy[IDENTITY], strict=True)]
             for name, values in accuracy.items()}
     per_word = {name: [10 ** ((k[-1] - k[0]) / (len(k) - 1)).item() for k in seen]
                 for name, seen in norms.items()}
@@ -101,18 +101,18 @@ def main(run,
     run.results.figure("variants", plot.dots(
         accuracy, f"{run.title}: one change at a time", "accuracy on validation reviews"))
     means = {name: 10 ** torch.stack(norms[name]).mean(dim=0) for name in (
-        CURED, ORTHOGONAL, LARGE, UNIFORM, TORCH)}
+        IDENTITY, ORTHOGONAL, LARGE, UNIFORM, TORCH)}
     run.results.figure("gradient", plot.curves(
         {name: (range(len(k)), k.tolist()) for name, k in means.items()},
         f"{run.title}: how far back the gradient reaches before training",
         "words before the last one", "|do/dh_t|, geometric mean", log_y=True))
     run.claim("Identity initialisation gives a higher accuracy than torch's default.",
-              paired(accuracy[CURED], accuracy[TORCH]))
+              paired(accuracy[IDENTITY], accuracy[TORCH]))
     for name, sentence in (
             (LARGE, "Small embeddings help: those from N(0, 1) give a lower accuracy."),
             (UNIFORM, "W_hh = I helps: a uniform W_hh gives a lower accuracy."),
             (FAST, "A small rate for W_hh helps: the full rate gives a lower accuracy.")):
-        run.claim(sentence, paired(accuracy[CURED], accuracy[name]))
+        run.claim(sentence, paired(accuracy[IDENTITY], accuracy[name]))
 
 
 SIZES = {"quick": {"epochs": 1, "seeds": 1, "longest": 20, "reviews": 500},

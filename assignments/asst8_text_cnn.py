@@ -83,7 +83,7 @@ def main(run,
     # --- (a) all sizes, (b) the number of parameters: of the figure's network and of ours ----
     sentence = torch.ones(1, 11, dtype=torch.long), torch.tensor([11])
     of_figure = run.layers(TextCNN(13, 6, {2: 4, 4: 5}), *sentence, name="layers_15_14")
-    run.scores("trained parameters", table="parameters", parameters_15_14=of_figure,
+    run.scores("trained parameters", table="parameters", parameters_figure_15_14=of_figure,
                parameters=run.layers(TextCNN(*size), *sentence, name="layers_trained"))
 
     run.seed_everything(run.seed)

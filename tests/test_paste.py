@@ -19,7 +19,7 @@ SOURCES = {path.stem: path.read_text("utf-8") for path in ASSIGNMENTS.glob("*.py
 PAGES = {name: ast.parse(source) for name, source in SOURCES.items()
          if "run.claim(" in source and not re.search("autocast|captured|layout", source)}
 SIZES = {"B": 4, "C": 10, "T": 9, "V": 50, "d": 7, "D": 5, "depth": 5, "filters": 4,
-         "hidden": 8, "width": 8, "layers": 2, "classes": 10, "words": 50, "start": "lecun",
+         "hidden": 8, "width": 8, "layers": 2, "classes": 10, "words": 50, "start": "LeCun",
          "channels": {3: 2, 5: 4}, "activation": nn.Tanh, "kind": "Tanh"}  # without default
 NONE = inspect.Parameter.empty
 ARROWS = {  # where a docstring has none, or not all of it

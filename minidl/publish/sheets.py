@@ -89,7 +89,7 @@ ANSWERS = {  # item -> its script, and the numbers, figures and tables that answ
     "S4.2": ("asst8_conv_ae", "test_mse", "test_mse_CNN_30", "reconstructions"),
     "S4.4": ("asst8_rnn", "test_accuracy_last", "loss"),
     "S4.5a": ("asst8_text_cnn", "test_accuracy", "layers_15_14"),
-    "S4.5b": ("asst8_text_cnn", "parameters_15_14", "parameters"),
+    "S4.5b": ("asst8_text_cnn", "parameters_figure_15_14", "parameters"),
 }  # an item that is not here is theory: proven in the files with its tag
 NOT_OURS = {"S4.6": "a project idea: three beginnings in assignments/asst8_project_ideas.md"}
 HEADLINES = {  # script -> its headline numbers, each with its words in results/README.md
@@ -152,17 +152,17 @@ HEADLINES = {  # script -> its headline numbers, each with its words in results/
         "distance_saturating_80_ahead": "saturating"},
     "asst8_fc_ae": {"test_mse": "test MSE", "pca_test_mse": "clipped PCA"},
     "asst8_fc_ae_study": {
-        "val_bce_lecun_15_layers": "validation BCE of 15 layers with LeCun's weights",
-        "val_bce_default_15_layers": "with torch's"},
+        "val_bce_15_layers_LeCun": "validation BCE of 15 layers with LeCun's weights",
+        "val_bce_15_layers_default": "with torch's"},
     "asst8_conv_ae": {"test_mse": "test MSE", "test_mse_CNN_30": "30 dimensions",
                       "test_mse_FC_30": "30 dimensions, fully connected"},
     "asst8_rnn": {"test_accuracy_unpacked": "test accuracy at the last (padded) step",
                   "test_accuracy_last": "at the last real word", "test_accuracy_best": "best",
                   "test_accuracy_bag_of_words": "bag of words",
                   "test_accuracy_words_and_pairs": "words and pairs"},
-    "asst8_rnn_study": {"val_accuracy_cured_h_n": "validation accuracy, identity start",
-                        "val_accuracy_torch_s_start_h_n": "default initialisation",
-                        "gradient_per_word_torch_s_start_h_n": "its gradient's factor"},
+    "asst8_rnn_study": {"val_accuracy_identity_start": "validation accuracy, identity start",
+                        "val_accuracy_default_start": "default initialisation",
+                        "gradient_per_word_default_start": "its gradient's factor"},
     "asst8_text_cnn": {"test_accuracy": "test accuracy",
                        "test_accuracy_bag_of_words": "bag of words",
                        "test_accuracy_words_and_pairs": "words and pairs"},
