@@ -23,8 +23,8 @@ Zhang and Wallace: 7 words of 5 numbers, windows of 2, 3 and 4).
 The sources disagree in three points.
 (a) Window. The text sums X[i-k .. i+k], which is 2k+1 words, with borders left open. The
     figure has k words and T-k+1 outputs. We follow the figure, torch's padding = 0.
-(b) Pooling. Figure and text take the maximum over time. d2l's PyTorch cell says so, but calls
-    nn.AdaptiveAvgPool1d, the mean. We take the maximum; for the mean (3) is false.
+(b) Pooling. Figure and text take the maximum over time. d2l's PyTorch cell says so, but its
+    code has nn.AdaptiveAvgPool1d, the mean. We take the maximum; for the mean (3) is false.
 (c) Order. d2l applies ReLU after pooling. With the maximum that changes nothing, with the mean
     it does, by (2). We apply ReLU first.
 
