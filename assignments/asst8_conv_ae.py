@@ -95,11 +95,12 @@ def main(run,
     some = torch.randperm(len(x), generator=run.generator)[:12]
     run.pictures("reconstructions", "random test images; below, the MSE of CNN-30",
                  error["CNN-30"][some], x=x[some], **methods)
-    run.claim("With a 30-dimensional code, the CNN's error is lower than exercise 1's.",
+    run.claim("In one training of each, with a 30-dimensional code, the CNN's error is lower "
+              "than exercise 1's.",
               paired(error["FC-30"], error["CNN-30"]))
-    run.claim("With a 30-dimensional code, the CNN's error is lower than PCA's.",
+    run.claim("With a 30-dimensional code, this CNN's error is lower than PCA's.",
               paired(error["PCA-30"], error["CNN-30"]))
-    run.claim("With a 576-dimensional code, PCA's error is lower than the CNN's.",
+    run.claim("With a 576-dimensional code, PCA's error is lower than this CNN's.",
               paired(error["CNN-576"], error["PCA-576"]))
 
 

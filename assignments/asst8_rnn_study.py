@@ -110,6 +110,7 @@ def main(run,
               paired(accuracy[IDENTITY], accuracy[TORCH]))
     for name, sentence in (
             (LARGE, "Small embeddings help: those from N(0, 1) give a lower accuracy."),
+            (ORTHOGONAL, "Reach is not all: an orthogonal W_hh gives a lower accuracy."),
             (UNIFORM, "W_hh = I helps: a uniform W_hh gives a lower accuracy."),
             (FAST, "A small rate for W_hh helps: the full rate gives a lower accuracy.")):
         run.claim(sentence, paired(accuracy[IDENTITY], accuracy[name]))

@@ -27,7 +27,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from minidl import bag_of_words
+from minidl import bag_of_words, tune
 from minidl.data import steps_per_epoch
 from minidl.data.reviews import batches
 from minidl.evaluation import nats_and_accuracy_of
@@ -105,6 +105,9 @@ def main(run,
             net.load_state_dict(run.kept["best"])   # the lowest validation loss
     bags = {"bag of words": bag_of_words.fit(data.train, data.val, len(data.words)),
             "words and pairs": bag_of_words.fit(data.train, data.val, len(data.words), True)}
+
+    run.table("penalties", [{"bag": name} | tune.chosen(bag_of_words.LAMBDAS, bag.penalty)
+                            for name, bag in bags.items()], "lambda, chosen on validation")
 
     # --- the test set, read once -------------------------------------------------------------
     test, history = data.test(), run.history

@@ -88,10 +88,10 @@ def main(run,
                **{f"{k}_cross_entropy": values[-1] for k, values in nats.items()})
     run.claim("More than 99% of the test images are classified correctly.",
               accuracy["test"][-1] > 0.99, accuracy=accuracy["test"][-1])
-    run.claim("The accuracy on training images is higher than on test images.",
+    run.claim("In this training, the accuracy is higher on training than on test images.",
               accuracy["train"][-1] > accuracy["test"][-1],
               training=accuracy["train"][-1], test=accuracy["test"][-1])
-    run.claim("The test cross-entropy is lowest after the last epoch, so the training does "
+    run.claim("The test cross-entropy is lowest after the last epoch, so this training does "
               "not over-fit.", nats["test"][-1] == min(nats["test"]), last=nats["test"][-1],
               lowest=min(nats["test"]))
 

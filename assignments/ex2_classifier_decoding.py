@@ -79,10 +79,9 @@ def main(run,
                class_median_test_l1=l1(to_unit(medians)[y], x))
     run.curves("loss", "loss history, decoder of the classifier's code",
                "mean |x - x_hat| per pixel", log_y=True)
-    shown = first_of_each_class(y, 4)
-    run.pictures("digits", "test images; below, the L1 error from the classifier's code",
-                 error["classifier"][shown], x=x[shown],
-                 **{name: images[shown] for name, images in x_hat.items()})
+    six = first_of_each_class(y, 6)
+    run.pictures("digits", "six test images of each class, and their reconstructions",
+                 x=x[six], **{name: images[six] for name, images in x_hat.items()})
     run.claim("Decoding the classifier's code gives a larger error than the autoencoder's.",
               paired(error["classifier"], error["autoencoder"]))
 

@@ -86,7 +86,7 @@ def main(run,
             run.track(len(x), train_l1=loss)
         run.log(val_l1=l1(infer(autoencoder, val), val))
 
-    # --- the test set, read once; compared with the best linear code of the same size --------
+    # --- the test set, read once; compared with a linear code of the same size --------
     test, linear = data.test(), pca.fit(data.train.x, latent)
     x, first = to_unit(test.x), first_of_each_class(test.y)
     methods = {"autoencoder": autoencoder, "PCA": linear.reconstruct}

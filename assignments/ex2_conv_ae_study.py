@@ -5,8 +5,9 @@ r"""Exercise 2, task 1, a study: which choices of the autoencoder's architecture
 Each variant changes one choice of ex2_conv_ae.py. (a) Convolutions replace the fully connected
 layers around the code, also with as many parameters. (b) Filters, strides, pooling, number of
 layers, nonlinearity. (c) The dimension d of the code. (d) What keeps the training away from
-the black image. Seeds are paired. The default size trains briefly on a part of the images, so
-it ranks variants by how fast they learn.
+the black image. Seeds are paired. All have the same learning rate; another might suit some
+better. The default size trains briefly on a part of the images: variants that learn fast rank
+first.
 
 (d) Most pixels are 0 in most images. So the black image is nearly the best constant image, and
 a local optimum of the L1 error. Without batch normalisation the training ends there. At black,

@@ -80,10 +80,11 @@ def main(run,
                    name: (counts, list(map(statistics.fmean, by_n.values())))
                    for name, by_n in (("plain", plain), ("augmentation", augmented))})
     pairs = [(n, more) for n, more in itertools.pairwise(counts) if n <= 100]
-    few = [a for n, _ in pairs for a in augmented[n]]
-    three_times = [a for _, more in pairs for a in plain[more]]
-    run.claim("Over all trainings with up to 100 labels, augmentation helps more than three "
-              "times as many labels do.", paired(few, three_times))
+    few, three_times = (    # of each seed, its mean
+        [statistics.fmean(of_seed) for of_seed in zip(*columns, strict=True)]
+        for columns in ([augmented[n] for n, _ in pairs], [plain[more] for _, more in pairs]))
+    run.claim("On average over up to 100 labels, augmentation helps more than three times as "
+              "many labels do.", paired(few, three_times))
     for n in counts[::len(counts) - 1 or 1]:
         run.claim(f"With {n} labels, augmentation raises the test accuracy.",
                   paired(augmented[n], plain[n]))

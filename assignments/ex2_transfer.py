@@ -4,7 +4,8 @@ r"""Exercise 2, task 5: 100 labels, and an encoder pretrained on all images, wit
 
 "plain" is task 4: random weights. "transfer" starts from task 1's encoder and fine-tunes all
 of it. The two are paired: the same 100 images, seeds, initial weights of the MLP, orders and
-steps. Only the start of the encoder differs. Both are also trained on augmented images.
+steps. Only the start of the encoder differs. All have the same learning rate. Both are also
+trained on augmented images.
 
 When does pretraining help? The autoencoder's code holds the shape of a digit in 12 dimensions.
 There, images of one digit lie nearer to each other than as pixels, so the labels have less to

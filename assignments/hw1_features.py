@@ -82,7 +82,8 @@ def main(run,
     excited = {when: features.excitation(net, known) for when, net in both.items()}
     before, after = (features.selectivity(features.profile(layers[-1], known.y, C))
                      for layers in excited.values())
-    run.claim("Training makes the units of the last convolution more selective for a class.",
+    run.claim("In this CNN, training made the last convolution's units more selective for a "
+              "class.",
               paired(after, before), before=before.mean(), after=after.mean())
     some = [e.std(dim=0).topk(units).indices.tolist() for e in excited["after"]]
     index = first_of_each_class(data.val.y)

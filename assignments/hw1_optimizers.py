@@ -9,7 +9,8 @@ r"""Homework 1: initialisation, optimizer, regularisation, one change at a time.
 Two tasks, an MLP each: images, and so few noisy points that the network learns the noise. Both
 over-fit, so the training error is shown beside the test error. Each optimizer has the learning
 rate that is best on validation. All other variants have the base's rate; another rate might
-suit them better. Early stopping keeps the weights of the round that is best on validation.
+suit them better. Below the smallest strengths of L1 and L2 lies 0, the base. Early stopping
+keeps the weights of the round that is best on validation.
 
 From zero weights, a ReLU passes no gradient, so only the last bias is trained. The gradient of
 l1 |w| does not shrink with w, so it brings weights to 0. The gradient of l2 w^2 shrinks.
@@ -133,8 +134,9 @@ def main(run,
     for name in ("early stopping", "dropout 0.2", "L2 0.001"):
         run.claim(f"Regularisation by {name} raises the test accuracy.",
                   paired(accuracy[name], accuracy["base"]))
-    run.claim("With L1, more weights end near 0 than with L2 of the same strength.", paired(
-        near_zero["L1 0.001 classification"], near_zero["L2 0.001 classification"]))
+    run.claim("On images, with L1, more weights end near 0 than with L2 of the same strength.",
+              paired(near_zero["L1 0.001 classification"],
+                     near_zero["L2 0.001 classification"]))
 
 
 SIZES = {"quick": {"seeds": 1, "rounds": 2, "rates": 1, "images": 500},

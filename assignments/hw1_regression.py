@@ -94,10 +94,10 @@ def main(run,
     floor = {} if csv else {"noise_floor_mse": (f(test[0]) - test[1]).square().mean()}
     run.scores("mean (g(x) - y)^2", test_mse=of_tuned.mean(), **floor,
                test_mse_untuned=of_untuned.mean(), cross_validated_mse=best["score"])
-    run.claim("Tuned networks have a smaller test error than untuned ones.",
+    run.claim("These tuned networks have a smaller mean test error than the untuned ones.",
               paired(of_untuned, of_tuned))
     for noise in floor.values():  # unknown for points from a file
-        run.claim("The test error of the tuned networks is within 10% of the noise floor.",
+        run.claim("The tuned networks' mean test error is within 10% of the noise floor.",
                   of_tuned.mean() < 1.1 * noise, ratio=of_tuned.mean() / noise)
     u = torch.linspace(x.min(), x.max(), 400, dtype=x.dtype)
     g = outputs(tuned, scale, u[:, None])[..., 0]

@@ -8,9 +8,10 @@ r"""Homework 1, the search for hyper-parameters: grid against random search, cro
     torchrun --nproc-per-node 2 assignments/hw1_tuning.py      the same table, trials shared
 
 In 32 = 2^5 trials, grid search tries 2 learning rates, each at an end of its grid, and random
-search 32 (Bergstra and Bengio 2012). A winner's score is the lowest of many, so it is biased.
-So the winners are trained again and compared with untuned settings on the test set. A trial is
-as long as a final training. hw1_classification.py has other networks, and settings of its own.
+search 32 (Bergstra and Bengio 2012). "At an edge" is of the range, which is wider. A winner's
+score is the lowest of many, so it is biased. So the winners are trained again and compared
+with untuned settings on the test set. A trial is as long as a final training.
+hw1_classification.py has other networks, and settings of its own.
 """
 # sheet: S1.3
 

@@ -95,8 +95,8 @@ def main(run,
                  "one's MSE", [f"{conv[i]:.4f}\n{data.classes[test.y[i]]}" for i in index],
                  x=x[index], **methods)
     for kind, error in (("convolutional", conv), ("fully connected", connected)):
-        run.claim(f"With a code of the same size, the {kind} autoencoder's error is lower "
-                  "than PCA's.", paired(best_linear, error))
+        run.claim(f"In one training, with a code of the same size, the {kind} autoencoder's "
+                  "error is lower than PCA's.", paired(best_linear, error))
     run.claim("The fully connected autoencoder's error is closer to the convolutional one's "
               "than to PCA's.", paired(best_linear - connected, connected - conv))
 

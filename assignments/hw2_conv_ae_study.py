@@ -35,7 +35,8 @@ OTHERS = [name for name in OPTIMIZERS if name != BASE["optimizer"]]
 VARIANTS = {"base": {}} | {name: {"optimizer": name} for name in OTHERS} | {
     "weight decay 0.1": {"weight_decay": 0.1}, "weight decay 1": {"weight_decay": 1.0},
     "dropout 0.1": {"dropout": 0.1}, "sparse code 0.001": {"sparse": 0.001},
-    "sparse code 0.01": {"sparse": 0.01}, "noise on images 0.2": {"noise": 0.2}}
+    "sparse code 0.01": {"sparse": 0.01}, "sparse code 0.1": {"sparse": 0.1},
+    "noise on images 0.2": {"noise": 0.2}}
 
 
 def train(run, name, data, seed, rate, change):

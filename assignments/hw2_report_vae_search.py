@@ -13,7 +13,8 @@ Adadelta; a step of Adam moves each weight by about the rate. gamma acts only af
 epoch, so it cannot change the fitness: the report's gamma = 1.0 is chance. Its settings are
 trained with both optimizers, and with a rate that falls to 1/100. The baseline is the training
 of hw2_report_vae.py (Adam, one-cycle), of as many epochs. --full runs 30, as the report did.
-There, seeds differ by 0.2 nats, so a difference of 1 counts. Fewer epochs settle nothing.
+There, seeds differ by 0.2 nats, so a difference of 1 counts. Fewer epochs settle nothing. A
+training that diverges has no row in the table.
 """
 # sheet: S2.2
 

@@ -4,8 +4,9 @@ r"""Homework 2, advanced: SimCLR. What can be learned from images without their 
 
 A linear classifier (probe) tests the features h of the frozen encoder. Other probes test raw
 pixels and the same encoder: untrained, an autoencoder's (ae), trained with all labels; each is
-trained once. NT-Xent (Chen et al. 2020, minidl/contrastive.py) is a cross-entropy: which of
-2N - 1 other views shows the same image? It is log(2N - 1) if all views have the same v.
+trained once. In an epoch, ae sees each image once, SimCLR sees two views of it. NT-Xent (Chen
+et al. 2020, minidl/contrastive.py) is a cross-entropy: which of 2N - 1 other views shows the
+same image? It is log(2N - 1) if all views have the same v.
 
     h = encoder(x),  v = head(h);  each of N images is augmented twice at random: 2N views
     minimise the mean of l_i over all views i; p, the partner of i, shows the same image

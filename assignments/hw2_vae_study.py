@@ -85,7 +85,7 @@ def main(run,
                         ("Also with beta rising from 0 to 784,", "beta 0 to 784")):
         run.claim(f"{words} the posterior collapses: no latent is used in any training.",
                   max(used[name]) == 0, most_used=max(used[name]))
-    run.claim("First beta = 784, then beta = 1 has a higher -ELBO than beta = 1 throughout.",
+    run.claim("Beta = 784 at first, then 1, ends at a higher -ELBO than beta = 1 throughout.",
               paired(nats["beta 784, then 1"], nats["beta 1"]))
 
 

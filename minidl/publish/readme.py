@@ -35,9 +35,10 @@ Written by `python assignments/run_all.py --ledger` from the files in this folde
 `<script>.json` is a finished default run, `<script>_full.json` a finished `--full` run. Each
 file has the run's numbers, settings and seed, the versions, and the commit that trained it.
 
-A value "a ± b" is a mean over several seeds and the sample standard deviation. A number
-without ± comes from one seed. A paired gain is the mean of the differences, seed by seed.
-Theory that no sheet asks for is listed in [theory/README.md](../theory/README.md)."""
+A value "a ± b" is a mean over several seeds (over folds, where cross-validated) and the sample
+standard deviation. A number without ± comes from one seed. A paired gain is the mean of the
+differences, seed by seed. Theory that no sheet asks for is listed in
+[theory/README.md](../theory/README.md)."""
 
 
 def results(root):
