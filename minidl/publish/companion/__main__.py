@@ -21,20 +21,17 @@ ROOT = HERE.parents[2]
 
 def write(root, outputs, out):
     """Write the site of the project at `root` into `out`; -> the number of files' pages."""
-    project, out, results = Project(root, outputs), Path(out), {}
-    for name in ("style.css", "script.js"):
-        put(out / name, (HERE / name).read_bytes())
+    project, out = Project(root, outputs), Path(out)
+    put(out / "style.css", (HERE / "style.css").read_bytes())
     for source in project.sources:
         figures = {}
         if result := project.result(source):
-            results[source.path] = result
             for name, picture in result.figures.items():
                 figures[name] = f"figures/{source.stem}/{name}.png"
                 put(out / figures[name], small(picture))
         page = pages.FilePage(project, source, result, figures)
         put(out / source.page, page.html().encode())
-    put(out / "index.html", contents.index(project, results).encode())
-    put(out / "search.js", contents.entries(project).encode())
+    put(out / "index.html", contents.index(project).encode())
     return len(project.sources)
 
 

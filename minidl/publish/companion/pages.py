@@ -48,11 +48,8 @@ class FilePage:
     def html(self):
         made = [self.flow(group) for group in self.groups()]
         top = f"<span>{escape(self.source.path)}</span>{self.chips()}{self.near()}"
-        entries = "".join(f'<li><a href="#{name}">{escape(name)}</a></li>'
-                          for name in self.source.names if "." not in name)
-        aside = f'<nav class="toc" aria-label="This file"><ul>{entries}</ul></nav>'
         return frame(self.source.page, f"{self.source.path} - minidl", "".join(
-            [self.glyphs.definitions(), *made]), top, aside if entries else "")
+            [self.glyphs.definitions(), *made]), top)
 
     def groups(self):
         """The rows, a row whose prose is longer than its code with those after it: their code
@@ -143,11 +140,8 @@ class FilePage:
             return ""
         heading, classes = "", "row"
         if row.name:
-            heading = (f'<h2 id="{row.name}" data-stop tabindex="-1"><a href="#{row.name}">'
-                       f'{escape(row.name)}</a></h2>')
+            heading = f'<h2 id="{row.name}"><a href="#{row.name}">{escape(row.name)}</a></h2>'
             classes += " method" if "." in row.name else " begins"
-        else:
-            prose = prose.replace("<h3>", '<h3 data-stop tabindex="-1">', 1)
         return (f'<section class="{classes}"><div class="prose"{at}>{heading}{prose}'
                 f'{self.used(row)}{self.drawn(row)}</div>{code}</section>')
 
