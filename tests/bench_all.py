@@ -1,32 +1,26 @@
-"""Every cost beside what it is measured by, as ratios, side by side in one run.
+"""What an epoch costs beside its arithmetic, as a ratio of two things measured side by side.
 
     python tests/bench_all.py [rounds]        some minutes, needs MINIDL_DATA or data/
 
-    training     an epoch of the MLP VAE 784-400-20 on MNIST as a script does it, with its
-                 batches, progress line and checkpoint, over as many steps on one batch that
-                 lies there; in float32, and in bfloat16 where the processor has it
-    convolution  minidl/conv.py over torch.nn.functional
-    start-up     until a script's main begins, over importing torch alone
-
-Two kinds take turns within a round; printed is the median of their ratio over the rounds, with
-the smallest and the largest. Times alone say little on a shared machine.
+An epoch of the MLP VAE 784-400-20 on MNIST as a script does it, with its batches, progress
+line and checkpoint, over as many steps on one batch that lies there; in float32, and in
+bfloat16 where the processor has it. The two take turns within a round; printed is the median
+of their ratio over the rounds, with the smallest and the largest. Times alone say little on a
+shared machine.
 """
 
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(ROOT), str(ROOT / "assignments")]
+sys.path.insert(0, str(ROOT))
 
 import torch
-import torch.nn.functional as F
 from torch import nn
 
-from minidl import conv
 from minidl.data import batches, load, steps_per_epoch, to_unit
 from minidl.gaussian import kl_to_std_normal, reparametrise
 from minidl.lab.fast import has_bfloat16
@@ -100,16 +94,6 @@ def main(rounds):
         for bits in (32, 16)[:1 + has_bfloat16("cpu")]:
             show(f"training / limit, {data.title}, {bits} bits",
                  *training(data.train, Path(folder, str(bits)), rounds, bits), rounds)
-    x, k = torch.rand(8, 4, 14, 14), torch.rand(8, 4, 3, 3)
-    show("convolution by hand, 8 x 4 x 14 x 14 / torch", lambda: conv.conv2d(x, k),
-         lambda: F.conv2d(x, k), rounds)
-
-    def start_up(command):
-        return lambda: subprocess.run([sys.executable, "-c", command], check=True,
-                                      cwd=ROOT / "assignments")
-
-    show("start-up, import ex2_conv_ae / import torch", start_up("import ex2_conv_ae"),
-         start_up("import torch"), rounds)
 
 
 if __name__ == "__main__":
