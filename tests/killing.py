@@ -1,9 +1,9 @@
-"""kill -9 at random moments: what a process leaves, and how it goes on.
+"""kill -9: what a process leaves, and how it goes on.
 
 A process is forked from a server that has imported torch once, killed, and what it leaves is
 compared, file by file, with what an undisturbed one left. The same command with --resume then
-ends with the same files, byte for byte but for timings. Used in tests/torture.py, its short
-form tests/test_torture.py.
+ends with the same files, byte for byte but for timings. Used in
+tests/test_torture.py.
 """
 
 import contextlib
@@ -139,28 +139,3 @@ def differences(found, wanted):
     return [name for name in sorted({*found, *wanted})
             if name not in found or name not in wanted
             or without_timings(name, found[name]) != without_timings(name, wanted[name])]
-
-
-# --- the kills ------------------------------------------------------------------------------
-
-def survives(work, kills, source, scratch):
-    """Kill work(folder, resume) so often, one to three times in a row -> what went wrong.
-
-    After each kill nothing is half-written; the process after the last one, left alone, ends
-    with the files of the undisturbed one.
-    """
-    status, said, seconds = finished(work, scratch / "alone", False)
-    assert not status, said
-    whole, wrong, done = content(scratch / "alone"), [], 0
-    while done < kills:
-        folder, again, most = scratch / f"killed_{done}", False, seconds
-        folder.mkdir()
-        for _ in range(min(kills - done, source.randint(1, 3))):
-            while not killed(moment := source.uniform(0, most), work, folder, again):
-                most = moment  # it had ended: resumed, it has less to do
-            wrong += [f"half-written {name}" for name in half_written(content(folder), whole)]
-            again, done = True, done + 1
-        status, said, _ = finished(work, folder, True)
-        wrong += [f"exit status {status}: {said}"] * bool(status)
-        wrong += [f"other {name}" for name in differences(content(folder), whole)]
-    return wrong

@@ -82,9 +82,9 @@ def test_conv2d_is_the_plain_loops():
 
 
 def test_the_loops_are_numpy_and_take_integers_of_any_size():
-    x, h = [1000**(3 * i) + i for i in range(6)], [-3, 10**30, 7]  # results of 70 digits
-    X, H = np.array(x, dtype=object), np.array(h, dtype=object)
-    X_padded, H_dilated = np.array([0, *x, 0]), np.array([h[0], 0, h[1], 0, h[2]])
+    x, h = [1000**(3 * i) + i for i in range(60)], [-3, 10**30, 7, *range(20)]
+    X, H, H_dilated = (np.array(v, dtype=object) for v in (x, h, [0] * 45))
+    X_padded, H_dilated[::2] = np.array([0, *x, 0]), h
     assert convolve_loops(x, h) == convolve_loops(h, x) == np.convolve(X, H).tolist()
     assert correlate_loops(x, h) == np.correlate(X, H).tolist()
     assert correlate_loops(x, h, 2, 1) == np.correlate(X_padded, H).tolist()[::2]

@@ -11,13 +11,10 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import nn
 from torch.distributions import Normal, kl_divergence
 
-from minidl import conv, gan, gaussian, losses, optim, pca, tsne, tune, vae
-from minidl.contrastive import nt_xent
+from minidl import conv, gan, gaussian, losses, tsne, tune, vae
 from minidl.gradcheck import check_gradient
-from minidl.recurrence import recurrence
 
 pytestmark = pytest.mark.numeric
 U = 2.0**-53
@@ -55,12 +52,6 @@ def test_convolutions_with_wide_kernels_many_channels_and_groups_are_torchs(
         assert torch.equal(a, b)
 
 
-def test_long_signals_are_convolved_whole():
-    x, h = ints(40).tolist(), ints(23, seed=1).tolist()
-    assert conv.convolve_loops(x, h) == np.convolve(x, h).tolist()
-    assert conv.correlate_loops(x, h) == np.correlate(x, h).tolist()
-
-
 def test_the_gaussians_formulas_hold_far_from_the_standard_normal():
     """Standard deviations from 1e-9 to 1e9, means of 1,000, 37 latents."""
     mu, x = 1000 * reals(2, 5, 37)
@@ -90,20 +81,6 @@ def test_losses_take_every_pixel_at_its_full_value():
         np.testing.assert_allclose(found, expected, rtol=4920 * U)
 
 
-def test_pca_centres_its_codes_and_takes_all_examples_and_all_variance():
-    """Examples whose first half is unlike the second. 1e-9 is 10^6 roundings of values near 1,
-    and the eigenvalues are some 0.1 apart."""
-    x = reals(3000, 12) * torch.linspace(2, 0.5, 12) + 5
-    x[1500:, 3] += 4
-    code, variance = pca.fit(x, 4), np.linalg.eigvalsh(np.cov(x.numpy().T, bias=True))[::-1]
-    z = code.encode(x)
-    assert z.mean(dim=0).abs().max() < 1e-9
-    assert (code.decode(0 * z[:1]) - x.mean(dim=0)).abs().max() < 1e-9
-    np.testing.assert_allclose(code.variance, variance[:4], rtol=1e-9)
-    np.testing.assert_allclose(code.explained, variance[:4] / variance.sum(), rtol=1e-9)
-    np.testing.assert_allclose(z.T @ z / 3000, np.diag(variance[:4]), atol=1e-9)
-
-
 def test_the_descent_of_tsne_changes_its_momentum_and_its_exaggeration_once(monkeypatch):
     """A point's coordinate at a time, as in Jacobs: 60 steps in float32, 20 of them early. A
     rounding may grow; 1e-3 of the size is far below what another gain or momentum does."""
@@ -123,35 +100,6 @@ def test_the_descent_of_tsne_changes_its_momentum_and_its_exaggeration_once(monk
     assert gain.max() > 2
     found = tsne.tsne(x, 3, steps=60)
     assert (found - y).abs().max() < 1e-3 * y.abs().max()
-
-
-@pytest.mark.parametrize("scale", [1e-9, 1.0, 1e6])
-def test_the_optimizers_are_torchs_for_60_steps_at_any_scale(scale):
-    """Rounding is some 1e-13 of a step by then; 1e-10 of all steps is asked for."""
-    gradients = scale * (reals(60, 3, 4) + 0.5)
-    for kind, settings in ((torch.optim.SGD, {"lr": 0.1, "momentum": 0.9}),
-                           (torch.optim.Adam, {"lr": 0.1})):
-        w, state = torch.zeros(3, 4, dtype=torch.float64), torch.zeros(2, 3, 4).double()
-        leaf = w.clone().requires_grad_()
-        optimizer = kind([leaf], **settings)
-        for t, g in enumerate(gradients, start=1):
-            leaf.grad = g.clone()
-            optimizer.step()
-            if kind is torch.optim.SGD:
-                w, state[0] = optim.sgd_momentum_step(w, g, state[0], 0.1, 0.9)
-            else:
-                w, state[0], state[1] = optim.adam_step(w, g, *state, t, lr=0.1)
-        torch.testing.assert_close(w, leaf.detach(), rtol=1e-10, atol=0)
-
-
-def test_nt_xent_of_80_views_of_any_length():
-    v = reals(80, 7)
-    z = v / v.norm(dim=1, keepdim=True)
-    s, partner = z @ z.T / 0.05, torch.arange(80).roll(40)
-    others = torch.stack([torch.cat([s[i, :i], s[i, i + 1:]]) for i in range(80)])
-    expected = others.logsumexp(dim=1) - s[torch.arange(80), partner]
-    lengths = torch.logspace(-9, 9, 80, dtype=torch.float64)[:, None]
-    close(nt_xent(lengths * v, 0.05), expected, 80 / 0.05)
 
 
 def test_the_players_losses_and_slopes_where_d_is_sure():
@@ -182,24 +130,6 @@ def test_the_noise_of_elbo_terms_is_standard_normal_and_of_each_image_its_own():
     assert len(eps.unique(dim=0)) == 3000
     assert eps.mean().abs() < 5 / 9000**0.5
     assert (eps.var() - 1).abs() < 5 * (2 / 9000)**0.5
-
-
-def test_states_and_gradients_of_120_words_and_40_reviews_are_torchs():
-    """W keeps lengths and a is small, so the first word still matters at the last. Roundings
-    add up over 120 words and 40 reviews, both ways: 1e-10 is far above."""
-    W = 0.98 * torch.eye(3, dtype=torch.float64).roll(1, 0)
-    rnn = nn.RNN(3, 3, bias=False).double()
-    rnn.weight_ih_l0.data, rnn.weight_hh_l0.data = torch.eye(3).double(), W.clone()
-    a, read = (0.02 * reals(120, 40, 3)).requires_grad_(), torch.zeros(120, 40, 3).double()
-    read[-1] = reals(40, 3, seed=1)
-    W.requires_grad_()
-    ours, theirs = recurrence(a * 1, W), rnn(a)[0]
-    torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-12)
-    found = torch.autograd.grad((ours * read).sum(), (a, W))
-    expected = torch.autograd.grad((theirs * read).sum(), (a, rnn.weight_hh_l0))
-    assert expected[0][0].abs().max() > 0.01
-    for mine, their in zip(found, expected, strict=True):
-        torch.testing.assert_close(mine, their, rtol=0, atol=1e-10)
 
 
 class Linear(torch.autograd.Function):
@@ -234,17 +164,6 @@ def test_the_checker_finds_one_wrong_derivative_in_every_place(size, error):
             check_gradient(f, ints(size[0]), x, x)
     errors = torch.zeros(2, *size, dtype=torch.float64)
     check_gradient(f, ints(size[0]), x, x)
-
-
-@pytest.mark.parametrize(("n", "k"), [(1003, 17), (7, 7)])
-def test_folds_are_shuffled_parts_of_all_examples(n, k):
-    found = tune.folds(n, k, seed=0)
-    held_out = torch.cat([validation for _, validation in found])
-    assert sorted(held_out.tolist()) == list(range(n)) != held_out.tolist()
-    sizes = [len(validation) for _, validation in found]
-    assert len(found) == k and max(sizes) - min(sizes) <= 1
-    for training, validation in found:
-        assert sorted([*training.tolist(), *validation.tolist()]) == list(range(n))
 
 
 def test_searches_keep_to_their_settings_at_any_size():

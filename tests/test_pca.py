@@ -29,7 +29,7 @@ def bound(x):
 
 
 def decomposed(x, d):
-    """The variances, the trace and x_hat by an SVD of the centred data."""
+    """The variances and x_hat by an SVD of the centred data."""
     mean = x.numpy().mean(axis=0)
     left, s, right = np.linalg.svd(x.numpy() - mean, full_matrices=False)
     return s**2 / len(x), mean + (left[:, :d] * s[:d]) @ right[:d]
@@ -44,6 +44,9 @@ def test_it_equals_the_singular_value_decomposition(x, d):
     assert code.total_variance == pytest.approx(variance.sum(), abs=12 * bound(x))
     np.testing.assert_allclose(code.decode(code.encode(x)), x_hat, rtol=0,
                                atol=bound(x) / gap * x.abs().max().item())
+    np.testing.assert_allclose(code.explained, variance[:d] / variance.sum(), rtol=0,
+                               atol=bound(x))
+    assert code.encode(x).mean(dim=0).abs().max() < bound(x)  # centred
 
 
 def test_signs_do_not_depend_on_the_order_of_the_data(x):

@@ -97,6 +97,17 @@ def test_a_best_value_in_the_outer_twentieth_of_its_range_is_named():
 
 # --- k-fold ----------------------------------------------------
 
+@pytest.mark.parametrize(("n", "k"), [(1003, 17), (7, 7)])
+def test_folds_are_shuffled_parts_of_all_examples(n, k):
+    found = folds(n, k, seed=0)
+    held_out = torch.cat([validation for _, validation in found])
+    assert sorted(held_out.tolist()) == list(range(n)) != held_out.tolist()
+    sizes = [len(validation) for _, validation in found]
+    assert len(found) == k and max(sizes) - min(sizes) <= 1
+    for training, validation in found:
+        assert sorted([*training.tolist(), *validation.tolist()]) == list(range(n))
+
+
 def test_folds_are_the_seeds_and_refuse_what_is_no_cross_validation():
     assert not torch.equal(folds(50, 5, 0)[0][1], folds(50, 5, 1)[0][1])
     assert torch.equal(folds(50, 5, 1)[0][1], folds(50, 5, 1)[0][1])
