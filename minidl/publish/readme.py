@@ -14,7 +14,8 @@ from minidl.publish import sheets
 
 BEGIN, END = "<!-- ledger: python assignments/run_all.py --ledger -->", "<!-- /ledger -->"
 FORMS = {  # the beginning of a unit -> a number's format, and what stands after it
-    "fraction": (".2%", ""), "nats": (".2f", " nats"), "mean (": (".5f", ""),
+    "fraction": (".2%", ""), "nats": (".2f", " nats"), "validation, nats": (".0f", " nats"),
+    "mean (": (".5f", ""),
     "mean |": (".4f", ""), "dB": ("+.2f", " dB"), "squared Frechet": (".1f", ""),
     "classes": (".0f", ""), "layers": (".0f", ""), "steps": (".0f", ""),
     "train": (",.0f", ""), "": (".3g", "")}
@@ -37,8 +38,8 @@ file has the run's numbers, settings and seed, the versions, and the commit that
 
 A value "a ± b" is a mean over several seeds (over folds, where cross-validated) and the sample
 standard deviation. A number without ± comes from one seed. A paired gain is the mean of the
-differences, seed by seed. Theory that no sheet asks for is listed in
-[theory/README.md](../theory/README.md)."""
+differences, seed by seed. S3.2 is an item of sheet S3, here exercise 2. Theory that no sheet
+asks for is listed in [theory/README.md](../theory/README.md)."""
 
 
 def results(root):

@@ -116,7 +116,7 @@ HEADLINES = {  # script -> its headline numbers, each with its words in results/
                        "test_accuracy_SGD": "of SGD instead"},
     "hw1_tuning": {"test_accuracy": "test accuracy of the best",
                    "test_accuracy_untuned": "untuned"},
-    "hw1_features": {"receptive_fields_that_agree": "receptive fields as computed",
+    "hw1_features": {"receptive_fields_that_agree": "layers with the computed receptive field",
                      "classified_correctly_smoothness":
                          "maximising inputs classified correctly",
                      "classified_correctly_no_regularisation": "without regularisation"},
