@@ -39,14 +39,14 @@ With respect to w.
 For back-propagation, let L depend on y and let g = dL/dy.
 (7) dL/dx = J^T g. For s = d = 1, p = 0 it is the full true convolution sum_i g_i w_{j-i}.
 (8) dL/dw[o,c,u,v] is the sum over the batch, i and j of g[o,i,j] times the pixel that
-    w[o,c,u,v] meets there. That is x correlated with g, where stride and dilation have changed
-    places: its first k1 x k2 values.
+    w[o,c,u,v] meets there. That is the correlation of x with g, its first k1 x k2 values, with
+    stride and dilation exchanged.
 (9) dL/db[o] is the sum of g[o,i,j] over the batch, i and j.
 A kernel as large as the image has one window: the layer is fully connected. A 1 x 1 kernel is
 one fully connected layer at every pixel, J = w kron I (claim 46).
 
-Check. The weights are 1, 4, 16, ... and so are the pixels: an entry tells which of them it
-holds, so equality proves that geometry. Unit steps and autograd, minidl.conv and torch.
+Check. Weights and pixels are 1, 4, 16, ..., so an entry tells which of them it holds: equality
+is a proof for that geometry. By unit steps and by autograd, for minidl.conv and for torch.
 """
 # sheet: S3.8c
 
@@ -116,7 +116,7 @@ def im2col(x, k, s=1, p=0, d=1):
 
 
 def names(*shape):
-    """1, 4, 16, ..: a sum of a few tells which they are."""
+    """1, 4, 16, ...: the sum of a few of them tells which they are."""
     n = torch.Size(shape).numel()
     return vector(*(4.0**u for u in range(n))).reshape(shape)
 

@@ -15,9 +15,9 @@ Proof.
 (4) It is linear: h * (u x + v y) = u (h*x) + v (h*y), because the sum distributes.
 
 Two hypotheses were used. In (2) the index t-a-s exists, because Z has no border; and h[s] does
-not depend on t. Nothing else is asked of h. For images read pairs for t, s and a: the proof is
-the same, so a 2-D convolution is space invariant. Cross-correlation, which libraries call
-convolution, Murphy (14.3), has -s for s, and the same proof.
+not depend on t. Nothing else is asked of h. For images, t, s and a are pairs. The proof is the
+same, so a 2-D convolution is space invariant. Libraries call cross-correlation a convolution,
+Murphy (14.3). It has x[t+s] in place of x[t-s], and the same proof.
 
 Converse. Every linear and time invariant S is a convolution on the signals of finite support.
 (5) Such an x is a finite sum, x = sum_s x[s] T_s delta, with the unit impulse delta. As S is
@@ -33,9 +33,9 @@ Finite windows. Step (2) needs samples that a window of N does not have.
     the zeros do not move. With w = [1,1,1] and x = [1,0,0], T_1 S x = [0,1,1], but S T_1 x =
     [1,1,1] (claim 6).
 
-Check. Both sides of (1) are bilinear in h and x (claim 2). Equality on all pairs of unit
-vectors, in integers without rounding, therefore proves it for all h and x of that size. For
-all sizes at once it is proven by (1) to (4).
+Check. Both sides of the result are bilinear in h and x (claim 2). So equality on all pairs of
+unit vectors, in integers without rounding, proves it for all h and x of that size. (1) to (4)
+prove it for all sizes at once.
 """
 # sheet: S3.6
 
