@@ -2,15 +2,15 @@ r"""Assignment 8, exercise 1: an autoencoder of MNIST, 784-100-30-100-784. Begin
 
     python assignments/asst8_fc_ae.py            under a minute on 2 CPU cores
 
-The simplest script, in the exercise's order like all others. `main`'s keywords are the flags.
-`run` loads the data, counts the epochs and records the results. The formulas are in minidl/.
+The simplest script. Like all, it follows the exercise's order. The keywords of `main` are its
+flags. `run` loads the data, counts the epochs, records the results. minidl/ has the formulas.
 
 The loss is the binary cross-entropy (BCE) in nats per image. The sigmoid is inside it, where
 it cannot overflow, and must not be taken twice: theory/appendix/test_losses.py, (4) and (5).
-Grey pixels cost their entropy even if x_hat = x. SELU keeps mean 0 and variance 1
-if the n weights of a unit have variance 1/n: LeCun's normal. With torch's default, 1/(3n),
-activations shrink from layer to layer, (9) to (12) there; asst8_fc_ae_study.py measures what
-that costs. SELU assumes standardised x, but our pixels, and those of PCA, stay in [0, 1].
+Grey pixels cost their entropy even if x_hat = x. SELU keeps mean 0 and variance 1 if the n
+weights of a unit have variance 1/n (LeCun's normal): (9) to (12) of the same file. With
+torch's default, 1/(3n), activations shrink from layer to layer; asst8_fc_ae_study.py measures
+the cost. SELU assumes standardised x, but our pixels, and those of PCA, stay in [0, 1].
 
     z = selu(W_2 selu(W_1 x + b_1) + b_2) in R^30
     x_hat = sigmoid(logits),   logits = W_4 selu(W_3 z + b_3) + b_4
@@ -79,7 +79,7 @@ def main(run,
                test_bce=bce(infer(autoencoder, x), x))
     run.curves("loss", "784-100-30-100-784, loss history", "BCE, nats per image", log_y=True,
                **run.history)
-    run.seed_everything(run.seed)                   # exercise 2 shows the same images
+    run.seed_everything(run.seed)                   # asst8_conv_ae.py shows them, too
     some = torch.randperm(len(x), generator=run.generator)[:12]
     run.pictures("reconstructions", "30-dimensional codes of random test images; below, the "
                  "autoencoder's MSE", error["autoencoder"][some], x=x[some], **methods)

@@ -1,12 +1,12 @@
 r"""Exercise 2, task 1: a convolutional autoencoder, 28x28 digits through a code of d = 12.
 
-    python assignments/ex2_conv_ae.py            under 5 minutes on 2 CPU cores
+    python assignments/ex2_conv_ae.py            about 2 minutes on 2 CPU cores
 
 Convolutions with few filters find strokes, which are local. Stride 2 halves the image three
 times, 28 -> 14 -> 7 -> 4, with learned weights. The 4x4 cells together describe the digit: a
 fully connected layer maps them to a d-dimensional code (with `--hidden 0`, a convolution).
-GELU passes a gradient where ReLU is flat. Batch normalisation and the sigmoid keep training
-away from the black image; ex2_conv_ae_study.py measures each choice. PCA is clipped to [0, 1].
+GELU passes a gradient where ReLU is flat. Without batch normalisation or the sigmoid, training
+can end at an all-black image: ex2_conv_ae_study.py. The baseline, PCA, is clipped to [0, 1].
 
     z = encoder(x) in R^d,   x_hat = decoder(z) in [0, 1]^784
     minimise   E_x 1/784 sum_p |x_hat_p - x_p|                    (the sheet's mean L1 error)

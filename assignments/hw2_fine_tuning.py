@@ -3,14 +3,14 @@ r"""Homework 2: does a pretrained encoder make a classifier more accurate, or tr
     minimise  E -log p(y | x),   p = softmax(MLP(encoder(x))),   over encoder and MLP,
     from hw2_conv_ae.py's encoder, trained without labels, or from random weights
 
-    python assignments/hw2_fine_tuning.py     under 5 minutes on 2 CPU cores, after hw2_conv_ae
+    python assignments/hw2_fine_tuning.py     about 5 minutes on 2 CPU cores, after hw2_conv_ae
 
-Three networks of about the same size see the same images in the same order: the encoder with
-the autoencoder's weights or random ones, and homework 1's CNN. Each is trained with all labels
-and with 1%, at the best of three rates on validation. "At an edge" in their table says that
-another rate may be better. Learning speed: the steps until 85% of 1,000 validation images are
-classified correctly, checked every 20 steps; no row if a training never reached it. Homework 1
-itself trains its CNN for longer.
+The encoder is trained with the autoencoder's weights or random ones. The third network, of
+about the same size, is homework 1's CNN. All see the same images in the same order. Each is
+trained with all labels and with 1%, at the best of three rates on validation. "At an edge" in
+their table says that another rate may be better. Learning speed: the steps until 85% of 1,000
+validation images are classified correctly, checked every 20 steps; no row if a training never
+reached it. Homework 1 itself trains its CNN for longer.
 """
 # sheet: S0.3
 

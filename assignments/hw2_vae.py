@@ -2,15 +2,15 @@ r"""Homework 2, advanced: a convolutional variational autoencoder (VAE), in nats
 
     python assignments/hw2_vae.py                under 5 minutes on 2 CPU cores
 
-The network is exercise 2's; its encoder has 2 D outputs, its decoder no sigmoid. BCE is a sum
-over 784 pixels, KL over D latents; only images are averaged over. Warm-up: the weight beta of
-KL rises from 0 to 1 in the first tenth of the training, so latents are used before they cost
-(see hw2_vae_study.py). A second network, of 2 latents and fewer epochs, is drawn as a plane.
+The network is ex2_conv_ae.py's, with 2 D outputs of the encoder and no sigmoid in the decoder.
+BCE is a sum over 784 pixels, KL over D latents; only images are averaged over. Warm-up: the
+weight beta of KL rises from 0 to 1 in the first tenth of the training (hw2_vae_study.py). So
+latents are used before they cost. A network with 2 latents is drawn as a plane.
 
     mu, log s^2 = encoder(x),   q(z|x) = N(mu, diag(s^2)),   p(z) = N(0, I),   z in R^D
-    z = mu + s eps, eps ~ N(0, I),   p(x|z) = Bernoulli(sigmoid(logits)), logits = decoder(z)
+    z = mu + s eps, eps ~ N(0, I),   p(x|z) = Bernoulli(x_hat), x_hat = sigmoid(decoder(z))
     minimise   -ELBO = E_x [ BCE + KL ],   an upper bound of E_x -log p(x)
-    BCE = -log p(x|z) = -sum_p [x_p log p_p + (1 - x_p) log(1 - p_p)]
+    BCE = -log p(x|z) = -sum_p [x_p log x_hat_p + (1 - x_p) log(1 - x_hat_p)]
     KL(q(z|x) || p(z)) = 1/2 sum_d (mu_d^2 + s_d^2 - log s_d^2 - 1)   minidl/gaussian.py
 """
 # sheet: S0.5a

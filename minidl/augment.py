@@ -15,10 +15,10 @@ def random_affine(x, generator, *, degrees=0.0, scale=0.0, shear=0.0, shift=0.0,
 
         A = S^-1 K R,   R rotation by phi,  K = [1 k; 0 1] slant,  S size,   about the centre
 
-    phi uniform in +- degrees, k in +- shear, s_x and s_y in +- scale, t_x and t_y in +- shift,
-    all independent; S has 1 + s_x, 1 + s_y; t is a share of the image's width and height.
-    Only a `share` of the images is changed. (B, C, H, W) -> the same. Checked in
-    tests/test_augment.py.
+    S has 1 + s_x and 1 + s_y on its diagonal. t is a share of the image's width and height.
+    Drawn uniformly and independently: phi in +- degrees, k in +- shear, s_x and s_y in
+    +- scale, t_x and t_y in +- shift. Each image is changed with the probability `share`.
+    (B, C, H, W) -> the same. Checked in tests/test_augment.py.
     """
     B = len(x)
     phi, k, s_x, s_y, t_x, t_y = 2 * _uniform(generator, 6, B) - 1  # in -1 .. 1

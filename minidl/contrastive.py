@@ -1,7 +1,7 @@
 r"""SimCLR's loss: of all other views, which one shows the same image?
 
-2N views v_1 .. v_2N of N images, i and i + N of the same; z = v / |v|, so that
-s_ij = z_i . z_j is the cosine of their angle; p(i) = i + N modulo 2N is the partner of i.
+Of N images there are 2N views v_1 .. v_2N, i and i + N of the same image. So the partner of i
+is p(i) = i + N modulo 2N. With z = v / |v|, s_ij = z_i . z_j is the cosine of their angle.
 Checked in tests/test_contrastive.py; optima: theory/appendix/test_gan_simclr.py.
 """
 

@@ -5,18 +5,18 @@ A convolutional layer correlates x (B, C, H, W) with w (O, C/G, k1, k2). Murphy 
 
     y[b,o,i,j] = b[o] + sum_{c,u,v} w[o,c,u,v] x[b, c, i s1 + u d1 - p1, j s2 + v d2 - p2]
 
-O and C fall into G groups of neighbours; o sees only the C/G channels of its group. In 1-D
-H = k1 = 1. Without b, one number that is linear in each of three tensors says it all:
+Neighbouring channels form G groups; o sees only the C/G channels of its group. In 1-D, H and
+k1 are 1. Without b, all derivatives follow from one number, linear in each of three tensors:
 
     F(x, w, y) = sum_{b,o,c,i,j,u,v} y[b,o,i,j] w[o,c,u,v] x[b, c, i s1 + ..., j s2 + ...]
     Y(x, w) = dF/dy    the correlation above
-    X(w, y) = dF/dx    the transposed convolution: y[b,o,i,j] adds y w to the window it saw
+    X(w, y) = dF/dx    the transposed convolution: adds y[b,o,i,j] w in the window of i, j
     W(y, x) = dF/dw    the correlation of x with y, summed over the batch
 (1) If L depends on y = Y(x, w), with g = dL/dy held fixed: dL = sum g dY = dF(x, w, g), so
     dL/dx = X(w, g) and dL/dw = W(g, x).
-(2) F does not care which of the three is the output: in the cycle x, w, y, x, ... each, t, is
-    T(a, b) of the two after it, and with g = dL/dt, dL/da = A(b, g) and dL/db = B(g, a).
-(3) <Y(x, w), y> = F = <x, X(w, y)>: X is the adjoint of Y for fixed w, the transposed matrix.
+(2) Each of the three is such an output, t = T(a, b), of the next two, a and b, in the cycle
+    x, w, y, x, ... As in (1), with g = dL/dt: dL/da = A(b, g) and dL/db = B(g, a).
+(3) <Y(x, w), y> = F = <x, X(w, y)>: for fixed w, X has the transposed matrix, the adjoint.
 Errors: ValueError for shapes that do not fit. Checked in tests/test_conv.py, used in theory/.
 """
 
@@ -25,7 +25,7 @@ from itertools import product
 
 import torch
 
-# size (H, W) of x, windows (H', W') of y, kernel (k1, k2); a pair of all settings but groups
+# size (H, W) of x, windows (H', W') of y, kernel (k1, k2); s, p, d: one per axis; groups G
 Geometry = namedtuple("Geometry", "size windows kernel stride padding dilation groups")
 
 
@@ -69,7 +69,7 @@ def conv_transpose1d(x, w, b=None, stride=1, padding=0, output_padding=0, groups
 
 
 def output_size(n, k, stride=1, padding=0, dilation=1):
-    """floor((n + 2p - d(k-1) - 1) / s) + 1: where a kernel of reach d(k-1) + 1 can lie."""
+    """floor((n + 2p - d(k-1) - 1) / s) + 1: how many windows of d(k-1) + 1 values fit."""
     _check_integers(**locals())
     room = n + 2 * padding - dilation * (k - 1) - 1
     if room < 0:
@@ -79,7 +79,7 @@ def output_size(n, k, stride=1, padding=0, dilation=1):
 
 
 def transposed_size(n, k, stride=1, padding=0, output_padding=0, dilation=1):
-    """(n-1)s - 2p + d(k-1) + output_padding + 1: output_size is n if output_padding < s."""
+    """(n-1)s - 2p + d(k-1) + output_padding + 1: of output_size n if output_padding < s."""
     _check_integers(**locals())
     if output_padding >= max(stride, dilation):
         raise ValueError(f"found output_padding={output_padding} with stride={stride} and "
@@ -91,7 +91,7 @@ def transposed_size(n, k, stride=1, padding=0, output_padding=0, dilation=1):
 
 
 class Derivative(torch.autograd.Function):
-    """T(a, b) = dF/dt, t is "x", "w" or "y": the sum F over windows, w, y without t."""
+    """T(a, b) = dF/dt for t = "x", "w" or "y": the sum F without its factor t."""
     generate_vmap_rule = True  # for torch.func
 
     @staticmethod
@@ -145,7 +145,7 @@ def _positions(geometry, device):
 
 
 def correlate_loops_2d(x, w, stride=(1, 1), padding=(0, 0), dilation=(1, 1)):
-    """conv2d of one channel as plain loops over lists of rows, of integers of any size."""
+    """conv2d of one channel in plain loops: lists of rows, also of integers of any size."""
     (s1, s2), (p1, p2), (d1, d2) = stride, padding, dilation
     columns = output_size(len(x[0]), len(w[0]), s2, p2, d2)
     y = [[0] * columns for _ in range(output_size(len(x), len(w), s1, p1, d1))]
@@ -170,7 +170,7 @@ def convolve_loops(x, h):
 
 
 def _checked(x, w, b, groups, transposed):
-    """x, w, b (zeros where there is none) of one type: as F.conv2d under torch.autocast."""
+    """x, w, b (zeros if None) of one type; under torch.autocast, the one of F.conv2d."""
     _check_integers(groups=groups)
     if x.dim() != 4 or w.dim() != 4:
         raise ValueError(f"found x {tuple(x.shape)}, w {tuple(w.shape)}, expected 4 axes each")

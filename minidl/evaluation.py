@@ -60,7 +60,7 @@ def nats_and_accuracy(classifier, split):
 
 
 def nats_and_accuracy_of(logits, y):
-    """The same from logits (N, C) and classes y (N,)."""
+    """Logits (N, C), classes y (N,) -> (mean cross-entropy in nats, accuracy)."""
     logits, y = logits.cpu(), y.cpu()  # float64 is not on every device
     right = logits.argmax(dim=1) == y
     return F.cross_entropy(logits.double(), y).item(), right.double().mean().item()

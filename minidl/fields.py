@@ -72,7 +72,7 @@ def gradient_map(network, layer, at, x):
 
 def by_gradient(network, layer, images, generator):
     """-> gradient_map and the formula's first pixel, for the first unit whose field is inside
-    the image; the images are noise and large enough for it."""
+    the image. The images are noise, and large enough."""
     size, jump, start = field(network, layer)
     at = -(start // jump)
     first = start + at * jump

@@ -22,8 +22,8 @@ def moments(features):
 def frechet_distance(features, others):
     r"""d^2 between features (N, D) and others (M, D), N and M at least 2 -> a float.
 
-    With the symmetric root R of S_1, S_1 S_2 = R (R S_2 R) R^-1 has the eigenvalues of
-    R S_2 R, which is symmetric: tr (S_1 S_2)^(1/2) is the sum of their roots.
+    Let R be the symmetric root of S_1. S_1 S_2 = R (R S_2 R) R^-1 has the eigenvalues of
+    R S_2 R, which is symmetric. tr (S_1 S_2)^(1/2) is the sum of their roots.
     """
     if features.shape[1:] != others.shape[1:] or min(len(features), len(others)) < 2:
         raise UserError(f"found features of shapes {tuple(features.shape)} and "

@@ -11,7 +11,7 @@ def l1(x_hat, x):
     r"""Mean absolute error per pixel: l1_b = 1/P sum_p |x_hat_bp - x_bp|.
 
     (B, ...), (B, ...) -> (B,): the mean over the P values of an example, not over the batch.
-    In the unit of a pixel, [0, 1]. Its best constant is the pixel's median, not its mean.
+    In the unit of a pixel, [0, 1]. The best constant x_hat is a pixel's median, not its mean.
     """
     _same_shape(x_hat, x)
     return (x_hat - x).abs().flatten(1).mean(dim=1)
@@ -29,7 +29,8 @@ def mse(x_hat, x):
 def bce(logits, x):
     r"""Binary cross-entropy, in nats per example: the sum over its P values, not their mean.
 
-        bce_b = -sum_p [x_bp log p_bp + (1 - x_bp) log(1 - p_bp)],   p = sigmoid(logits)
+        bce_b = -sum_p [x_bp log x_hat_bp + (1 - x_bp) log(1 - x_hat_bp)]
+        x_hat = sigmoid(logits)
 
     (B, ...), (B, ...) -> (B,), x in [0, 1]. For x of 0 and 1 it is -log p(x|z) of a VAE whose
     pixels are Bernoulli. For grey x it is the mean over such images, drawn with probability x.

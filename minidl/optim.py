@@ -10,10 +10,10 @@ def sgd_momentum_step(w, g, v, lr, momentum, nesterov=False):
 
         v <- mu v + g
         w <- w - lr v              plain (Polyak)
-        w <- w - lr (g + mu v)     Nesterov: the gradient, then the velocity as it will be
+        w <- w - lr (g + mu v)     Nesterov: v as after one more update with this g
 
-    A constant g is summed up to g / (1 - mu): momentum 0.9 goes ten times as far. Sutskever
-    et al. (2013) have lr inside v, which is the same for a constant lr.
+    Under a constant g, v grows to g / (1 - mu): for mu = 0.9, steps become ten times as long.
+    In Sutskever et al. (2013), lr is inside v. With a constant lr, the weights are the same.
     """
     v = momentum * v + g
     return w - lr * (g + momentum * v if nesterov else v), v
@@ -26,8 +26,8 @@ def adam_step(w, g, m, v, t, lr=1e-3, betas=(0.9, 0.999), eps=1e-8):
         v <- b2 v + (1 - b2) g^2      running mean of g^2    v_hat = v / (1 - b2^t)
         w <- w - lr m_hat / (sqrt(v_hat) + eps)
 
-    m and v start at 0 and so are too small by 1 - b^t: the hats undo that. The first step is
-    lr sign(g), whatever the scale of the loss; eps stands outside the root.
+    m and v start at 0, so they are too small by the factor 1 - b^t; m_hat and v_hat are not.
+    The first step is lr sign(g), whatever the scale of the loss; eps stands outside the root.
     """
     if t < 1:
         raise ValueError(f"found step t = {t}, expected 1, 2, ...")

@@ -3,7 +3,7 @@ r"""A simple recurrent network through time, and back through time, by hand.
     h_t = tanh(a_t + W h_{t-1}),   h_0 = 0,   t = 1 ... T        a_t: what word t adds
     g_t = dL/dh_t where h_t is read,   d_t = dL/da_t
 
-    d_t   = (1 - h_t^2) (g_t + W^T d_{t+1}),   d_{T+1} = 0       the factors of (4)
+    d_t   = (1 - h_t^2) (g_t + W^T d_{t+1}),   d_{T+1} = 0       from the last word on
     dL/dW = sum_t d_t h_{t-1}^T
 
 autograd would do the same word by word, with 2 T small products and T sums for dL/dW. Here

@@ -26,7 +26,7 @@ def elbo_terms(encode, decode, x, seed, size=1000):
 
     encode  images (B, 1, H, W) in [0, 1] -> mu, logvar (B, D) each, or both side by side.
     decode  z (B, D) -> logits (B, 1, H, W). Networks are in evaluation mode during the call.
-    x       bytes (N, 1, H, W), taken `size` at a time; seed: of z, the same in each call.
+    x       bytes (N, 1, H, W), taken `size` at a time. Equal seeds give equal draws of z.
     """
     generator, found = torch.Generator().manual_seed(seed), []
     with evaluating(*(f for f in (encode, decode) if isinstance(f, nn.Module))):

@@ -38,8 +38,8 @@ class Dataset:
     held_back: Split
 
     def head(self):
-        """The training file's first images, in its order: the sheet's `torch.arange(100)`.
-        They are never held out for validation."""
+        """The training file's first 100 images, in its order: the sheet's `torch.arange(100)`.
+        Of fewer than 200, half. They are never held out for validation."""
         n = _head(len(self.train.x) + len(self.val.x))
         return Split(self.train.x[-n:], self.train.y[-n:])
 

@@ -83,7 +83,7 @@ def load(path, n, generator):
 
 
 def _is_heading(cells):
-    """Two words that begin with a letter; nan and inf are numbers, not words."""
+    """Whether they are two words, each with a letter first; nan and inf are numbers."""
     words = [cell.strip(' "').lower() for cell in cells]
     return len(words) == 2 and all(
         word[:1].isalpha() and word not in ("nan", "inf", "infinity") for word in words)

@@ -65,8 +65,8 @@ def find(sheet_data, wanted, data_dir, images, say):
 
 
 def name_of(path):
-    """The name of a user's file or folder, for titles: UTF-8 in any locale, and bytes that are
-    none replaced, since a figure cannot show them."""
+    """The name of a user's file or folder, for titles: UTF-8 in any locale. Other bytes are
+    replaced, since a figure cannot show them."""
     return os.fsencode(Path(path).name).decode(errors="replace")
 
 

@@ -68,7 +68,7 @@ class Lending:
 
 
 class _Lent(Exception):
-    """The training that another script wanted is done: its networks."""
+    """Raised when the training that another script wants is done; with its networks."""
 
     def __init__(self, networks):
         self.networks = networks

@@ -135,8 +135,8 @@ def markdown(rows, width=None):
 
 
 def latex(rows, caption=""):
-    """The same as a LaTeX table that compiles without any package; with graphicx, a table that
-    is wider than the text is scaled to the text's width."""
+    """Rows as a LaTeX table that compiles without any package. With graphicx, a table that is
+    wider than the text is scaled to the text's width."""
     columns = "".join("r" if isinstance(v, int | float) else "l" for v in rows[0].values())
     lines = [" & ".join(tex(cell(v)) for v in line) + r" \\"
              for line in [list(rows[0]), *(row.values() for row in rows)]]

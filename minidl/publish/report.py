@@ -334,7 +334,7 @@ class Report:
                                     "\\end{figure}"]))
 
     def table(self, content, name, rows):
-        """A table that a run wrote, or what was made of it."""
+        """Add a table of a run: its rows as they are, or with rows joined."""
         script, caption = content["script"], self.caption(content, name)
         self.shown.add((script, f"{name}.md"))
         name = f"{script}_{name}"

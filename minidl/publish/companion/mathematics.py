@@ -209,7 +209,7 @@ def _formulas(run, weak, display):
 
 
 def _strong(run):
-    """Whether a run is a formula even in a sentence: not a letter, a list or a plural(s)."""
+    """Whether a run is a formula even in a sentence. A letter, a list or plural(s) is not."""
     if any(t.text in ("_", "^", "||", "'", *RELATIONS, *GREEK) for t in run):
         return True
     signs = any(t.text in "+-*/" and t.spaced for t in run[1:])

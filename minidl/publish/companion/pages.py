@@ -79,8 +79,8 @@ class FilePage:
         return f'<div class="flow">{made}</div>'
 
     def rows(self):
-        """The file's rows; the first code stands beside the file's docstring, and a method
-        that has no prose beside its class's."""
+        """The file's rows. The first code stands beside the file's docstring; a method without
+        prose, beside its class's."""
         found = rows(self.source.text)
         while len(found) > 1 and found[0].docstring and not found[1].name and (
                 not found[0].code_lines(self.lines)) and all(map(self.tag, found[1].prose)):
