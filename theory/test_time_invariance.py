@@ -5,8 +5,8 @@ is not, for any stride s > 1. Nor is a CNN whose strides have a product s > 1, u
 output does not depend on its input.
 
 A system S is time invariant (TI) if S T_a = T_a S for every shift a, with (T_a x)[t] = x[t-a].
-Signals are defined on all integers and are 0 outside a finite range. For images read pairs for
-t and a: space invariance is proven in the same way.
+Signals are defined on all integers and are 0 outside a finite range. For images, t and a are
+pairs, and space invariance is proven in the same way.
 
 (a) Additive constant, (S x)[t] = x[t] + c. It is TI: (S T_a x)[t] = x[t-a] + c = (S x)[t-a].
 It is not linear, because S 0 = c. The constant must not depend on t. With b[t] in its place

@@ -26,7 +26,7 @@ network P = 784, H = 400 and L = 20. Murphy's numbers are (20.101) for z and (20
     diag(s) = diag(s^2); a linear map of a Gaussian is Gaussian.
 (4) The sigmoid belongs into the loss, where it can be computed without overflow (claim 90).
 (5) rec is summed over the pixels and kl over the latents. A mean in one of them would change
-    the weight of the KL by P or by L. Only over the batch a mean is taken.
+    the weight of the KL by P or by L. A mean is taken over the batch only.
 To encode an image rather than to train, use z = mu. For black and white pixels rec is exactly
 -log p(x|z). For grey x it is the mean of -log p(x'|z) over black and white images x', whose
 pixels are 1 with probability x. Then its least value is not 0 (claim 70).
