@@ -5,19 +5,12 @@ import itertools
 import pytest
 import torch
 import torch.nn.functional as F
+from test_reviews import of_lists
 
 from minidl import bag_of_words
-from minidl.data.reviews import Reviews
 
 pytestmark = pytest.mark.numeric
 V = 9
-
-
-def of_lists(lists, y=None):
-    lengths = torch.tensor([len(words) for words in lists])
-    return Reviews(torch.tensor([*itertools.chain(*lists)], dtype=torch.int32),
-                   torch.cat([torch.zeros(1, dtype=torch.long), lengths.cumsum(0)]),
-                   torch.tensor(y or [0] * len(lists)))
 
 
 def numbers(words, pairs):

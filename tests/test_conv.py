@@ -1,6 +1,7 @@
 """minidl/conv.py against torch, plain loops and differences; and the checker of the last."""
 
 import itertools
+import math
 import re
 from functools import partial
 
@@ -69,6 +70,22 @@ def test_the_layers_are_torchs_with_different_numbers_on_the_two_axes():
             results.append(agree(conv_transpose2d, F.conv_transpose2d, *arguments))
     refused = [y is None for y in results]
     assert any(refused) and not all(refused)
+
+
+@pytest.mark.parametrize(("ours", "torchs"), [
+    (conv2d, F.conv2d), (conv_transpose2d, F.conv_transpose2d)])
+@pytest.mark.parametrize(("size", "kernel"), [((9, 8), (7, 6)), ((9, 9), (6, 6))])
+def test_convolutions_with_wide_kernels_many_channels_and_groups_are_torchs(
+        ours, torchs, size, kernel):
+    """Integers, so every bit: the layer, and its gradients by x, w and b."""
+    x, w, b = ints(2, 10, *size), ints(10, 2, *kernel, seed=1), ints(10, seed=2)
+    found = []
+    for layer in (ours, torchs):
+        leaves = [v.clone().requires_grad_() for v in (x, w, b)]
+        y = layer(*leaves, stride=(3, 2), padding=(3, 2), groups=5)
+        found.append([y, *torch.autograd.grad(y, leaves, ints(*y.shape, seed=3))])
+    for a, b in zip(*found, strict=True):
+        assert torch.equal(a, b)
 
 
 def test_conv2d_is_the_plain_loops():
@@ -174,13 +191,46 @@ def test_the_checker_refuses_a_derivative_wrong_by_a_twentieth_of_a_percent(erro
 
 
 def test_the_checker_refuses_nan_and_detached_results():
-    """One wrong entry in every place: test_extremes.py."""
     with pytest.raises(AssertionError, match="is nan by autograd"):
         check_gradient(lambda x: Cube.apply(x, float("nan"), 1), X)
     with pytest.raises(AssertionError, match=r"is 0\.0 by autograd"):
         check_gradient(lambda x: x.detach() ** 3, X)
     with pytest.raises(ValueError, match=r"torch\.float32"):
         check_gradient(torch.sin, X.float())
+
+
+class Linear(torch.autograd.Function):
+    """A x, with A + error as its derivative."""
+
+    @staticmethod
+    def forward(ctx, x, A, error):
+        ctx.save_for_backward(A + error)
+        return A @ x
+
+    @staticmethod
+    def backward(ctx, g):
+        A, = ctx.saved_tensors
+        return A.T @ g, None, None
+
+
+@pytest.mark.parametrize("size", [(1, 3), (4, 4), (60, 2)])
+@pytest.mark.parametrize("error", [1e-3, math.inf])
+def test_the_checker_finds_one_wrong_derivative_in_every_place(size, error):
+    """By the second and third input, of the first and last outputs, by each number."""
+    A, x = ints(*size) + 10, ints(size[1], seed=1)
+
+    def f(first, *inputs):
+        return first + sum(map(Linear.apply, inputs, [A, A], errors))
+
+    outputs = {0, size[0] // 2, size[0] - 1}
+    for number, i, j in itertools.product(range(2), outputs, range(size[1])):
+        errors = torch.zeros(2, *size, dtype=torch.float64)
+        errors[number, i, j] = error
+        where = rf"d f\[{i}\] / d input{number + 1}\[{j}\]"
+        with pytest.raises(AssertionError, match=where if error < 1 else "autograd"):
+            check_gradient(f, ints(size[0]), x, x)
+    errors = torch.zeros(2, *size, dtype=torch.float64)
+    check_gradient(f, ints(size[0]), x, x)
 
 
 def small(*shape, seed=0):

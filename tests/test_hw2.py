@@ -7,12 +7,13 @@ import hw2_gan
 import hw2_gan_study
 import hw2_latent_space
 import hw2_simclr
+import numpy as np
 import pytest
 import torch
 import whole_runs
 
+from minidl import gan
 from minidl.data import Split
-from minidl.gan import non_saturating
 from minidl.lab.run import Run
 
 pytestmark = pytest.mark.numeric
@@ -82,8 +83,25 @@ def test_d_alone_takes_as_many_steps_as_told_and_g_none(run):
     assert len(taken) == 2 * 7  # real and generated
     assert all(map(torch.equal, before, G.parameters()))
     assert all(p.grad is None for p in G.parameters())  # no gradient of D's step reaches G
-    hw2_gan_study.play(run, G, D, split, 1, non_saturating)
+    hw2_gan_study.play(run, G, D, split, 1, gan.non_saturating)
     assert not any(map(torch.equal, before, G.parameters()))
+
+
+def test_the_players_losses_and_slopes_where_d_is_sure():
+    """Logits up to +-1e4: log(1 + e^a) by NumPy, its slope sigmoid(a); 100 roundings each."""
+    U = 2.0**-53
+    a = torch.tensor([-1e4, -300.0, -41.0, 0.5, 41.0, 300.0, 1e4], dtype=torch.float64)
+    softplus, sigmoid = torch.from_numpy(np.logaddexp(0, a.numpy())), a.sigmoid()
+    away = torch.from_numpy(np.logaddexp(0, -a.numpy()))
+    for loss, value, slope in (
+            (lambda a: gan.discriminator_loss(-a, a), 2 * softplus, 2 * sigmoid),
+            (gan.saturating, -softplus, -sigmoid),
+            (gan.non_saturating, away, -(-a).sigmoid())):
+        leaf = a.clone().requires_grad_()
+        found = loss(leaf)
+        torch.testing.assert_close(found, value, rtol=100 * U, atol=100 * U**2)
+        (found,) = torch.autograd.grad(found.sum(), leaf)
+        torch.testing.assert_close(found, slope, rtol=100 * U, atol=100 * U**2)
 
 
 def test_weights_begin_as_in_dcgan_and_biases_and_normalisation_as_torch_has_them(run):

@@ -113,3 +113,18 @@ def test_a_unit_is_active_where_its_mean_varies_and_not_where_it_is_only_away_fr
     assert vae.active_units(mu, threshold=2).tolist() == [False] * 4
     assert vae.active_units(mu[:2, :1]).tolist() == [True]  # 0.0102; with N - 1 it is 0.0204
     assert vae.active_units(0.9 * mu[:2, :1]).tolist() == [False]
+
+
+def test_the_noise_of_elbo_terms_is_standard_normal_and_of_each_image_its_own():
+    """3,000 images in parts of 1,000; five standard errors of 9,000 draws."""
+    x = torch.zeros(3000, 1, 1, 1, dtype=torch.uint8)
+    code = torch.tensor([[3.0, -1.0, 0.5, -4.0, 2.0, 1.0]]).double()  # mu, logvar
+
+    def encode(x):
+        return code.expand(len(x), 6)
+
+    found = vae.elbo_terms(encode, lambda z: z.new_zeros(len(z), 1, 1, 1), x, 0)
+    eps = (found.z - code[:, :3]) / (code[:, 3:] / 2).exp()
+    assert len(eps.unique(dim=0)) == 3000
+    assert eps.mean().abs() < 5 / 9000**0.5
+    assert (eps.var() - 1).abs() < 5 * (2 / 9000)**0.5

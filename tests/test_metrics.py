@@ -1,6 +1,6 @@
 """minidl/losses.py and evaluation.py: reductions by hand, networks in evaluation mode."""
 
-
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -24,6 +24,18 @@ def split(n, seed=0):
 def test_l1_and_mse_are_means_over_pixels_one_value_an_example():
     assert l1(X_HAT, X).tolist() == [0.25, 0.375]          # (0.5 + 0.5) / 4, (1 + 0.5) / 4
     assert mse(X_HAT, X).tolist() == [0.125, 0.3125]       # (0.25 + 0.25) / 4, (1 + 0.25) / 4
+
+
+def test_losses_take_every_pixel_at_its_full_value(generator):
+    """Images of 3 x 40 x 41 and differences up to 1,000; bce's oracle is NumPy's logaddexp."""
+    a, b = 300 * torch.randn(2, 4, 3, 40, 41, generator=generator, dtype=torch.float64)
+    far, x = (a - b).flatten(1).numpy(), b.sigmoid()
+    logits, t = a.flatten(1).numpy(), x.flatten(1).numpy()
+    for found, expected in (
+            (l1(a, b), abs(far).mean(axis=1)),
+            (mse(a, b), (far**2).mean(axis=1)),
+            (bce(a, x), (np.logaddexp(0, logits) - t * logits).sum(axis=1))):
+        np.testing.assert_allclose(found, expected, rtol=4920 * 2**-53)
 
 
 @pytest.mark.parametrize("loss", [l1, mse, bce])

@@ -1,5 +1,6 @@
 """minidl/tsne.py by hand, by loops over the definitions, by differences, by what must hold."""
 
+import itertools
 import math
 
 import pytest
@@ -7,7 +8,7 @@ import torch
 
 from minidl import pca
 from minidl.representation import trustworthiness
-from minidl.tsne import affinities, divergence, gradient, tsne
+from minidl.tsne import EXAGGERATION, affinities, divergence, gradient, tsne
 
 pytestmark = pytest.mark.numeric
 U = 2.0**-53
@@ -110,6 +111,27 @@ def test_the_divergence_falls_and_clusters_stay_apart():
     nearest = torch.cdist(y, y).fill_diagonal_(math.inf).argmin(dim=1)
     assert torch.equal(c[nearest], c)
     assert trustworthiness(x, y) > 0.9 > 0.6 > trustworthiness(x, normal(120, 2, seed=1))
+
+
+def test_the_descent_of_tsne_changes_its_momentum_and_its_exaggeration_once(monkeypatch):
+    """A point's coordinate at a time, as in Jacobs: 60 steps in float32, 20 of them early. A
+    rounding may grow; 1e-3 of the size is far below what another gain or momentum does."""
+    monkeypatch.setattr("minidl.tsne.EARLY", 20)
+    x = normal(9, 4)
+    P, y = affinities(x, 3).float(), tsne(x, 3, steps=0)
+    velocity, gain = torch.zeros(9, 2), torch.ones(9, 2)
+    for step in range(60):
+        early = step < 20
+        g = gradient((EXAGGERATION if early else 1) * P, y)
+        for i, k in itertools.product(range(9), range(2)):
+            grows = g[i, k] * velocity[i, k] < 0
+            gain[i, k] = max(0.01, gain[i, k] + 0.2 if grows else 0.8 * gain[i, k])
+            velocity[i, k] = ((0.5 if early else 0.8) * velocity[i, k]
+                              - 9 / EXAGGERATION * gain[i, k] * g[i, k])
+        y = y + velocity
+    assert gain.max() > 2
+    found = tsne(x, 3, steps=60)
+    assert (found - y).abs().max() < 1e-3 * y.abs().max()
 
 
 def test_points_without_clusters_do_not_end_in_one_point():

@@ -18,6 +18,7 @@ from minidl.tune import (
     SearchError,
     Uniform,
     at_edge,
+    best,
     folds,
     genetic_search,
     grid_search,
@@ -132,6 +133,28 @@ def test_the_same_seed_gives_the_same_best_and_it_is_the_least(search, tmp_path)
     assert search(again)["settings"] == found["settings"]
     assert found["score"] == bowl(found["settings"])
     assert found["score"] == min(trial["score"] for trial in first.done)
+
+
+def test_searches_keep_to_their_settings_at_any_size():
+    """A grid of 9; without mutation and elite no gene is new; with an elite of 4 the best four
+    live on; of equal scores the first is the best."""
+    space, asked = {"a": Uniform(0, 1), "b": Uniform(0, 1)}, []
+
+    def trials(settings):
+        asked.append(settings)
+        return [{"settings": s, "score": (s["a"] - 0.3)**2 + s["b"]} for s in settings]
+
+    grid_search(trials, space, 9)
+    assert len(asked.pop()) == 81
+    genetic_search(trials, space, 30, 3, seed=0, mutation=0, elite=0)
+    assert {s["a"] for s in asked[2]} <= {s["a"] for s in asked[0]}
+    asked.clear()
+    genetic_search(trials, space, 30, 2, seed=0, mutation=1, elite=4)
+    elite = sorted(asked[0], key=lambda s: trials([s])[0]["score"])[:4]
+    assert asked[1][:4] == elite
+    assert not {s["a"] for s in asked[1][4:]} & {s["a"] for s in asked[0]}
+    equal = [{"settings": {"a": i}, "score": 1.0} for i in range(3)]
+    assert best(equal) is equal[0]
 
 
 # --- failures and the log ----------------------------------------------------
