@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from matplotlib import image
 
+from minidl.publish import sheets
 from minidl.publish.companion import __main__ as companion
 from minidl.publish.companion import contents, pages
 from minidl.publish.companion.mathematics import Formula, split
@@ -158,12 +159,22 @@ def test_every_link_leads_to_a_page_and_a_place_that_are_there(site, project):
             assert not re.match(r"\w+:|//", link), "the pages ask nothing of the network"
             path, _, anchor = link.partition("#")
             target = posixpath.normpath(posixpath.join(name, "..", path)) if path else name
-            assert target in (*files, "index.html", "style.css"), (name, link)
+            assert target in (*files, "index.html", "style.css", "script.js",
+                              "search.js"), (name, link)
             if target in read:
                 assert not anchor or anchor in read[target].ids, (name, link)
             elif not re.fullmatch(r"L\d+", anchor):
                 assert not anchor or anchor in files[target], (name, link)
     assert "url(" not in STYLE and "@import" not in STYLE
+
+
+def test_the_search_finds_every_file_claim_and_item(project):
+    entries = contents.entries(project).removeprefix("const ENTRIES = ").removesuffix(";\n")
+    words, links = zip(*json.loads(entries), strict=True)
+    files = {source.page for source in project.sources}
+    assert {link.partition("#")[0] for link in links} == {*files, "index.html"}
+    assert all(any(text.startswith(begin) for text in words) for begin in (
+        "conv: ", "claim 1: ", *(f"{item}: " for item in sheets.ITEMS)))
 
 
 def test_a_pages_words_are_the_words_of_its_source(site, project):

@@ -22,7 +22,8 @@ ROOT = HERE.parents[2]
 def write(root, outputs, out):
     """Write the site of the project at `root` into `out`; -> the number of files' pages."""
     project, out = Project(root, outputs), Path(out)
-    put(out / "style.css", (HERE / "style.css").read_bytes())
+    for name in ("style.css", "script.js"):
+        put(out / name, (HERE / name).read_bytes())
     for source in project.sources:
         figures = {}
         if result := project.result(source):
@@ -32,6 +33,7 @@ def write(root, outputs, out):
         page = pages.FilePage(project, source, result, figures)
         put(out / source.page, page.html().encode())
     put(out / "index.html", contents.index(project).encode())
+    put(out / "search.js", contents.entries(project).encode())
     return len(project.sources)
 
 

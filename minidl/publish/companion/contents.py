@@ -1,5 +1,6 @@
 """The first page: what a sheet asks and which files answer it; all files."""
 
+import json
 from html import escape
 
 from minidl.publish import sheets
@@ -23,6 +24,17 @@ def index(project):
         if lines:
             parts.append(f'<h2>{escape(title)}</h2><ul class="files">{lines}</ul>')
     return frame("index.html", "minidl: the reading companion", "".join(parts))
+
+
+def entries(project):
+    """search.js: [words, page] of every file, claim and item of a sheet."""
+    found = [[f"{s.stem}: {s.title}", s.page] for s in project.sources]
+    found += [[f"claim {number}: {name.removeprefix('test_').replace('_', ' ')}",
+               f"{source.page}#{name}"]
+              for number, (source, name) in sorted(project.claims.items())]
+    found += [[f"{item}: {words}", f"index.html#{item}"]
+              for item, words in sheets.ITEMS.items()]
+    return f"const ENTRIES = {json.dumps(found, indent=0)};\n"
 
 
 def _item(project, item, words):

@@ -24,15 +24,20 @@ def relative(page, target):
 
 def frame(page, title, body, top=""):
     """A whole page."""
-    style, index = (relative(page, name) for name in ("style.css", "index.html"))
+    style, script, entries, index = (relative(page, name) for name in (
+        "style.css", "script.js", "search.js", "index.html"))
     return f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{escape(title)}</title>
-<link rel="stylesheet" href="{style}"></head><body>
+<link rel="stylesheet" href="{style}">
+<script src="{entries}"></script><script src="{script}"></script></head><body>
 <a class="skip" href="#text">Skip to the text</a>
 <header class="top">
 <nav aria-label="Pages"><a class="home" href="{index}">minidl</a> {top}</nav>
+<search><input id="search" type="search" placeholder="Search"
+ aria-label="Search titles, claims and items" aria-controls="found" autocomplete="off"
+ data-index="{index}"><ul id="found" hidden></ul></search>
 </header>
 <main id="text" tabindex="-1">
 {body}
