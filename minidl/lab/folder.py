@@ -63,8 +63,8 @@ class Folder:
     def path(self, name):
         """The path of a file that the run is about to write, listed as its own.
 
-        FolderError if there is a file of that name that no run wrote, or a link to a folder
-        elsewhere, in which a run neither removes nor searches anything.
+        FolderError if no run wrote a file of that name that is there, or if a link leads to a
+        folder elsewhere: a run removes and searches nothing there.
         """
         path = self.out / name
         if not path.parent.resolve().is_relative_to(self.out.resolve()):
@@ -90,8 +90,8 @@ class Folder:
                                    for one in (self.earlier_by, self.made_by)))
 
     def _worth(self):
-        """-> "a finished" and the size of the run here, or "an unfinished" for a --full run,
-        since its hours count before its end; else None, None."""
+        """-> "a finished" and the size of the run here; "an unfinished" for a --full run,
+        whose hours count before its end; else None, None."""
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
             return "a finished", json.loads((self.out / "results.json").read_bytes())["size"]
         begun = any((self.out / name).exists() for name in self.earlier)

@@ -296,8 +296,8 @@ def _figure(panels=1, columns=1, projection=None, width=WIDTH, **options):
 
 
 def _fitted(figure, title, height=2.4, width=None):
-    """The figure with its title, and so large that the axes of a panel are of `height`, and of
-    `width` where it is not WIDTH for all. Inches; what the texts take comes to it."""
+    """The figure with its title. The axes of each panel have `height`, and `width` if it is
+    given, in inches. The room for texts is added."""
     first, (rows, columns) = figure.axes[0], figure.axes[0].get_gridspec().get_geometry()
 
     def axes_size():

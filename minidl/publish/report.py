@@ -306,8 +306,8 @@ class Report:
                 for at in (16, 20)]
 
     def figures(self, content, files, place="H"):
-        """Figures at the size they were drawn at, so that their letters keep theirs; narrow
-        ones side by side. place: where LaTeX may put them, H is here."""
+        """Add figures, unscaled so that their letters keep their size; narrow ones stand side
+        by side. place: where LaTeX may put them; H means here."""
         if not files:
             return
         script = content["script"]

@@ -66,8 +66,8 @@ class FilePage:
         return groups
 
     def flow(self, group):
-        """The rows of a group; in the grid, the first one's prose spans all code but the end
-        of the last, beside which the others' prose stands."""
+        """The rows of a group. In the grid, the first row's prose stands beside all code but
+        the last row's end. Beside that stands the prose of the other rows."""
         n = len(group)
         if n == 1:
             return self.row(*group)
@@ -127,8 +127,8 @@ class FilePage:
         return sum(source is self.source for source, _ in self.project.claims.values())
 
     def row(self, row, at="", code_at=""):
-        """A row: prose, code, and the figures that this code draws; the first one has the last
-        run, or the claims, above its code. at: their places in the grid of a group."""
+        """A row: prose, code, and the figures that this code draws. Above the first row's code
+        is the last run, or the claims. at: their places in the grid of a group."""
         if 1 in (*row.prose, *row.code):
             side = self.run() or self.claims()
             side = side and f'<div class="side">{side}</div>'
