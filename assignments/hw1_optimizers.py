@@ -9,8 +9,8 @@ r"""Homework 1: initialisation, optimizer, regularisation, one change at a time.
 Two tasks, an MLP each: images, and so few noisy points that the network learns the noise. Both
 over-fit, so the training error is shown beside the test error. Each optimizer has the learning
 rate that is best on validation. All other variants have the base's rate; another rate might
-suit them better. Below the smallest strengths of L1 and L2 lies 0, the base. Early stopping
-keeps the weights of the round that is best on validation.
+suit them better. The base has l1 = l2 = 0, below the smallest tried. Early stopping keeps the
+weights of the round that is best on validation.
 
 From zero weights, a ReLU passes no gradient, so only the last bias is trained. The gradient of
 l1 |w| does not shrink with w, so it brings weights to 0. The gradient of l2 w^2 shrinks.

@@ -102,7 +102,7 @@ def steps_per_epoch(split, batch_size):
 def batches(split, batch_size, generator):
     """Yield (x (B, 1, 28, 28) float32 in [0, 1], y (B,)) in the generator's order.
 
-    For training: the last, smaller batch is left out (another one in each order). So every
+    For training: the last, smaller batch is left out, other images in each epoch. So every
     step has the same weight, and batch normalisation never gets a batch of one. A split
     smaller than a batch is one batch. `evaluation.evaluate` uses every example.
     """

@@ -100,7 +100,7 @@ class Run(Findings, Lending):
         return networks.network(net, self.device, bits)
 
     def load(self, images=None):
-        """The sheet's data set, or what --data names instead; its first line says which."""
+        """The sheet's data set, or what --data names instead; a printed line says which."""
         data = load_images(self.sheet_data, self.wanted_data, self.data_dir,
                            device=self.device, seed=self.seed, images=images, say=tell)
         return self._begin_on(data)

@@ -34,7 +34,7 @@ class Task(NamedTuple):
     def measured(self, network, split, n=None):
         """-> (loss, metric) of the split's first n examples, in evaluation mode.
 
-        An output that is not finite counts as 0: a diverged training is a bad result, but one.
+        An output that is not finite counts as 0. So a training that diverged has a bad result.
         """
         x, y = split.x[:n], split.y[:n]
         return self.measure(infer(network, x).nan_to_num(0, 0, 0), y)
