@@ -17,11 +17,11 @@ U = 2.0**-53
 
 @pytest.fixture
 def x():
-    """(200, 12) around 5, with deviations of about 3.0, 2.7 ... 0.1."""
+    """(3000, 12) around 5, with deviations of about 3.0, 2.7 ... 0.1."""
     random = torch.Generator().manual_seed(0)
     scales = torch.linspace(3, 0.1, 12, dtype=torch.float64)
-    v = torch.linalg.qr(torch.randn(200, 12, generator=random, dtype=torch.float64)).Q
-    return 200**0.5 * v * scales + 5
+    v = torch.linalg.qr(torch.randn(3000, 12, generator=random, dtype=torch.float64)).Q
+    return 3000**0.5 * v * scales + 5
 
 
 def bound(x):
@@ -46,7 +46,10 @@ def test_it_equals_the_singular_value_decomposition(x, d):
                                atol=bound(x) / gap * x.abs().max().item())
     np.testing.assert_allclose(code.explained, variance[:d] / variance.sum(), rtol=0,
                                atol=bound(x))
-    assert code.encode(x).mean(dim=0).abs().max() < bound(x)  # centred
+    z = code.encode(x)
+    assert z.mean(dim=0).abs().max() < bound(x)  # centred
+    np.testing.assert_allclose(z.T @ z / len(x), np.diag(variance[:d]), rtol=0,
+                               atol=2 * bound(x))  # uncorrelated, and not scaled
 
 
 def test_signs_do_not_depend_on_the_order_of_the_data(x):
@@ -88,7 +91,7 @@ def test_what_has_no_such_pca_is_refused(x, d, change, words):
 
 
 def test_the_first_components_are_the_smaller_pca_and_clipping_only_helps(x):
-    images = (x / x.max()).clamp(0, 1).view(200, 1, 3, 4)
+    images = (x / x.max()).clamp(0, 1).view(-1, 1, 3, 4)
     code = pca.fit(images, 12)
     for d in (1, 5):
         small = pca.fit(images, d)
