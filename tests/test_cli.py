@@ -70,6 +70,8 @@ def test_help_is_the_annotation_with_the_default_of_each_size(capsys):
     (["--rate", "-1"], "argument --rate: found '-1'"),
     (["--epochs", "1" + 400 * "0"], "argument --epochs: found"),
     (["--seed", "-1"], "argument --seed: found '-1', expected a whole number of at least 0"),
+    (["--seed", 26 * "9"], "and below 2^63"),
+    (["--latent", "999999999"], "of at least 1 and at most 100000"),
     (["--lat", "3"], "unrecognized arguments: --lat 3"),
     (["--quick", "--full"], "not allowed with argument --quick"),
     (["--device", "tpu"], "invalid choice: 'tpu'"),
