@@ -2,8 +2,7 @@
 
 A process is forked from a server that has imported torch once, killed, and what it leaves is
 compared, file by file, with what an undisturbed one left. The same command with --resume then
-ends with the same files, byte for byte but for timings. Used in
-tests/test_torture.py.
+ends with the same files, byte for byte but for timings. Used in tests/test_torture.py.
 """
 
 import contextlib

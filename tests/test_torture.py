@@ -7,7 +7,6 @@ import io
 import os
 import random
 import re
-import shutil
 import signal
 from pathlib import Path
 
@@ -233,15 +232,14 @@ def test_the_check_finds_a_file_that_was_written_in_its_place(whole, tmp_path):
     assert killing.half_written(content(tmp_path), whole[0]) == ["results.json"]
 
 
-def test_a_kill_at_a_random_moment_is_survived(whole, tmp_path):
-    moment = random.uniform(0, whole[1])
-    while not killing.killed(moment, torture.run, tmp_path, False):
-        moment /= 2  # it had ended
-        shutil.rmtree(tmp_path)
-    assert not killing.half_written(content(tmp_path), whole[0]), moment
+def test_kills_at_random_moments_the_second_of_a_resumed_run_are_survived(whole, tmp_path):
+    moments = [random.uniform(0, whole[1]) for _ in range(2)]
+    for resumed, moment in enumerate(moments):  # where it has ended before, nothing is killed
+        killing.killed(moment, torture.run, tmp_path, resumed)
+        assert not killing.half_written(content(tmp_path), whole[0]), moments
     status, said, _ = killing.finished(torture.run, tmp_path, True)
     assert not status, said
-    assert not killing.differences(content(tmp_path), whole[0]), moment
+    assert not killing.differences(content(tmp_path), whole[0]), moments
 
 
 # --- disks and files ------------------------------------------------------------------------
