@@ -195,8 +195,9 @@ def test_every_file_has_a_page_and_every_figure_a_copy(tmp_path):
     run_in(tmp_path, "ex2_classifier")
     image.imsave(tmp_path / "ex2_classifier/digits.png", np.eye(8))
     assert companion.write(tmp_path, tmp_path, tmp_path / "out") == 3
-    for page in ("index", "a", "minidl/b", "assignments/ex2_classifier"):
-        assert (tmp_path / f"out/{page}.html").is_file()
+    for name in ("index.html", "style.css", "script.js", "search.js", "a.html",
+                 "minidl/b.html", "assignments/ex2_classifier.html"):
+        assert (tmp_path / "out" / name).is_file()
     page = (tmp_path / "out/assignments/ex2_classifier.html").read_text()
     assert 'src="../figures/ex2_classifier/digits.png"' in page
     assert (tmp_path / "out/figures/ex2_classifier/digits.png").is_file()
