@@ -3,7 +3,7 @@ r"""Homework 2: does a pretrained encoder make a classifier more accurate, or tr
     minimise  E -log p(y | x),   p = softmax(MLP(encoder(x))),   over encoder and MLP,
     from hw2_conv_ae.py's encoder, trained without labels, or from random weights
 
-    python assignments/hw2_fine_tuning.py     about 5 minutes on 2 CPU cores, after hw2_conv_ae
+    python assignments/hw2_fine_tuning.py     under 5 minutes on 2 CPU cores, after hw2_conv_ae
 
 The encoder is trained with the autoencoder's weights or random ones. The third network, of
 about the same size, is homework 1's CNN. All see the same images in the same order. Each is
@@ -35,7 +35,7 @@ SCRATCH, PRETRAINED, HOMEWORK_1 = "random weights", "autoencoder's weights", "ho
 USUAL = (1e-2, 3e-3, 3e-2)  # rates: the middle one first
 RATES = {"few": {SCRATCH: (1e-1, 3e-2, 3e-1), PRETRAINED: (3e-3, 1e-3, 1e-2),
                  HOMEWORK_1: USUAL},
-         "all": {SCRATCH: USUAL, PRETRAINED: USUAL, HOMEWORK_1: USUAL}}
+         "all": {SCRATCH: (3e-3, 1e-3, 1e-2), PRETRAINED: USUAL, HOMEWORK_1: USUAL}}
 EVERY = 20  # steps between two evaluations on validation images
 
 

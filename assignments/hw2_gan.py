@@ -1,6 +1,6 @@
 r"""Homework 2, advanced: a generative adversarial network (GAN) of Fashion-MNIST.
 
-    python assignments/hw2_gan.py            about 5 minutes on 2 CPU cores
+    python assignments/hw2_gan.py            under 5 minutes on 2 CPU cores
 
 G and D are those of DCGAN (Radford et al. 2016), with two convolutions for 28 x 28 pixels. No
 loss of a GAN measures how good its images are. Homework 1's CNN does. Which classes does it
