@@ -19,5 +19,5 @@ def test_an_experiments_command_runs_and_the_numbers_to_compare_with_are_kept(id
     assert flag in flags.settings(importlib.import_module(script).main, {}, "default")
     (file,) = re.findall(r"`(results/\w+\.json)`", idea)
     numbers = json.loads((ROOT / file).read_text("utf-8"))["numbers"]
-    names = re.findall(r"`((?:test|val|paired|gradient)_\w+)`", idea)
+    names = re.findall(r"`((?:test|val|paired|gradient_per)_\w+)`", idea)
     assert names and all(name in numbers for name in names), names

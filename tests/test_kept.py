@@ -163,6 +163,17 @@ def test_a_loss_times_1_001_is_refused_with_the_number_and_the_command(project):
     assert kept_file(project) == before
 
 
+def test_words_make_no_run_old_and_code_does(project):
+    finished(project)
+    content = kept_file(project)
+    commit(project, assignments__formulas_py="# more words\n" + FORMULA)
+    kept._changed_since.cache_clear()
+    assert kept.older(content, project) == []
+    commit(project, assignments__formulas_py=FORMULA + "more = 1\n")
+    kept._changed_since.cache_clear()
+    assert kept.older(content, project) == ["assignments/formulas.py"]
+
+
 def test_a_setting_that_says_what_counts_and_one_that_says_how_much_is_small(project):
     finished(project, settings={"epochs": 2, "rate": 0.5})
     assert "set by hand" in finished(project, settings={"epochs": 2, "rate": 0.5})[0]

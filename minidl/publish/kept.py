@@ -101,13 +101,16 @@ def shown_by(content):
 
 
 def older(content, root):
-    """The files of its code that changed since a run, kept or not; [] where git is silent."""
+    """The files whose code, not only words, changed since a run; [] where git is silent."""
     script = Path(root, "assignments", f"{content['script']}.py")
     if "trained" not in content and content.get("code") == stamp.code_of(script, root):
         return []
     commit = shown_by(content) if "trained" in content else content.get("commit", "")
     files = {path.relative_to(root).as_posix() for path in stamp.files_of(script, root)}
-    found = sorted(_changed_since(commit.removesuffix("-changed"), root) & files)
+    commit = commit.removesuffix("-changed")
+    found = sorted(name for name in _changed_since(commit, root) & files
+                   if _code(root, name, commit)
+                   != stamp.without_words(Path(root, name).read_text("utf-8")))
     return found or ([] if "trained" in content else [f"assignments/{script.name}"])
 
 
@@ -121,6 +124,12 @@ def age(content, root):
 @functools.cache
 def _changed_since(commit, root):
     return {*(stamp.git(root, "diff", "--name-only", commit) or "").splitlines()}
+
+
+@functools.cache
+def _code(root, name, commit):
+    """A file's code without words at a commit; "" where there was none."""
+    return stamp.without_words(stamp.git(root, "show", f"{commit}:{name}") or "")
 
 
 def keep_picture(script, folder, root):
