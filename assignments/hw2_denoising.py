@@ -59,7 +59,7 @@ def main(run,
     options = {"median filter": {n: functools.partial(noise.median_filter, size=n)
                                  for n in (1, 3, 5, 7, 9)},
                "PCA": {d: code.first(d).reconstruct for d in (2, 4, 8, 16, 32, 64, 128, 256)}}
-    x, val, first = to_unit(test.x), to_unit(data.val.x[:1000]), first_of_each_class(test.y)
+    x, val, first = to_unit(test.x), to_unit(data.val.x[:300]), first_of_each_class(test.y)
     errors, sizes = {}, []
     for kind, add in noise.KINDS.items():
         g.manual_seed(run.seed)
