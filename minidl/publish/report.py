@@ -129,7 +129,7 @@ class Report:
                                         f"python assignments/{script}.py")
         else:
             self.answer(item, content, names)
-        self.own(f"what does this say about {sheets.ITEMS[item]}, and why?")
+        self.own("what does this show, and why?")
 
     def answer(self, item, content, names):
         """A run's figures, numbers, claims and table. A narrow figure and a narrow table stand
