@@ -194,8 +194,8 @@ class Report:
         words = sheets.HEADLINES.get(content["script"], {})
         if sheets.home(content["script"]) == item:
             names = dict.fromkeys([*names, *words])
-        found = [f"{words.get(name, name.replace('_', ' '))} "
-                 f"{readme.number(name, content['numbers'][name])}"
+        found = [words.get(name, name.replace("_s_", "'s ").replace("_", " ")) + " "
+                 + readme.number(name, content["numbers"][name])
                  for name in names if name in content["numbers"]]
         if found:
             self.add("p", f"{'; '.join(found)}{self.mark(content)}.")
