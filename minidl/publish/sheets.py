@@ -111,7 +111,7 @@ HEADLINES = {  # script -> its headline numbers, each with its words in results/
     "hw1_regression": {"test_mse": "test MSE", "noise_floor_mse": "noise floor",
                        "test_mse_untuned": "untuned"},
     "hw1_classification": {"test_accuracy_mlp": "test accuracy of the MLP",
-                           "test_accuracy_cnn": "of the CNN"},
+                           "test_accuracy_cnn": "test accuracy of the CNN"},
     "hw1_optimizers": {"test_accuracy_base": "test accuracy of the base",
                        "test_accuracy_SGD": "of SGD instead"},
     "hw1_tuning": {"test_accuracy": "test accuracy of the best",
