@@ -1,6 +1,6 @@
 r"""Exercise 2, task 1, a study: which choices of the autoencoder's architecture matter?
 
-    python assignments/ex2_conv_ae_study.py            about 6 minutes on 2 CPU cores
+    python assignments/ex2_conv_ae_study.py            under 5 minutes on 2 CPU cores
 
 Each variant changes one choice of ex2_conv_ae.py. (a) Convolutions replace the fully connected
 layers around the code, also with as many parameters. (b) Filters, strides, pooling, number of
