@@ -161,9 +161,9 @@ class Report:
             self.table(content, *table)
         if alone or small:
             self.box("\\end{minipage}\n", "</div></div>")
-        self.figures(content, narrow[len(alone):], "!htb")
+        self.figures(content, narrow[len(alone):], "htb")
         for file in (file for file in files if file not in narrow):
-            self.figures(content, [file], "!htb")
+            self.figures(content, [file], "htb")
         if table and not small:
             self.table(content, *table)
 
