@@ -150,7 +150,7 @@ def at_edge(space, settings):
 
 
 def chosen(scores, best):
-    """For {value: score}, a table's row: the values tried, the best, is it at an end."""
+    """A table's row: the values tried (keys of `scores`), the best, is it at an end."""
     ends = (min(scores), max(scores)) if len(scores) > 1 else ()
     return {"tried": ", ".join(f"{value:g}" for value in sorted(scores)),
             "best": f"{best:g}", "at an edge": "yes" if best in ends else "no"}
